@@ -5,7 +5,7 @@ import { beforeAll, expect, it } from 'vitest'
 import { contextOfMetadata, traceparentOfBinary } from './telemetry.ts'
 
 const traceId = '0af7651916cd43dd8448eb211c80319c'
-const binary = Buffer.from(`0000${traceId}01b7ad6b716920333102` + '01', 'hex')
+const binary = Buffer.from(`0000${traceId}01b7ad6b71692033310201`, 'hex')
 
 beforeAll(() => void propagation.setGlobalPropagator(new W3CTraceContextPropagator()))
 
