@@ -61,7 +61,7 @@ export function describeProcesses(context: Context, only?: ServerName[]): Proces
   ]
 }
 
-const sandboxProgram = 'services/payments/sandbox/main.ts'
+const sandboxProgram = 'platform/payment-sandbox/main.ts'
 const serviceProgram = (name: string) => `services/${name}/main.ts`
 const componentProgram = (type: string) => `components/${type}/main.ts`
 
@@ -214,10 +214,10 @@ function paymentSandbox(context: Context): Process {
     name: 'payment-sandbox',
     kind: 'server',
     command: node(context, sandboxProgram),
-    env: { ...shopEnv(context), PORT: String(ports.paymentSandbox), API_KEY: secrets.providerApiKey, DATA_FOLDER: join(paths.data, 'payment-sandbox') },
+    env: { ...shopEnv(context), PORT: String(ports.paymentSandbox), PROVIDER_API_KEY: secrets.providerApiKey, DATA_FILE: join(paths.data, 'payment-sandbox.db') },
     cwd: paths.root,
     ports: [ports.paymentSandbox],
-    health: { tcp: ports.paymentSandbox },
+    health: { http: { port: ports.paymentSandbox, path: '/livez', status: 200 } },
     waitsFor: {},
     stopSeconds: 5,
   }

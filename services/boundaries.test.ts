@@ -21,7 +21,7 @@ function resolve(file: string, name: string): string {
   return name.replace(/^#lib\//, 'lib/').replace(/^#protos\//, 'protos/gen/')
 }
 
-const isTest = ({ file }: Import) => /\.test\.ts$/.test(file)
+const isTest = ({ file }: Import) => file.endsWith('.test.ts')
 const places = (found: Import[]) => found.map(({ file, target }) => `${file} imports ${target}`)
 
 it('a service imports no database or broker driver, nor does what services share', () => {
