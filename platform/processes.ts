@@ -40,6 +40,8 @@ export type Context = {
   /** Programs of the shop that exist (relative to the clone), so that a part that is yet to be written is left out. */
   programs: (file: string) => boolean
   log: { level: string; format: string }
+  /** What the operator sets for the gateway: whom CORS lets in, rate limits. */
+  gatewaySettings: Record<string, string>
 }
 
 const daprGraceSeconds = 5
@@ -61,7 +63,7 @@ export function describeProcesses(context: Context, only?: ServerName[]): Proces
   ]
 }
 
-const sandboxProgram = 'services/payments/sandbox/main.ts'
+const sandboxProgram = 'platform/payment-sandbox/main.ts'
 const serviceProgram = (name: string) => `services/${name}/main.ts`
 const componentProgram = (type: string) => `components/${type}/main.ts`
 
@@ -214,7 +216,7 @@ function paymentSandbox(context: Context): Process {
     name: 'payment-sandbox',
     kind: 'server',
     command: node(context, sandboxProgram),
-    env: { ...shopEnv(context), PORT: String(ports.paymentSandbox), API_KEY: secrets.providerApiKey, DATA_FOLDER: join(paths.data, 'payment-sandbox') },
+    env: { ...shopEnv(context), PORT: String(ports.paymentSandbox), PROVIDER_API_KEY: secrets.providerApiKey, DATA_FILE: join(paths.data, 'payment-sandbox', 'ledger.db') },
     cwd: paths.root,
     ports: [ports.paymentSandbox],
     health: { tcp: ports.paymentSandbox },
@@ -322,6 +324,7 @@ function serviceOf(context: Context, service: ServiceName): Process {
       DAPR_HTTP_PORT: String(own.daprHttp),
       DAPR_API_TOKEN: secrets.services[service].daprToken,
       APP_API_TOKEN: secrets.services[service].appToken,
+      ...(service === 'gateway' ? context.gatewaySettings : {}),
     },
     cwd: paths.root,
     ports: [own.app, own.admin],
