@@ -41,6 +41,7 @@ function renderProcess(process: Process, logs: string, names: Set<string>) {
       // The processes' own lines as they are.
       no_metadata: true,
       disable_json: true,
+      fields_order: ['message'],
       no_color: true,
       flush_each_line: true,
     },

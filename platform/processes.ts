@@ -40,6 +40,8 @@ export type Context = {
   /** Programs of the shop that exist (relative to the clone), so that a part that is yet to be written is left out. */
   programs: (file: string) => boolean
   log: { level: string; format: string }
+  /** What the operator sets for the gateway: whom CORS lets in, rate limits. */
+  gatewaySettings: Record<string, string>
 }
 
 const daprGraceSeconds = 5
@@ -214,10 +216,10 @@ function paymentSandbox(context: Context): Process {
     name: 'payment-sandbox',
     kind: 'server',
     command: node(context, sandboxProgram),
-    env: { ...shopEnv(context), PORT: String(ports.paymentSandbox), PROVIDER_API_KEY: secrets.providerApiKey, DATA_FILE: join(paths.data, 'payment-sandbox.db') },
+    env: { ...shopEnv(context), PORT: String(ports.paymentSandbox), PROVIDER_API_KEY: secrets.providerApiKey, DATA_FILE: join(paths.data, 'payment-sandbox', 'ledger.db') },
     cwd: paths.root,
     ports: [ports.paymentSandbox],
-    health: { http: { port: ports.paymentSandbox, path: '/livez', status: 200 } },
+    health: { tcp: ports.paymentSandbox },
     waitsFor: {},
     stopSeconds: 5,
   }
@@ -322,6 +324,7 @@ function serviceOf(context: Context, service: ServiceName): Process {
       DAPR_HTTP_PORT: String(own.daprHttp),
       DAPR_API_TOKEN: secrets.services[service].daprToken,
       APP_API_TOKEN: secrets.services[service].appToken,
+      ...(service === 'gateway' ? context.gatewaySettings : {}),
     },
     cwd: paths.root,
     ports: [own.app, own.admin],

@@ -20,7 +20,9 @@ export function loadSecrets(file: string): Secrets {
   try {
     return JSON.parse(readFileSync(file, 'utf8')) as Secrets
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw new Error(`${file} is unreadable: ${(error as Error).message}`)
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') {
+      throw new Error(`${file} is unreadable: ${(error as Error).message}`, { cause: error })
+    }
   }
   const secrets = createSecrets()
   writePrivate(file, JSON.stringify(secrets, undefined, 2))

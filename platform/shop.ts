@@ -17,6 +17,7 @@ import { loadSecrets, writePrivate, type Secrets } from './secrets.ts'
 import { ensureParts, type Servers } from './servers/ensure.ts'
 import { partNames, type PartName } from './servers/parts.ts'
 import type { SetupInput } from './setup.ts'
+import { describedFile, describedProcesses } from './status.ts'
 import * as supervisor from './supervisor.ts'
 
 export type Shop = {
@@ -84,6 +85,13 @@ export async function isRunning(paths: Paths): Promise<boolean> {
   return existsSync(paths.supervisorSocket) && supervisor.processStates(paths).then(() => true, () => false)
 }
 
+/** A shop that runs. @throws Error when it does not */
+export async function attachShop(instance: string): Promise<Shop> {
+  const paths = createPaths(instance)
+  if (!(await isRunning(paths))) throw new Error('The shop does not run. `npm start` starts it.')
+  return attach({ instance }, paths)
+}
+
 async function attach(options: StartOptions, paths: Paths): Promise<Shop> {
   const ports = recordedPorts(paths)
   if (ports === undefined) throw new Error(`${paths.instance} is missing although the shop runs; stop it first`)
@@ -115,6 +123,7 @@ async function startNew(options: StartOptions, paths: Paths, progress: Progress)
   const processes = describeProcesses({ ...context, trustAnchors: anchors }, options.only)
   writePrivate(join(paths.generated, 'setup.json'), JSON.stringify(setupInput(context)))
   writePrivate(paths.compose, renderCompose(processes, paths.logs))
+  writePrivate(describedFile(paths), describedProcesses(processes))
   recordPorts(paths, base)
 
   const shop = createShop(options.instance, context, false)
@@ -144,8 +153,15 @@ async function createContext(ports: Ports, paths: Paths, names: PartName[], prog
     servers: await ensureParts(names, progress),
     trustAnchors: '',
     programs: (file) => existsSync(join(paths.root, file)),
+    gatewaySettings: gatewaySettings(process.env),
     log: { level: process.env['LOG_LEVEL'] ?? 'info', format: process.env['LOG_FORMAT'] ?? 'json' },
   }
+}
+
+/** Variables of the starter's environment that are meant for the gateway; all others stay here. */
+function gatewaySettings(env: NodeJS.ProcessEnv): Record<string, string> {
+  const names = ['CORS_ORIGINS', 'TRUST_PROXY_HOPS', 'RATE_LIMIT_PER_10S', 'STAFF_RATE_LIMIT_PER_10S', 'AUTH_RATE_LIMIT_PER_MIN']
+  return Object.fromEntries(names.flatMap((name) => (env[name] ? [[name, env[name]]] : [])))
 }
 
 function servers(context: Context): Servers & { 'process-compose': { path: string } } {
@@ -246,13 +262,15 @@ function processHandle(paths: Paths, name: string): ProcessHandle {
     if (found === undefined) throw new Error(`no process is named ${name}`)
     return found
   }
-  const ready: ProcessHandle['ready'] = ({ not, timeoutMs = 60_000 } = {}) =>
-    poll(`${name} is healthy`, async () => {
+  const ready: ProcessHandle['ready'] = async ({ not, timeoutMs = 60_000 } = {}) => {
+    const isUp = async () => {
       const now = await state()
       if (!isReady(now) || now.pid === not) return false
       recordPids(paths.pids, [now])
       return true
-    }, { timeoutMs }).then(() => {})
+    }
+    await poll(`${name} is healthy`, isUp, { timeoutMs })
+  }
   const pid = async () => {
     const now = await state()
     return now.is_running ? now.pid : 0
@@ -261,7 +279,10 @@ function processHandle(paths: Paths, name: string): ProcessHandle {
     pid,
     ready,
     kill: async (signal) => void process.kill(await pid(), signal),
-    stop: () => supervisor.stopProcess(paths, name).then(() => poll(`${name} ends`, async () => !(await state()).is_running)).then(() => {}),
+    stop: async () => {
+      await supervisor.stopProcess(paths, name)
+      await poll(`${name} ends`, async () => !(await state()).is_running)
+    },
     start: async () => {
       await supervisor.startProcess(paths, name)
       await ready()

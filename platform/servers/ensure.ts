@@ -19,7 +19,7 @@ const buildsAtOnce = 2
 export async function ensureParts<Name extends PartName>(names: readonly Name[], progress: Progress): Promise<Pick<Servers, Name>> {
   const missing = names
     .filter((name) => findPart(name).from === 'nowhere')
-    .sort((a, b) => parts[b].usualSeconds - parts[a].usualSeconds)
+    .toSorted((a, b) => parts[b].usualSeconds - parts[a].usualSeconds)
   const queue = [...missing]
   const failures: string[] = []
   const worker = async () => {

@@ -1,5 +1,11 @@
-import { spawn } from 'node:child_process'
+import { spawn, type ChildProcess } from 'node:child_process'
 import { appendFileSync, createWriteStream } from 'node:fs'
+
+const running = new Set<ChildProcess>()
+// A builder that is told to end takes its compiler with it.
+process.on('exit', () => {
+  for (const child of running) child.kill()
+})
 
 /**
  * Runs a program to its end, its output appended to a log file.
@@ -14,6 +20,7 @@ export async function runLogged(
   appendFileSync(log, `\n$ ${command} ${args.join(' ')}\n`)
   const sink = createWriteStream(log, { flags: 'a' })
   const child = spawn(command, args, { ...options, stdio: ['ignore', 'pipe', 'pipe'] })
+  running.add(child)
   child.stdout.pipe(sink, { end: false })
   child.stderr.pipe(sink, { end: false })
   const end = await new Promise<string | undefined>((resolve) => {
@@ -22,6 +29,7 @@ export async function runLogged(
     })
     child.on('close', (code, signal) => resolve(code === 0 ? undefined : `${command} ended with ${signal ?? `code ${code}`}`))
   })
+  running.delete(child)
   sink.end()
   if (end !== undefined) throw new Error(`${end}; see ${log}`)
 }
