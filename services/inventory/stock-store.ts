@@ -6,8 +6,9 @@ import { retryOnConflict } from '#lib/retry-on-conflict.ts'
 import { adjust, emptyStock, level, reservationSchema, setSupply, stockSchema, type Decision, type Reservation, type Stock, type StockEvent } from './stock.ts'
 
 // One hash tag for everything: all lines or none spans SKUs, and what commits together shares a tag.
-// Dapr refuses keys with "||" in them; a SKU may have anything.
-const stockKey = (sku: string) => `stock:{inventory}:${sku.replaceAll('%', '%25').replaceAll('|', '%7C')}`
+const stockKey = (sku: string) => `stock:{inventory}:${keyPart(sku)}`
+/** Dapr refuses keys with "||" in them, of events too; a SKU may have anything. */
+const keyPart = (sku: string) => sku.replaceAll('%', '%25').replaceAll('|', '%7C')
 const reservationKey = (orderId: string) => `reservation:{inventory}:${orderId}`
 const adjustmentKey = (adjustmentId: string) => `adjustment:{inventory}:${createHash('sha256').update(adjustmentId).digest('hex')}`
 
@@ -33,7 +34,7 @@ export function createStockStore(state: StateStore) {
 
   const adjusted = (stock: Stock): Operation => {
     const event: StockEvent = { type: 'stock.stock-adjusted.v1', data: { levels: [level(stock)] } }
-    return { event: { ...event, key: stock.sku } }
+    return { event: { ...event, key: keyPart(stock.sku), subject: stock.sku } }
   }
 
   return {
