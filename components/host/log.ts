@@ -1,0 +1,24 @@
+import { setLogger, setLogVerbosity, logVerbosity } from '@grpc/grpc-js';
+import { pino, type Logger } from 'pino';
+import type { Environment } from './environment.ts';
+
+/** A component's logger: JSON lines on stdout, or readable ones with LOG_FORMAT=pretty. */
+export function createComponentLog(type: string, environment: Environment): Logger {
+  const options = {
+    level: environment.logLevel,
+    base: { service: environment.owner ? `${environment.owner}-${type}` : type },
+    timestamp: pino.stdTimeFunctions.isoTime,
+  };
+  if (environment.logFormat === 'pretty') return pino({ ...options, transport: { target: 'pino-pretty' } });
+  return pino(options);
+}
+
+/**
+ * Sends what grpc-js has to say to the debug log. It reports every header that is not printable ASCII as an error, and
+ * Dapr sends durations such as `553.2µs`: on stderr that would be a line for each call.
+ */
+export function quietGrpc(log: Logger): void {
+  const debug = (...parts: unknown[]) => log.debug({ from: 'grpc-js' }, parts.map(String).join(' '));
+  setLogVerbosity(logVerbosity.ERROR);
+  setLogger({ error: debug, info: debug, debug });
+}
