@@ -2,21 +2,27 @@ import { createHash } from 'node:crypto'
 import * as z from 'zod'
 import type { Operation, StateStore, Versioned } from '#lib/dapr.ts'
 import { rejected } from '#lib/errors.ts'
+import { createTurns } from '#lib/in-turn.ts'
 import { retryOnConflict } from '#lib/retry-on-conflict.ts'
 import { adjust, emptyStock, level, reservationSchema, setSupply, stockSchema, type Decision, type Reservation, type Stock, type StockEvent } from './stock.ts'
 
 // One hash tag for everything: all lines or none spans SKUs, and what commits together shares a tag.
-// Dapr refuses keys with "||" in them; a SKU may have anything.
-const stockKey = (sku: string) => `stock:{inventory}:${sku.replaceAll('%', '%25').replaceAll('|', '%7C')}`
+const stockKey = (sku: string) => `stock:{inventory}:${keyPart(sku)}`
+/** Dapr refuses keys with "||" in them, of events too; a SKU may have anything. */
+const keyPart = (sku: string) => sku.replaceAll('%', '%25').replaceAll('|', '%7C')
 const reservationKey = (orderId: string) => `reservation:{inventory}:${orderId}`
 const adjustmentKey = (adjustmentId: string) => `adjustment:{inventory}:${createHash('sha256').update(adjustmentId).digest('hex')}`
 
 const adjustmentSchema = z.object({ sku: z.string(), delta: z.int() })
 
+type Decide = (known: Reservation | undefined, stock: ReadonlyMap<string, Stock>) => Decision
+
 export type StockStore = ReturnType<typeof createStockStore>
 
 /** Reads and changes stock. Everything here throws AppError `unavailable` while the store is away, and changes nothing then. */
 export function createStockStore(state: StateStore) {
+  const inTurn = createTurns()
+
   async function readStock(skus: string[]): Promise<Map<string, Versioned<Stock>>> {
     const found = await state.bulkGet([...new Set(skus)].map(stockKey), stockSchema)
     return new Map([...found.values()].map((row) => [row.value.sku, row]))
@@ -33,7 +39,21 @@ export function createStockStore(state: StateStore) {
 
   const adjusted = (stock: Stock): Operation => {
     const event: StockEvent = { type: 'stock.stock-adjusted.v1', data: { levels: [level(stock)] } }
-    return { event: { ...event, key: stock.sku } }
+    return { event: { ...event, key: keyPart(stock.sku), subject: stock.sku } }
+  }
+
+  /** Decides from the reservation as it was read and the stock as it is now, and stores the decision. */
+  async function settle(orderId: string, known: Versioned<Reservation> | undefined, skus: string[], decide: Decide): Promise<Decision['outcome']> {
+    const stock = await readStock(skus)
+    const decision = decide(known?.value, new Map([...stock].map(([sku, row]) => [sku, row.value])))
+    if (decision.outcome !== 'changed') return decision.outcome
+    const { reservation, event } = decision
+    await state.transact([
+      { upsert: reservationKey(orderId), value: reservation, ...(known ? { etag: known.etag } : { firstWrite: true }) },
+      ...stockWrites(decision.stock, stock),
+      ...(event ? [{ event: { ...event, key: orderId } }] : []),
+    ])
+    return 'changed'
   }
 
   return {
@@ -46,20 +66,11 @@ export function createStockStore(state: StateStore) {
      * Decides about an order from its reservation and the stock of `skus` and of the SKUs it has reserved, and stores stock, reservation and event in one
      * transaction; again when somebody else wrote in between.
      */
-    async decideOrder(orderId: string, skus: string[], decide: (known: Reservation | undefined, stock: ReadonlyMap<string, Stock>) => Decision): Promise<Decision['outcome']> {
+    async decideOrder(orderId: string, skus: string[], decide: Decide): Promise<Decision['outcome']> {
       return retryOnConflict(async () => {
-        const [known, asked] = await Promise.all([state.get(reservationKey(orderId), reservationSchema), readStock(skus)])
-        const missing = (known?.value.lines ?? []).map((l) => l.sku).filter((sku) => !asked.has(sku))
-        const stock = known?.value.status === 'reserved' && missing.length > 0 ? new Map([...asked, ...(await readStock(missing))]) : asked
-        const decision = decide(known?.value, new Map([...stock].map(([sku, row]) => [sku, row.value])))
-        if (decision.outcome !== 'changed') return decision.outcome
-        const { reservation, event } = decision
-        await state.transact([
-          { upsert: reservationKey(orderId), value: reservation, ...(known ? { etag: known.etag } : { firstWrite: true }) },
-          ...stockWrites(decision.stock, stock),
-          ...(event ? [{ event: { ...event, key: orderId } }] : []),
-        ])
-        return 'changed'
+        const known = await state.get(reservationKey(orderId), reservationSchema)
+        const concerned = [...new Set([...skus, ...(known?.value.status === 'reserved' ? known.value.lines.map((l) => l.sku) : [])])]
+        return inTurn(concerned, () => settle(orderId, known, concerned, decide))
       })
     },
 
@@ -67,7 +78,7 @@ export function createStockStore(state: StateStore) {
     async adjust(change: { sku: string; delta: number; adjustmentId: string }): Promise<Stock> {
       const { sku, delta, adjustmentId } = change
       const key = adjustmentKey(adjustmentId)
-      return retryOnConflict(async () => {
+      return inTurn([sku], () => retryOnConflict(async () => {
         const [done, stock] = await Promise.all([state.get(key, adjustmentSchema), readStock([sku])])
         const before = stock.get(sku)?.value
         if (done) {
@@ -78,13 +89,13 @@ export function createStockStore(state: StateStore) {
         if (after === 'insufficient_stock') throw insufficientStock(sku)
         await state.transact([{ upsert: key, value: { sku, delta }, firstWrite: true }, ...stockWrites([after], stock), adjusted(after)])
         return after
-      })
+      }))
     },
 
     /** States what a source has supplied in all; answers the stock. Throws `insufficient_stock`. */
     async setSupply(supply: { sku: string; source: string; quantity: number }): Promise<Stock> {
       const { sku, source, quantity } = supply
-      return retryOnConflict(async () => {
+      return inTurn([sku], () => retryOnConflict(async () => {
         const stock = await readStock([sku])
         const before = stock.get(sku)?.value
         const after = setSupply(before, sku, source, quantity)
@@ -92,7 +103,7 @@ export function createStockStore(state: StateStore) {
         if (after === 'unchanged') return before ?? emptyStock(sku)
         await state.transact([...stockWrites([after], stock), adjusted(after)])
         return after
-      })
+      }))
     },
 
     /** Whether the store answers; throws `unavailable` if not. */

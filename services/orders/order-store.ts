@@ -1,6 +1,7 @@
 import * as z from 'zod'
 import type { Operation, StateStore } from '#lib/dapr.ts'
 import { AppError } from '#lib/errors.ts'
+import { createTurns } from '#lib/in-turn.ts'
 import { retryOnConflict } from '#lib/retry-on-conflict.ts'
 import { decide, orderSchema, type Decided, type Order, type OrderEvent, type Rejection, type Trigger } from './order.ts'
 
@@ -21,6 +22,7 @@ export type OrderStore = ReturnType<typeof createOrderStore>
 
 /** Reads and moves orders. Everything here throws AppError `unavailable` while the store is away, and changes nothing then. */
 export function createOrderStore(state: StateStore) {
+  const inTurn = createTurns()
   const get = async (userId: string, orderId: string): Promise<Order | undefined> => (await state.get(orderKey(userId, orderId), orderSchema))?.value
 
   return {
@@ -29,7 +31,7 @@ export function createOrderStore(state: StateStore) {
     /** Stores a new order, its place in the shopper's list and its event. Answers the order that is there: the new one, or one placed before under the same key. */
     async insert({ order, events }: Decided): Promise<Order> {
       const { userId, orderId } = order
-      return retryOnConflict(async () => {
+      return inTurn([userId], () => retryOnConflict(async () => {
         const head = await state.get(headKey(userId), headSchema)
         const count = head?.value.count ?? 0
         const page = Math.floor(count / pageSize)
@@ -48,7 +50,7 @@ export function createOrderStore(state: StateStore) {
           if (earlier) return earlier
           throw error
         }
-      })
+      }))
     },
 
     /** Moves an order by `trigger` and stores it with its event in one transaction; undefined if there is no such order. */
