@@ -26,3 +26,10 @@ test('more log-ins than may wait are refused at once, and the others are answere
   expect(outcomes.map((o) => (o.status === 'fulfilled' ? o.value : o.reason.code))).toEqual([false, false, 'too_many_logins'])
   expect(await passwords.verify('again', undefined)).toBe(false)
 })
+
+test('whoever waited too long is refused, and leaves the queue', async () => {
+  const passwords = createPasswords({ concurrency: 1, queue: 1, maxWaitMs: 1 })
+  const [slow, refused] = await Promise.allSettled([passwords.verify('a', undefined), passwords.verify('b', undefined)])
+  expect([slow.status, refused.status]).toEqual(['fulfilled', 'rejected'])
+  expect(await passwords.verify('again', undefined)).toBe(false)
+})

@@ -19,11 +19,11 @@ export type Passwords = {
 }
 
 /**
- * Hashing takes some 20 ms of a core and 19 MiB, so at most `concurrency` run at once and at most `queue` wait: more than that throws `exhausted`
- * too_many_logins at once instead of letting a burst of log-ins take the memory or outlive its callers.
+ * Hashing takes some 20 ms of a core and 19 MiB, so at most `concurrency` run at once and at most `queue` wait, each `maxWaitMs` long: whoever is beyond that gets
+ * `exhausted` too_many_logins, instead of a burst of log-ins taking the memory, or working for callers that gave up (after 2 s).
  */
-export function createPasswords(o: { concurrency?: number; queue?: number } = {}): Passwords {
-  const limited = limit(o.concurrency ?? 2, o.queue ?? 64)
+export function createPasswords(o: { concurrency?: number; queue?: number; maxWaitMs?: number } = {}): Passwords {
+  const limited = limit(o.concurrency ?? 2, o.queue ?? 64, o.maxWaitMs ?? 1_000)
   const run = (password: string, p: Parameters) =>
     limited(() => derive('argon2id', { message: password, nonce: p.salt, parallelism: p.lanes, memory: p.memoryKiB, passes: p.passes, tagLength: p.tag.length }))
   const fresh = (): Parameters => ({ memoryKiB, passes, lanes, salt: randomBytes(saltBytes), tag: Buffer.alloc(tagBytes) })
@@ -53,19 +53,35 @@ function parse(phc: string): Parameters {
   return { memoryKiB: Number(m), passes: Number(t), lanes: Number(p), salt: Buffer.from(salt, 'base64'), tag: Buffer.from(tag, 'base64') }
 }
 
-function limit(concurrency: number, queue: number) {
+function limit(concurrency: number, queue: number, maxWaitMs: number) {
+  const refused = () => new AppError('exhausted', 'too_many_logins', 'too many log-ins at once: try again in a moment')
   let running = 0
-  const waiting: (() => void)[] = []
+  const waiting = new Set<() => void>()
+
+  function turn(): Promise<void> {
+    if (waiting.size >= queue) return Promise.reject(refused())
+    return new Promise((resolve, reject) => {
+      const take = () => {
+        clearTimeout(timer)
+        waiting.delete(take)
+        resolve()
+      }
+      const timer = setTimeout(() => {
+        waiting.delete(take)
+        reject(refused())
+      }, maxWaitMs)
+      waiting.add(take)
+    })
+  }
+
   return async <T>(work: () => Promise<T>): Promise<T> => {
-    if (running >= concurrency) {
-      if (waiting.length >= queue) throw new AppError('exhausted', 'too_many_logins', 'too many log-ins at once: try again in a moment')
-      // The place is handed on, not freed: nobody can take it in between.
-      await new Promise<void>((resolve) => waiting.push(resolve))
-    } else running++
+    // A place is handed on, not freed, when somebody waits: nobody can take it in between.
+    if (running >= concurrency) await turn()
+    else running++
     try {
       return await work()
     } finally {
-      const next = waiting.shift()
+      const [next] = waiting
       if (next) next()
       else running--
     }

@@ -25,9 +25,13 @@ describe('normaliseEmail', () => {
 
   test.each([
     '', '@', 'a@', '@b.de', 'a b@c.de', 'a@b@c.de', 'a@localhost', 'a..b@c.de', '.a@c.de', 'a@-c.de', 'a@c..de', 'a\0@c.de', 'a\u200b@c.de', '\ud800@c.de', '\ufffd@c.de',
-    '<a@c.de>', `${'a'.repeat(65)}@c.de`, `a@${'b'.repeat(250)}.de`, 'x'.repeat(1_000_000),
+    '<a@c.de>', `${'a'.repeat(65)}@c.de`, `a@${'b'.repeat(250)}.de`,
   ])('%j is no address', (text) => {
     expect(normaliseEmail(text)).toBeUndefined()
+  })
+
+  test('a megabyte is no address', () => {
+    expect(normaliseEmail('x'.repeat(1_000_000))).toBeUndefined()
   })
 
   test('what it made, it leaves as it is', () => {
@@ -48,10 +52,15 @@ describe('parseNewAccount', () => {
   })
 
   test.each([
-    ['password', '1234567'], ['password', 'x'.repeat(257)], ['password', 'x'.repeat(3_000_000)], ['password', 'eight\0ch'], ['password', 'half \ud800 half'],
-    ['name', ''], ['name', 'x'.repeat(201)], ['name', 'a\nb'], ['name', '\udc00'], ['name', 'x'.repeat(3_000_000)],
+    ['password', '1234567'], ['password', 'x'.repeat(257)], ['password', 'eight\0ch'], ['password', 'half \ud800 half'],
+    ['name', ''], ['name', 'x'.repeat(201)], ['name', 'a\nb'], ['name', '\udc00'],
   ])('%s of %j is wrong', (field, value) => {
     expect(wrongFields({ [field]: value })).toEqual([field])
+  })
+
+  test('a megabyte is wrong anywhere', () => {
+    const much = 'x'.repeat(1_000_000)
+    expect(wrongFields({ email: much, password: much, name: much })).toEqual(['email', 'password', 'name'])
   })
 
   test('counts characters, not halves of them', () => {

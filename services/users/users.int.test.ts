@@ -1,0 +1,147 @@
+import { createLocalJWKSet, jwtVerify } from 'jose'
+import { ulid } from 'ulid'
+import { afterAll, describe, expect, test } from 'vitest'
+import { createDapr } from '#lib/dapr.ts'
+import { UsersServiceService } from '#protos/shop/users/v1/users.ts'
+
+const base = 23200
+const dapr = createDapr({ grpcPort: base + 2, httpPort: base + 3, apiToken: 'apitok' })
+const users = dapr.client(UsersServiceService, 'users')
+const state = dapr.state('users-store')
+afterAll(() => dapr.close())
+
+const password = 'correct horse'
+const newEmail = () => `Ada.${ulid()}@example.com`
+async function register(email = newEmail()) {
+  const { user } = await users.register({ email, password, name: 'Ada' })
+  return user!
+}
+async function logIn(email: string, given = password, timeoutMs?: number) {
+  const { tokens } = await users.authenticate({ email, password: given }, { timeoutMs })
+  return tokens!
+}
+const code = (code: string) => expect.objectContaining({ code })
+
+test('somebody registers, and is found', async () => {
+  const user = await register()
+  expect(user).toMatchObject({ id: expect.stringMatching(/^u-[0-3][0-9a-f]{2}-/), name: 'Ada', roles: ['shopper'], active: true })
+  expect((await users.getUser({ userId: user.id })).user).toEqual(user)
+  await users.validateUser({ userId: user.id })
+})
+
+test('of six who register one email at once, one gets it', async () => {
+  const email = newEmail()
+  const outcomes = await Promise.allSettled(Array.from({ length: 6 }, (_, i) => register(i % 2 ? email : email.toUpperCase())))
+  const refused = outcomes.flatMap((o) => (o.status === 'rejected' ? [o.reason.code] : []))
+  expect(refused).toEqual(Array(5).fill('email_taken'))
+})
+
+test.each([
+  ['email', { email: 'nobody' }], ['email', { email: 'a\0@example.com' }], ['password', { password: 'short' }], ['name', { name: '\ud800' }],
+])('a wrong %s is named', async (field, wrong) => {
+  await expect(users.register({ email: newEmail(), password, name: 'Ada', ...wrong })).rejects.toMatchObject({ kind: 'invalid', fields: [{ field }] })
+})
+
+test.each([
+  ['an empty one', ''], ['a short one', 'u-1'], ['one with a bar', 'nobody||else'], ['one that nobody has', 'u-000-01arz3ndektsv4rrffq69g5fav'], ['a control character', '\0'],
+  ['a long one', 'x'.repeat(100_000)],
+])('no user is found by an id that is %s', async (_, userId) => {
+  await expect(users.getUser({ userId })).rejects.toEqual(code('user_not_found'))
+  await expect(users.validateUser({ userId })).rejects.toEqual(code('user_not_found'))
+  await expect(users.deactivate({ userId })).rejects.toEqual(code('user_not_found'))
+})
+
+describe('logging in', () => {
+  test('gives a token that the published keys verify', async () => {
+    const user = await register()
+    const tokens = await logIn(` ${user.email.toUpperCase()}`)
+    const keys = JSON.parse((await users.getJwks({})).jwksJson)
+    const { payload, protectedHeader } = await jwtVerify(tokens.accessToken, createLocalJWKSet(keys), { issuer: 'sidecart', audience: 'sidecart', typ: 'at+jwt' })
+    expect(payload).toMatchObject({ sub: user.id, roles: ['shopper'] })
+    expect(payload.exp! - payload.iat!).toBe(tokens.expiresInSeconds)
+    expect(protectedHeader.alg).toBe('ES256')
+  })
+
+  test('publishes no private key, in the set or in the store', async () => {
+    const { jwksJson } = await users.getJwks({})
+    const { keys } = JSON.parse(jwksJson)
+    expect(keys.length).toBeGreaterThanOrEqual(2)
+    expect(keys.flatMap(Object.keys)).not.toContain('d')
+  })
+
+  test('with a wrong password, an unknown email or no email at all is refused in the same words', async () => {
+    const user = await register()
+    const refusals = await Promise.all(
+      [[user.email, 'wrong horse'], [newEmail(), password], ['nonsense', password], [user.email, ''], [user.email, 'x'.repeat(1_000_000)], ['\0', '\0']].map(([email, given]) =>
+        logIn(email!, given).catch((e) => [e.kind, e.code, e.message])),
+    )
+    expect(new Set(refusals.map(String)).size).toBe(1)
+    expect(refusals[0]).toEqual(['unauthenticated', 'bad_credentials', expect.any(String)])
+  })
+})
+
+describe('a refresh token', () => {
+  test('is good for one exchange', async () => {
+    const user = await register()
+    const first = await logIn(user.email)
+    const second = (await users.refresh({ refreshToken: first.refreshToken })).tokens!
+    await expect(users.refresh({ refreshToken: first.refreshToken })).rejects.toEqual(code('bad_refresh_token'))
+    expect((await users.refresh({ refreshToken: second.refreshToken })).tokens!.refreshToken).not.toBe(second.refreshToken)
+  })
+
+  test('used ten times at once gives one session', async () => {
+    const user = await register()
+    const { refreshToken } = await logIn(user.email)
+    const outcomes = await Promise.allSettled(Array.from({ length: 10 }, () => users.refresh({ refreshToken })))
+    expect(outcomes.filter((o) => o.status === 'fulfilled')).toHaveLength(1)
+    expect(outcomes.flatMap((o) => (o.status === 'rejected' ? [o.reason.code] : []))).toEqual(Array(9).fill('bad_refresh_token'))
+  })
+
+  test.each([
+    ['nothing', ''], ['a slot', '000.'], ['a token never given', `000.${'A'.repeat(43)}`], ['a control character', '\0'], ['a long text', 'x'.repeat(100_000)],
+  ])('is not %s', async (_, refreshToken) => {
+    await expect(users.refresh({ refreshToken })).rejects.toEqual(code('bad_refresh_token'))
+  })
+})
+
+test('a deactivated account neither logs in, nor refreshes, nor orders; twice is as good as once', async () => {
+  const user = await register()
+  const { refreshToken } = await logIn(user.email)
+  await users.deactivate({ userId: user.id })
+  await users.deactivate({ userId: user.id })
+  await expect(logIn(user.email)).rejects.toEqual(code('bad_credentials'))
+  await expect(users.refresh({ refreshToken })).rejects.toEqual(code('bad_refresh_token'))
+  await expect(users.validateUser({ userId: user.id })).rejects.toEqual(code('user_deactivated'))
+  expect((await users.getUser({ userId: user.id })).user!.active).toBe(false)
+})
+
+describe('an operator', () => {
+  test('gives roles to an account, and the next token has them', async () => {
+    const user = await register()
+    const { user: changed } = await users.setRoles({ email: user.email, roles: ['seller', 'shopper'], password: '', name: '' })
+    expect(changed).toEqual({ ...user, roles: ['shopper', 'seller'] })
+    const { accessToken } = await logIn(user.email)
+    expect(JSON.parse(Buffer.from(accessToken.split('.')[1]!, 'base64url').toString()).roles).toEqual(['shopper', 'seller'])
+  })
+
+  test('makes the first admin, and may say so twice', async () => {
+    const request = { email: newEmail(), roles: ['admin'], password, name: 'Root' }
+    const [one, two] = [await users.setRoles(request), await users.setRoles(request)]
+    expect(two).toEqual(one)
+    expect(one.user!.roles).toEqual(['admin'])
+    await logIn(request.email)
+  })
+
+  test('who names an account that is not there is told so', async () => {
+    await expect(users.setRoles({ email: newEmail(), roles: ['admin'], password: '', name: '' })).rejects.toEqual(code('user_not_found'))
+  })
+})
+
+test('a burst of log-ins is answered or refused, never an error of ours', async () => {
+  const user = await register()
+  const outcomes = await Promise.allSettled(Array.from({ length: 150 }, () => logIn(user.email, password, 10_000)))
+  const codes = outcomes.map((o) => (o.status === 'fulfilled' ? 'ok' : o.reason.code))
+  expect([...new Set(codes)].sort()).toEqual(['ok', 'too_many_logins'])
+  await logIn(user.email)
+}, 15_000)
+void state
