@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs'
 import cors from 'cors'
 import express, { type ErrorRequestHandler, type Express, type Request, type RequestHandler, type Response } from 'express'
 import { rateLimit } from 'express-rate-limit'
-import helmet from 'helmet'
+import helmet, { contentSecurityPolicy } from 'helmet'
 import { AppError, invalid } from '#lib/errors.ts'
 import type { Logger } from '#lib/logger.ts'
 import { createAuth, type Auth } from './auth.ts'
@@ -235,7 +235,7 @@ const answerProblem: ErrorRequestHandler = (error, req, res, _next) => {
 
 /** The page that shows the OpenAPI document: three files of our own, so that it works without the internet and under a strict policy. */
 function docs(app: Express, limit: RequestHandler): void {
-  const policy = helmet.contentSecurityPolicy({
+  const policy = contentSecurityPolicy({
     useDefaults: false,
     directives: {
       defaultSrc: ["'none'"], scriptSrc: ["'self'"], styleSrc: ["'self'"], connectSrc: ["'self'"], imgSrc: ["'self'", 'data:'],

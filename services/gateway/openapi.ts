@@ -35,7 +35,7 @@ function describe(o: Operation): ZodOpenApiOperationObject {
     }
   }
   const byStatus = Map.groupBy(codesOf(o), (code) => problemCodes[code].status)
-  for (const [status, codes] of [...byStatus].sort(([a], [b]) => a - b)) {
+  for (const [status, codes] of [...byStatus].toSorted(([a], [b]) => a - b)) {
     responses[String(status) as '400'] = {
       description: codes.map((code) => `\`${code}\`: ${problemCodes[code].title}`).join('\n\n'),
       content: { [problemMediaType]: { schema: problemSchema, examples: Object.fromEntries(codes.map((code) => [code, { value: exampleOf(code, o) }])) } },

@@ -2,7 +2,7 @@ import * as z from 'zod'
 import { OrderStatus, type Order } from '#protos/shop/orders/v1/orders.ts'
 import type { Clients } from '../clients.ts'
 import { operation } from '../operation.ts'
-import { moneyOut, pageOf, paging, pathText, sku, time, toMoney, toPage } from '../schemas.ts'
+import { moneyOut, pageOf, paging, sku, text, time, toMoney, toPage } from '../schemas.ts'
 
 const status = z.enum(['PENDING', 'RESERVED', 'CONFIRMED', 'CANCELLED'])
 
@@ -54,7 +54,7 @@ const placement = z.strictObject({
   }),
 }).meta({ id: 'OrderPlacement' })
 
-const orderId = z.object({ orderId: pathText(200).meta({ examples: ['o-3f1c9a'] }) })
+const orderId = z.object({ orderId: text(1, 200).meta({ examples: ['o-3f1c9a'] }) })
 
 export const orders = ({ orders }: Clients) => [
   operation({
