@@ -2,11 +2,11 @@ import { readFileSync } from 'node:fs'
 import cors from 'cors'
 import express, { type ErrorRequestHandler, type Express, type Request, type RequestHandler, type Response } from 'express'
 import { rateLimit } from 'express-rate-limit'
-import helmet from 'helmet'
+import helmet, { contentSecurityPolicy } from 'helmet'
 import { AppError, invalid } from '#lib/errors.ts'
 import type { Logger } from '#lib/logger.ts'
 import { createAuth, type Auth } from './auth.ts'
-import { hasBody, readJson } from './body.ts'
+import { readAll, readJson } from './body.ts'
 import { activeTraceId, observe, type Observed } from './observe.ts'
 import { openApiDocument } from './openapi.ts'
 import { isStaff, type Operation, type User } from './operation.ts'
@@ -56,11 +56,7 @@ export function createApp(o: AppOptions): Express {
 
   app.use(observe(o.log))
   app.use(helmet({ contentSecurityPolicy: { useDefaults: false, directives: { defaultSrc: ["'none'"], frameAncestors: ["'none'"] } } }))
-  app.use(cors({
-    origin: o.corsOrigins ?? [],
-    exposedHeaders: ['ETag', 'Location', 'RateLimit', 'RateLimit-Policy', 'Retry-After', 'traceparent', 'X-Request-Id'],
-    maxAge: 600,
-  }))
+  app.use(allowOrigins(o.corsOrigins ?? []))
   app.use(checkUrl)
 
   app.get('/livez', (_req, res) => void res.type('text').send('ok\n'))
@@ -109,7 +105,7 @@ const perform = (operation: Operation, auth: Auth): RequestHandler => async (req
   const params = operation.params ? parse(operation.params, req.params, 'path') : undefined
   for (const [name, value] of Object.entries(req.params)) if (String(value).includes('\0')) throw invalid(name, 'must not have a NUL character')
   const query = parseQuery(operation, req)
-  const headers = operation.headers ? parse(operation.headers, pick(req.headers, Object.keys(operation.headers.shape)), 'headers') : undefined
+  const headers = operation.headers ? parse(operation.headers, headersOf(req, Object.keys(operation.headers.shape)), 'headers') : undefined
   const body = await bodyOf(operation, req)
 
   // What a slow client took to send its body is not the services' time.
@@ -139,22 +135,18 @@ async function userOf(operation: Operation, auth: Auth, req: Request, call: { ti
 
 async function bodyOf(operation: Operation, req: Request): Promise<unknown> {
   if (!operation.body) {
-    if (hasBody(req)) throw new AppError('invalid', 'unknown_field', 'body: this operation takes none', { fields: [{ field: 'body', message: 'this operation takes none' }] })
+    if ((await readAll(req)).length > 0) throw new AppError('invalid', 'unknown_field', 'body: this operation takes none', { fields: [{ field: 'body', message: 'this operation takes none' }] })
     return undefined
   }
   return parse(operation.body, await readJson(req), 'body')
 }
 
 /** Headers that must not be given twice: who would tell which one counts? */
-const singleHeaders = ['authorization', 'content-type', 'content-encoding', 'idempotency-key'] as const
-const headerNames: Record<string, string> = { authorization: 'Authorization', 'content-type': 'Content-Type', 'content-encoding': 'Content-Encoding', 'idempotency-key': 'Idempotency-Key' }
+const singleHeaders = ['Authorization', 'Content-Type', 'Content-Encoding', 'Idempotency-Key']
 
 function checkHeaders(req: Request): void {
-  for (const name of singleHeaders) {
-    if ((req.headersDistinct[name]?.length ?? 0) < 2) continue
-    const field = headerNames[name]!
-    throw new HttpError('repeated_header', `${field}: is given more than once`, { fields: [{ field, message: 'is given more than once' }] })
-  }
+  const field = singleHeaders.find((name) => (req.headersDistinct[name.toLowerCase()]?.length ?? 0) > 1)
+  if (field) throw new HttpError('repeated_header', `${field}: is given more than once`, { fields: [{ field, message: 'is given more than once' }] })
 }
 
 const queryOf = (req: Request) => {
@@ -190,7 +182,19 @@ function decodeQuery(part: string): string {
   }
 }
 
-const pick = (from: Record<string, unknown>, names: string[]) => Object.fromEntries(names.filter((name) => from[name] !== undefined).map((name) => [name, from[name]]))
+const headersOf = (req: Request, names: string[]) =>
+  Object.fromEntries(names.flatMap((name) => (req.headers[name.toLowerCase()] === undefined ? [] : [[name, req.headers[name.toLowerCase()]]])))
+
+/** Lets pages of the listed origins call the API; for all others there is no CORS here, OPTIONS included. */
+function allowOrigins(origins: string[]): RequestHandler {
+  const exposedHeaders = ['ETag', 'Location', 'RateLimit', 'RateLimit-Policy', 'Retry-After', 'traceparent', 'X-Request-Id']
+  const allow = cors({ origin: origins, methods: ['GET', 'POST', 'PUT', 'PATCH'], exposedHeaders, maxAge: 600 })
+  return (req, res, next) => {
+    if (origins.length > 0) res.vary('Origin')
+    if (origins.includes(req.headers.origin ?? '')) allow(req, res, next)
+    else next()
+  }
+}
 
 const checkUrl: RequestHandler = (req, _res, next) => {
   if (req.originalUrl.length > maxUrlLength) throw new HttpError('uri_too_long', `The URL is longer than ${maxUrlLength} characters`)
@@ -235,7 +239,7 @@ const answerProblem: ErrorRequestHandler = (error, req, res, _next) => {
 
 /** The page that shows the OpenAPI document: three files of our own, so that it works without the internet and under a strict policy. */
 function docs(app: Express, limit: RequestHandler): void {
-  const policy = helmet.contentSecurityPolicy({
+  const policy = contentSecurityPolicy({
     useDefaults: false,
     directives: {
       defaultSrc: ["'none'"], scriptSrc: ["'self'"], styleSrc: ["'self'"], connectSrc: ["'self'"], imgSrc: ["'self'", 'data:'],

@@ -29,19 +29,24 @@ export function createAuth(o: { getJwks: (call?: CallOptions) => Promise<{ jwksJ
 
   function refresh(call?: CallOptions): Promise<void> {
     triedAt = now()
-    fetching ??= o.getJwks(call).then(({ jwksJson }) => {
+    fetching ??= fetchKeys(call).finally(() => (fetching = undefined))
+    return fetching
+  }
+
+  async function fetchKeys(call?: CallOptions): Promise<void> {
+    try {
+      const { jwksJson } = await o.getJwks(call)
       keys = createLocalJWKSet(jwks.parse(JSON.parse(jwksJson)) as JSONWebKeySet)
       fetchedAt = now()
-    }).catch((error) => {
+    } catch (error) {
       throw error instanceof AppError ? error : unavailable('users_unavailable', 'users did not answer with keys', error)
-    }).finally(() => (fetching = undefined))
-    return fetching
+    }
   }
 
   async function verify(token: string, call?: CallOptions) {
     if (!keys) await refresh(call)
     else if (now() - fetchedAt > maxAgeMs && now() - triedAt > cooldownMs) void refresh().catch(() => {})
-    const check = () => jwtVerify(token, keys!, { algorithms: ['ES256'], issuer: 'sidecart', audience: 'sidecart', requiredClaims: ['sub', 'exp'], clockTolerance: 5 })
+    const check = () => jwtVerify(token, keys!, { algorithms: ['ES256'], typ: 'at+jwt', issuer: 'sidecart', audience: 'sidecart', requiredClaims: ['sub', 'exp'], clockTolerance: 5 })
     try {
       return await check()
     } catch (error) {

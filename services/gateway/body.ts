@@ -7,22 +7,18 @@ const maxDepth = 20
 
 const badJson = (detail: string) => new HttpError('bad_json', detail, { fields: [{ field: 'body', message: detail }] })
 
-/** Whether the request carries a body at all (RFC 9112, section 6). */
-export const hasBody = (req: IncomingMessage) => req.headers['transfer-encoding'] !== undefined || Number(req.headers['content-length'] ?? 0) > 0
-
 /**
- * Reads a JSON body. Throws `body_too_large` beyond 256 KiB, `unsupported_media_type` for anything but plain JSON in UTF-8, `bad_json`, and
+ * Reads a JSON body; undefined if there is none. Throws `body_too_large` beyond 256 KiB, `unsupported_media_type` for anything but plain JSON in UTF-8, `bad_json`, and
  * `invalid_field` for text that no store could keep. Not express.json(): that replaces bad UTF-8 in silence, inflates, and reads a body of any size to its end.
  */
 export async function readJson(req: IncomingMessage): Promise<unknown> {
-  if (Number(req.headers['content-length'] ?? 0) > maxBodyBytes) throw tooLarge()
-  if (!hasBody(req)) return undefined
+  const bytes = await readAll(req)
+  if (bytes.length === 0) return undefined
   const type = req.headers['content-type'] ?? ''
   if (!/^application\/json[ \t]*(;[ \t]*charset="?utf-8"?[ \t]*)?$/i.test(type)) throw unsupported('Content-Type', 'must be application/json')
   const encoding = req.headers['content-encoding'] ?? 'identity'
   if (encoding !== 'identity') throw unsupported('Content-Encoding', 'must not be compressed')
 
-  const bytes = await readAll(req)
   let text: string
   try {
     text = new TextDecoder('utf-8', { fatal: true }).decode(bytes)
@@ -39,8 +35,9 @@ export async function readJson(req: IncomingMessage): Promise<unknown> {
   return value
 }
 
-// Node reads on and forgets what is left of a body that nobody wants, until requestTimeout.
-function readAll(req: IncomingMessage): Promise<Buffer> {
+/** The body's bytes. Throws `body_too_large`; Node then reads on and forgets the rest, until requestTimeout. */
+export function readAll(req: IncomingMessage): Promise<Buffer> {
+  if (Number(req.headers['content-length'] ?? 0) > maxBodyBytes) return Promise.reject(tooLarge())
   return new Promise((resolve, reject) => {
     const chunks: Buffer[] = []
     let size = 0

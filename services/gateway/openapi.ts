@@ -35,7 +35,7 @@ function describe(o: Operation): ZodOpenApiOperationObject {
     }
   }
   const byStatus = Map.groupBy(codesOf(o), (code) => problemCodes[code].status)
-  for (const [status, codes] of [...byStatus].sort(([a], [b]) => a - b)) {
+  for (const [status, codes] of [...byStatus].toSorted(([a], [b]) => a - b)) {
     responses[String(status) as '400'] = {
       description: codes.map((code) => `\`${code}\`: ${problemCodes[code].title}`).join('\n\n'),
       content: { [problemMediaType]: { schema: problemSchema, examples: Object.fromEntries(codes.map((code) => [code, { value: exampleOf(code, o) }])) } },
@@ -47,7 +47,7 @@ function describe(o: Operation): ZodOpenApiOperationObject {
     summary: o.summary,
     ...(o.description ? { description: o.description } : {}),
     security: o.access === 'public' ? [] : o.access === 'optional' ? [{}, { bearer: [] }] : [{ bearer: [] }],
-    requestParams: { ...(o.params ? { path: o.params } : {}), ...(o.query ? { query: o.query } : {}), ...(o.headers ? { header: renamed(o.headers) } : {}) },
+    requestParams: { ...(o.params ? { path: o.params } : {}), ...(o.query ? { query: o.query } : {}), ...(o.headers ? { header: o.headers } : {}) },
     ...(o.body ? { requestBody: { required: !o.body.safeParse(undefined).success, content: { 'application/json': { schema: o.body } } } } : {}),
     responses,
   }
@@ -72,7 +72,3 @@ function exampleOf(code: ProblemCode, o: Operation): z.infer<typeof problemSchem
     ...('field' in rest ? { errors: [{ field: rest.field, message: title }] } : {}),
   }
 }
-
-// Node knows headers by their lower-case names, people by their usual ones.
-const renamed = (headers: z.ZodObject) =>
-  z.object(Object.fromEntries(Object.entries(headers.shape).map(([name, schema]) => [name.split('-').map((part) => part[0]!.toUpperCase() + part.slice(1)).join('-'), schema])))

@@ -32,7 +32,6 @@ export type OperationSpec<A extends Access, P, Q, H, B> = {
   limit?: 'auth'
   params?: P
   query?: Q
-  /** By lower-case name. */
   headers?: H
   body?: B
   responses: Record<number, { description: string; schema: Schema; headers?: Record<string, string> }>

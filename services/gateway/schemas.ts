@@ -1,14 +1,18 @@
 import * as z from 'zod'
+import { AppError } from '#lib/errors.ts'
 
 // What the resources share. Bodies are strict objects: a field that is not known is an error, not a surprise later.
 
-/** Ids and the like in paths: no control characters, which no id has. */
-export const pathText = (max: number) => z.string().min(1).max(max).regex(/^[^\p{Cc}]*$/u, 'must not have control characters')
+/** Text of so many characters as people and JSON Schema count them: one outside the basic plane is one, not two. */
+export const characters = (min: number, max: number) =>
+  z.string()
+    .refine((s) => s.length >= min && (min < 2 || [...s].length >= min), min === 1 ? 'must not be empty' : `must have at least ${min} characters`)
+    .refine((s) => s.length <= max || (s.length <= 2 * max && [...s].length <= max), `must have at most ${max} characters`)
+    .meta({ minLength: min, maxLength: max })
 
-const line = /^[^\p{Cc}]*$/u
-/** One line of text that says something: no control characters, not only spaces. */
+/** One line of text: no control characters, nor only spaces where something must be said. */
 export const text = (min: number, max: number) =>
-  z.string().min(min).max(max).regex(line, 'must be one line, without control characters').refine((s) => min === 0 || s.trim() !== '', 'must not be blank')
+  characters(min, max).refine((s) => !/\p{Cc}/u.test(s), 'must not have control characters').refine((s) => s.trim() !== '' || s === '', 'must not be blank')
 
 export const sku = text(1, 100).meta({ description: 'Stock keeping unit: names a variant in the whole catalogue.', examples: ['clay-plant-pot-large'] })
 
@@ -39,3 +43,11 @@ export const pageOf = <S extends z.ZodType>(item: S) =>
   z.object({ items: z.array(item), next: z.string().nullable().meta({ description: 'The cursor of the next page; null on the last.', examples: [null] }) })
 
 export const toPage = <T>(items: T[], nextCursor = '') => ({ items, next: nextCursor === '' ? null : nextCursor })
+
+/** A call whose wrong fields are named as in the body that was sent: below `field`, in place of `own` where the service has a name for that. */
+export const inField = <T>(field: string, call: Promise<T>, own?: string): Promise<T> =>
+  call.catch((error) => {
+    if (!(error instanceof AppError) || error.fields.length === 0) throw error
+    const fields = error.fields.map((f) => ({ field: own === undefined ? `${field}.${f.field}` : f.field.replace(own, field), message: f.message }))
+    throw new AppError(error.kind, error.code, fields.map((f) => `${f.field}: ${f.message}`).join('; '), { cause: error, fields })
+  })

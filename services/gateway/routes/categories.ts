@@ -2,13 +2,13 @@ import * as z from 'zod'
 import type { Category } from '#protos/shop/catalog/v1/catalog.ts'
 import type { Clients } from '../clients.ts'
 import { operation } from '../operation.ts'
-import { pageOf, pathText, text, toPage } from '../schemas.ts'
+import { inField, pageOf, text, toPage } from '../schemas.ts'
 
 const category = z.object({
-  id: z.string().meta({ examples: ['4'] }),
+  id: z.string().meta({ examples: ['c-mzxw6ytboi'] }),
   name: z.string().meta({ examples: ['Planters'] }),
-  parentId: z.string().nullable().meta({ description: 'null at the top', examples: ['1'] }),
-  path: z.string().meta({ description: 'The ids from the top, its own last.', examples: ['1/4/'] }),
+  parentId: z.string().nullable().meta({ description: 'null at the top', examples: ['c-gezdgnbvgy'] }),
+  path: z.string().meta({ description: 'The ids from the top, its own last.', examples: ['c-gezdgnbvgy/c-mzxw6ytboi/'] }),
 }).meta({ id: 'Category' })
 
 const withChildren = category.extend({ children: z.array(category) }).meta({ id: 'CategoryWithChildren' })
@@ -28,7 +28,7 @@ export const categories = ({ catalog }: Clients) => [
   operation({
     id: 'getCategory', method: 'get', path: '/v1/categories/{categoryId}', tag: 'Catalogue', access: 'public',
     summary: 'One category with its direct children',
-    params: z.object({ categoryId: pathText(100).meta({ examples: ['1'] }) }),
+    params: z.object({ categoryId: text(1, 100).meta({ examples: ['c-gezdgnbvgy'] }) }),
     responses: { 200: { description: 'The category', schema: withChildren } },
     problems: ['category_not_found'],
     async handle({ params, call }) {
@@ -42,7 +42,7 @@ export const categories = ({ catalog }: Clients) => [
     body: z.strictObject({ path: z.array(text(1, 100)).min(1).max(10).meta({ description: 'From the top.', examples: [['Home & Garden', 'Planters']] }) }).meta({ id: 'CategoryPath' }),
     responses: { 200: { description: 'The category', schema: category } },
     async handle({ body, call }) {
-      const { category: found } = await catalog.ensureCategory({ names: body.path }, call)
+      const { category: found } = await inField('path', catalog.ensureCategory({ names: body.path }, call), 'names')
       return { status: 200, body: toCategory(found!) }
     },
   }),

@@ -2,7 +2,7 @@ import * as z from 'zod'
 import { OrderStatus, type Order } from '#protos/shop/orders/v1/orders.ts'
 import type { Clients } from '../clients.ts'
 import { operation } from '../operation.ts'
-import { moneyOut, pageOf, paging, pathText, sku, time, toMoney, toPage } from '../schemas.ts'
+import { moneyOut, pageOf, paging, sku, text, time, toMoney, toPage } from '../schemas.ts'
 
 const status = z.enum(['PENDING', 'RESERVED', 'CONFIRMED', 'CANCELLED'])
 
@@ -54,7 +54,7 @@ const placement = z.strictObject({
   }),
 }).meta({ id: 'OrderPlacement' })
 
-const orderId = z.object({ orderId: pathText(200).meta({ examples: ['o-3f1c9a'] }) })
+const orderId = z.object({ orderId: text(1, 200).meta({ examples: ['o-3f1c9a'] }) })
 
 export const orders = ({ orders }: Clients) => [
   operation({
@@ -62,13 +62,13 @@ export const orders = ({ orders }: Clients) => [
     summary: 'Place an order',
     description: 'The answer is the order as it is now; stock is reserved and the payment charged after it: ask for the order until it is CONFIRMED or CANCELLED. The same Idempotency-Key always names the same order, so repeating a request whose answer was lost is safe.',
     headers: z.object({
-      'idempotency-key': z.string().min(1).max(255).regex(/^[\x20-\x7e]*$/, 'must be printable ASCII').meta({ description: 'Names this order among yours; a UUID, say.', examples: ['9d1c4c2e-6f1e-4c86-8a0f-0a3d1f2b7a11'] }),
+      'Idempotency-Key': z.string().min(1).max(255).regex(/^[\x20-\x7e]*$/, 'must be printable ASCII').meta({ description: 'Names this order among yours; a UUID, say.', examples: ['9d1c4c2e-6f1e-4c86-8a0f-0a3d1f2b7a11'] }),
     }),
     body: placement,
     responses: { 202: { description: 'The order was placed', schema: order, headers: { Location: 'Where the order is', traceparent: 'The trace in which everything about this order happens (W3C)' } } },
     problems: ['user_not_found', 'user_deactivated', 'sku_not_found', 'mixed_currencies', 'unknown_payment_method', 'idempotency_key_reused'],
     async handle({ user, headers, body, call }) {
-      const { order } = await orders.place({ userId: user.id, idempotencyKey: headers['idempotency-key'], lines: body.lines, paymentMethod: body.payment.method }, call)
+      const { order } = await orders.place({ userId: user.id, idempotencyKey: headers['Idempotency-Key'], lines: body.lines, paymentMethod: body.payment.method }, call)
       return { status: 202, body: toOrder(order), headers: { Location: `/v1/orders/${encodeURIComponent(order!.id)}` } }
     },
   }),

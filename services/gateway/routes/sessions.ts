@@ -2,6 +2,7 @@ import * as z from 'zod'
 import type { Tokens } from '#protos/shop/users/v1/users.ts'
 import type { Clients } from '../clients.ts'
 import { operation, type Answer } from '../operation.ts'
+import { characters } from '../schemas.ts'
 import { email } from './users.ts'
 
 const session = z.object({
@@ -19,7 +20,7 @@ export const sessions = ({ users }: Clients) => [
   operation({
     id: 'logIn', method: 'post', path: '/v1/sessions', tag: 'Accounts', access: 'public', limit: 'auth',
     summary: 'Log in',
-    body: z.strictObject({ email, password: z.string().min(1).max(256).meta({ format: 'password', examples: ['correct horse battery staple'] }) }).meta({ id: 'Credentials' }),
+    body: z.strictObject({ email, password: characters(1, 256).meta({ format: 'password', examples: ['correct horse battery staple'] }) }).meta({ id: 'Credentials' }),
     responses: { 201: { description: 'Tokens', schema: session } },
     problems: ['bad_credentials'],
     handle: async ({ body, call }) => answer((await users.authenticate(body, call)).tokens),

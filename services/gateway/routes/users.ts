@@ -1,14 +1,14 @@
 import * as z from 'zod'
 import type { Clients } from '../clients.ts'
 import { operation } from '../operation.ts'
-import { text, time } from '../schemas.ts'
+import { characters, text, time } from '../schemas.ts'
 
-// bcrypt would stop at 72 bytes; argon2 and scrypt do not, so the limit only keeps hashing cheap.
-export const password = z.string().min(8).max(256).meta({ format: 'password', examples: ['correct horse battery staple'] })
-export const email = z.string().max(254).pipe(z.email('must be an email address')).meta({ format: 'email', examples: ['ada@example.com'] })
+const password = characters(8, 256).meta({ format: 'password', examples: ['correct horse battery staple'] })
+// What an address is, users knows.
+export const email = characters(3, 254).regex(/^[^@\s]+@[^@\s]+$/, 'must be an email address').meta({ format: 'email', examples: ['ada@example.com'] })
 
 const account = z.object({
-  id: z.string().meta({ examples: ['01K9Z0J8TQ4V7N0C8Y5B3M2R1D'] }),
+  id: z.string().meta({ examples: ['u-0a3-01k9z0j8tq4v7n0c8y5b3m2r1d'] }),
   email: z.string().meta({ examples: ['ada@example.com'] }),
   name: z.string().meta({ examples: ['Ada'] }),
 }).meta({ id: 'Account' })
