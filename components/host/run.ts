@@ -4,7 +4,7 @@ import { Registry } from 'prom-client';
 import { readEnvironment } from './environment.ts';
 import { startHost } from './host.ts';
 import type { Closable, ComponentDefinition, Instances } from './instances.ts';
-import { createComponentLog, quietGrpc } from './log.ts';
+import { createComponentLog, quietLibraries } from './log.ts';
 
 /** The main program of a component: environment, log, host, and a graceful end on SIGTERM or SIGINT. */
 export async function runComponent<Settings, Instance extends Closable>(component: {
@@ -14,7 +14,7 @@ export async function runComponent<Settings, Instance extends Closable>(componen
 }): Promise<void> {
   const environment = readEnvironment(process.env);
   const log = createComponentLog(component.type, environment);
-  quietGrpc(log);
+  quietLibraries(log);
   const registry = new Registry();
   const host = await startHost({
     type: component.type,
