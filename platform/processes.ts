@@ -35,6 +35,8 @@ export type Context = {
   paths: Paths
   secrets: Secrets
   servers: Partial<Servers>
+  /** Classes that Kafka's JVM need not load again. */
+  kafkaArchive?: string | undefined
   /** PEM of the certificate authority that sentry made. */
   trustAnchors: string
   /** Programs of the shop that exist (relative to the clone), so that a part that is yet to be written is left out. */
@@ -106,7 +108,11 @@ function describeServers(context: Context): Process[] {
   }
   const kafka = local('kafka')
   if (kafka) {
-    const command = ['java', '-Xmx512m', '-cp', `${kafka.path}/*`, 'kafka.Kafka', join(paths.generated, 'kafka.properties')]
+    const command = [
+      'java', '-Xmx512m', '-XX:+UseSerialGC',
+      ...(context.kafkaArchive ? [`-XX:SharedArchiveFile=${context.kafkaArchive}`] : []),
+      '-cp', `${kafka.path}/*`, 'kafka.Kafka', join(paths.generated, 'kafka.properties'),
+    ]
     list.push(server('kafka', command, { ports: [ports.kafka, ports.kafkaController], health: { tcp: ports.kafka } }))
   }
   const jaeger = local('jaeger')
