@@ -18,7 +18,7 @@ export async function runProcess(log: Logger, start: (onClose: OnClose) => Promi
       log.error('did not stop in time')
       process.exit(1)
     }, closeDeadlineMs)
-    for (const { what, close } of closers.reverse()) {
+    for (const { what, close } of closers.toReversed()) {
       try {
         await close()
       } catch (err) {

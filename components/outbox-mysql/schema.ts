@@ -1,0 +1,81 @@
+import { ComponentError } from '../host/errors.ts';
+import type { Database } from './database.ts';
+
+/** The tables of one store; all names begin with the state table's. */
+export type Tables = { state: string; outbox: string; sequence: string; lease: string; version: string };
+
+export const tablesOf = (tableName: string): Tables => ({
+  state: tableName,
+  outbox: `${tableName}_outbox`,
+  sequence: `${tableName}_outbox_sequence`,
+  lease: `${tableName}_outbox_lease`,
+  version: `${tableName}_outbox_version`,
+});
+
+/**
+ * Each entry makes the schema one version newer. Every statement can run twice: DDL commits by itself, so a crash in the
+ * middle repeats an entry from its start.
+ *
+ * The state table is laid out as that of Dapr's state.mysql, but with keys of 1,024 bytes that are compared byte by byte.
+ */
+const migrations: ((tables: Tables) => string[])[] = [
+  (tables) => [
+    `CREATE TABLE IF NOT EXISTS ${tables.state} (
+      id VARBINARY(1024) NOT NULL PRIMARY KEY,
+      value JSON NOT NULL,
+      isbinary BOOLEAN NOT NULL,
+      insertDate TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP,
+      updateDate TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP ON UPDATE CURRENT_TIMESTAMP,
+      eTag VARCHAR(36) NOT NULL,
+      expiredate TIMESTAMP NULL,
+      INDEX expiredate_idx (expiredate)
+    ) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin`,
+    // The id is taken under the partition key's lock in the committing transaction: within a key, its order is commit order.
+    `CREATE TABLE IF NOT EXISTS ${tables.outbox} (
+      id BIGINT UNSIGNED NOT NULL AUTO_INCREMENT PRIMARY KEY,
+      partition_key VARBINARY(1024) NOT NULL,
+      sequence BIGINT UNSIGNED NOT NULL,
+      event_id VARCHAR(255) NOT NULL,
+      bytes INT UNSIGNED NOT NULL,
+      payload LONGBLOB NOT NULL,
+      created TIMESTAMP(3) NOT NULL DEFAULT CURRENT_TIMESTAMP(3)
+    ) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin`,
+    `CREATE TABLE IF NOT EXISTS ${tables.sequence} (
+      partition_key VARBINARY(1024) NOT NULL PRIMARY KEY,
+      last BIGINT UNSIGNED NOT NULL
+    ) ENGINE = InnoDB`,
+    `CREATE TABLE IF NOT EXISTS ${tables.lease} (
+      name VARCHAR(16) NOT NULL PRIMARY KEY,
+      owner VARCHAR(128) NOT NULL,
+      token BIGINT UNSIGNED NOT NULL,
+      expires DATETIME(6) NOT NULL
+    ) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin`,
+    `INSERT IGNORE INTO ${tables.lease} (name, owner, token, expires) VALUES ('relay', '', 0, '2000-01-01')`,
+  ],
+];
+
+/**
+ * Brings the schema to the newest version. Components that start at once take turns under a named lock.
+ * Throws STORE_UNAVAILABLE when the database is away, INVALID_SETTING when its schema is newer than this program.
+ */
+export async function migrate(database: Database, tables: Tables): Promise<void> {
+  await database.use(async (session) => {
+    const [named] = await session.rows('SELECT DATABASE() AS name');
+    // Named locks are server-wide and at most 64 characters long.
+    const lock = `outbox:${String(named?.['name'])}.${tables.state}`.slice(0, 64);
+    const [locked] = await session.rows('SELECT GET_LOCK(?, 1) AS taken', [lock]);
+    if (Number(locked?.['taken']) !== 1) throw new ComponentError('STORE_UNAVAILABLE', 'another component is changing the schema');
+    try {
+      await session.plain(`CREATE TABLE IF NOT EXISTS ${tables.version} (version INT NOT NULL PRIMARY KEY) ENGINE = InnoDB`);
+      const [found] = await session.rows(`SELECT COALESCE(MAX(version), 0) AS version FROM ${tables.version}`);
+      const version = Number(found?.['version'] ?? 0);
+      if (version > migrations.length) throw new ComponentError('INVALID_SETTING', `the schema has version ${version}, this component knows ${migrations.length}`);
+      for (let next = version; next < migrations.length; next += 1) {
+        for (const statement of migrations[next]?.(tables) ?? []) await session.plain(statement);
+        await session.write(`INSERT INTO ${tables.version} (version) VALUES (?)`, [next + 1]);
+      }
+    } finally {
+      await session.rows('SELECT RELEASE_LOCK(?) AS released', [lock]).catch(() => {});
+    }
+  });
+}
