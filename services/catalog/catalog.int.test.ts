@@ -1,14 +1,13 @@
 import { ulid } from 'ulid'
 import { afterAll, describe, expect, test } from 'vitest'
-import { createDapr } from '#lib/dapr.ts'
 import { AppCallbackService, TopicEventRequest } from '#protos/dapr/proto/runtime/v1/appcallback.ts'
 import { CatalogServiceService, type Product, type Variant } from '#protos/shop/catalog/v1/catalog.ts'
+import { startService } from '../../platform/testing/service.ts'
 
-const base = 23300
-const dapr = createDapr({ grpcPort: base + 2, httpPort: base + 3, apiToken: 'apitok' })
-const catalog = dapr.client(CatalogServiceService, 'catalog')
-const callback = dapr.client(AppCallbackService, 'catalog')
-afterAll(() => dapr.close())
+const service = await startService('catalog')
+afterAll(service.close)
+const catalog = service.dapr.client(CatalogServiceService, 'catalog')
+const callback = service.dapr.client(AppCallbackService, 'catalog')
 
 const code = (code: string) => expect.objectContaining({ code })
 const newHandle = () => `pot-${ulid().toLowerCase()}`
