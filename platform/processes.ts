@@ -229,9 +229,10 @@ const componentName = (service: string, type: ComponentType) => `${service}-${ty
 
 function componentsOf(context: Context, service: ServiceName): Process[] {
   const { ports, paths } = context
-  return services[service].components.map((type, index): Process => {
+  return services[service].components.flatMap((type, index): Process[] => {
+    if (!context.programs(componentProgram(type))) return []
     const port = ports.services[service].components[index as 0 | 1]
-    return {
+    return [{
       name: componentName(service, type),
       kind: 'component',
       command: node(context, componentProgram(type)),
@@ -246,7 +247,7 @@ function componentsOf(context: Context, service: ServiceName): Process[] {
       health: { http: { port, path: '/metrics', status: 200 } },
       waitsFor: {},
       stopSeconds: 10,
-    }
+    }]
   })
 }
 
