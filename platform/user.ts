@@ -37,10 +37,13 @@ export async function ensureAccount(shop: Pick<LocalShop, 'ports' | 'secrets'>, 
 
 const patienceMs = 30_000
 
-/** By the sidecar of users itself: its access control lets nobody else set roles. Waits for up to half a minute until it answers. */
+/**
+ * By users' own port with the token that only its sidecar has: no app may set roles by way of the sidecars (dapr-config/access/users.yaml), so it takes somebody who can read the shop's secrets. Waits for up to
+ * half a minute until it answers.
+ */
 async function setRoles(shop: Pick<LocalShop, 'ports' | 'secrets'>, o: { email: string; role: string; password: string; name: string }): Promise<User & { created: boolean }> {
-  const { daprGrpc, daprHttp } = shop.ports.services.users
-  const dapr = createDapr({ grpcPort: daprGrpc, httpPort: daprHttp, apiToken: shop.secrets.services.users.daprToken })
+  const { app } = shop.ports.services.users
+  const dapr = createDapr({ grpcPort: app, httpPort: app, apiToken: shop.secrets.services.users.appToken })
   const users = dapr.client(UsersServiceService, 'users')
   const giveUpAt = Date.now() + patienceMs
   const ask = async (password: string): Promise<User> => {
