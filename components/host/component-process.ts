@@ -37,7 +37,10 @@ export async function until<T>(what: string, check: () => Promise<T | undefined 
   }
 }
 
-/** Starts `components/<type>/main.ts` in a socket folder (a new one unless given) and waits until its socket answers. */
+/**
+ * Starts `components/<type>/main.ts` in a socket folder (a new one unless given) and waits until its socket answers.
+ * The socket is named after the Dapr type, so that of `bindings-mongodb` (`bindings.mongodb`) is `mongodb.sock`.
+ */
 export async function startComponentProcess(type: string, folder = mkdtempSync(join(tmpdir(), 'component-'))): Promise<ComponentProcess> {
   const main = fileURLToPath(new URL(`../${type}/main.ts`, import.meta.url));
   const child = spawn(process.execPath, [main], {
@@ -48,11 +51,17 @@ export async function startComponentProcess(type: string, folder = mkdtempSync(j
   child.stdout.on('data', (chunk: Buffer) => (output += chunk.toString()));
   child.stderr.on('data', (chunk: Buffer) => (output += chunk.toString()));
   const ended = new Promise<void>((resolve) => child.once('exit', () => resolve()));
-  const socket = join(folder, `${type}.sock`);
-  await until(`${type} listens`, async () => {
-    if (child.exitCode !== null) throw new Error(`${type} ended: ${output}`);
-    return output.includes('"listening"') && (await answers(socket));
-  });
+  const socket = join(folder, `${type.replace(/^bindings-/, '')}.sock`);
+  // A test that fails must not leave a component behind.
+  process.once('exit', () => child.kill('SIGKILL'));
+  await until(
+    `${type} listens`,
+    async () => {
+      if (child.exitCode !== null) throw new Error(`${type} ended: ${output}`);
+      return output.includes('"listening"') && (await answers(socket));
+    },
+    30_000,
+  );
   return {
     socket,
     folder,

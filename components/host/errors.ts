@@ -15,6 +15,7 @@ export type ComponentErrorCode =
   | 'EVENT_REFUSED'
   | 'COMMIT_UNKNOWN'
   | 'STORE_UNAVAILABLE'
+  | 'QUERY_TOO_SLOW'
   | 'NOT_INITIALISED'
   | 'INTERNAL';
 
@@ -26,6 +27,7 @@ const grpcStatus = {
   EVENT_REFUSED: status.INVALID_ARGUMENT,
   COMMIT_UNKNOWN: status.UNKNOWN,
   STORE_UNAVAILABLE: status.UNAVAILABLE,
+  QUERY_TOO_SLOW: status.DEADLINE_EXCEEDED,
   NOT_INITIALISED: status.UNAVAILABLE,
   INTERNAL: status.INTERNAL,
 } as const satisfies Record<ComponentErrorCode, status>;

@@ -36,7 +36,9 @@ export async function startHost<Settings, Instance extends Closable>(options: Ho
   // daprd's discovery hangs on a socket that nobody answers, and listening on an existing file fails.
   rmSync(socket, { force: true });
 
-  const instances = createInstances(options.definition, createKeptSettings(join(folder, `.${type}.settings.json`)), log);
+  // Hidden files: daprd warns of everything in the folder that is not a socket.
+  const keptPath = (instance: string) => join(folder, `.${type}.${encodeURIComponent(instance)}`);
+  const instances = createInstances(options.definition, createKeptSettings(join(folder, `.${type}.settings.json`)), keptPath, log);
   const server = new Server({
     'grpc.max_receive_message_length': maxMessageBytes,
     'grpc.max_send_message_length': maxMessageBytes,

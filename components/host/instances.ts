@@ -4,12 +4,19 @@ import type { KeptSettings } from './kept-settings.ts';
 
 export type Closable = { close(): Promise<void> };
 
+export type OpenContext = {
+  instance: string;
+  log: Logger;
+  /** Where this instance may keep what it must know after a crash: a path to which a suffix is added. */
+  keptPath: string;
+};
+
 /** How one kind of component is made from its metadata. */
 export type ComponentDefinition<Settings, Instance extends Closable> = {
   /** Checks the metadata. Throws INVALID_SETTING. */
   parse(properties: Record<string, string>): Settings;
   /** Connects, makes the schema, starts what runs in the background. Throws STORE_UNAVAILABLE when its server is away. */
-  open(settings: Settings, context: { instance: string; log: Logger }): Promise<Instance>;
+  open(settings: Settings, context: OpenContext): Promise<Instance>;
 };
 
 type Slot<Instance> = { properties: Record<string, string>; opening: Promise<Instance>; open: boolean; abandon(): void };
@@ -35,8 +42,10 @@ const waitForOpenMs = 1_500;
 export function createInstances<Settings, Instance extends Closable>(
   definition: ComponentDefinition<Settings, Instance>,
   kept: KeptSettings,
+  keptPath: (instance: string) => string,
   log: Logger,
 ): Instances<Instance> {
+  const contextOf = (instance: string): OpenContext => ({ instance, log: log.child({ component: instance }), keptPath: keptPath(instance) });
   const slots = new Map<string, Slot<Instance>>();
   // Inits of one name run one after the other: a second Init must not overtake the first one's clean-up.
   let inits: Promise<unknown> = Promise.resolve();
@@ -74,7 +83,7 @@ export function createInstances<Settings, Instance extends Closable>(
       slots.delete(name);
       await stop(former);
     }
-    const slot = start(name, properties, () => definition.open(settings, { instance: name, log: log.child({ component: name }) }));
+    const slot = start(name, properties, () => definition.open(settings, contextOf(name)));
     try {
       await slot.opening;
     } catch (error) {
@@ -105,11 +114,11 @@ export function createInstances<Settings, Instance extends Closable>(
 
     resume() {
       for (const [name, properties] of Object.entries(kept.load())) {
-        const childLog = log.child({ component: name });
+        const { log: childLog } = contextOf(name);
         start(name, properties, async (isAbandoned) => {
           for (let attempt = 1; ; attempt += 1) {
             try {
-              const instance = await definition.open(definition.parse(properties), { instance: name, log: childLog });
+              const instance = await definition.open(definition.parse(properties), contextOf(name));
               childLog.info({ attempt }, 'carries on with kept settings');
               return instance;
             } catch (thrown) {

@@ -22,16 +22,16 @@ export function explain(error: unknown): unknown {
 export const isDuplicateKey = (error: unknown): boolean => error instanceof MongoServerError && error.code === 11_000;
 
 /**
- * A client that gives up on a server within 2 s. Connects on first use; the caller closes it.
+ * A client that gives up on a server within 2 s, or within `socketTimeoutMS` where that is longer. Connects on first use; the caller closes it.
  * Throws INVALID_SETTING for a connection string that the driver refuses.
  */
-export function openMongo(connectionString: string, maxConnections: number): MongoClient {
+export function openMongo(connectionString: string, maxConnections: number, socketTimeoutMS = 1_900): MongoClient {
   try {
     return new MongoClient(connectionString, {
       serverSelectionTimeoutMS: 1_500,
       connectTimeoutMS: 1_500,
       waitQueueTimeoutMS: 1_500,
-      socketTimeoutMS: 1_900,
+      socketTimeoutMS,
       maxPoolSize: maxConnections,
       ignoreUndefined: true,
       writeConcern: { w: 'majority', journal: true },

@@ -1,4 +1,4 @@
-import type { handleUnaryCall, Server, ServerUnaryCall, UntypedServiceImplementation } from '@grpc/grpc-js';
+import type { Server, UntypedServiceImplementation } from '@grpc/grpc-js';
 import type { Logger } from 'pino';
 import {
   StateOptions_StateConcurrency as Concurrency,
@@ -11,10 +11,11 @@ import {
   type TransactionalStateStoreServer,
   type TransactionalStoreMultiMaxSizeServer,
 } from '#protos/dapr/proto/components/v1/state.ts';
-import { ComponentError, toComponentError, toServiceError } from './errors.ts';
+import { ComponentError } from './errors.ts';
 import type { Instances } from './instances.ts';
 import { addReflection } from './reflection.ts';
 import type { DeleteOperation, Operation, SetOperation, StateStore, StoredValue } from './state-store.ts';
+import { createUnary } from './unary.ts';
 
 const ttlPattern = /^-?\d{1,10}$/;
 
@@ -64,24 +65,7 @@ const expiryMetadata = (stored: StoredValue): Record<string, string> =>
 
 /** Adds the services of a state store to the server, and tells daprd of them by reflection. */
 export function addStateServices(server: Server, instances: Instances<StateStore>, log: Logger): void {
-  const nameOf = (call: ServerUnaryCall<unknown, unknown>) => String(call.metadata.get('x-component-instance')[0] ?? '');
-
-  function unary<Request, Response>(rpc: string, handle: (request: Request, instance: string) => Promise<Response>): handleUnaryCall<Request, Response> {
-    return (call, callback) => {
-      const component = nameOf(call);
-      handle(call.request, component).then(
-        (response) => callback(null, response),
-        (thrown: unknown) => {
-          const error = toComponentError(thrown);
-          // A refused request is the caller's business; what the operator must see is everything else.
-          const level = error.code === 'INTERNAL' || error.code === 'INVALID_SETTING' ? 'error' : error.code === 'ETAG_MISMATCH' ? 'debug' : 'warn';
-          log[level]({ component, rpc, code: error.code, err: level === 'debug' ? undefined : error }, 'call failed');
-          callback(toServiceError(error));
-        },
-      );
-    };
-  }
-
+  const unary = createUnary(log);
   const onStore = <Request, Response>(rpc: string, handle: (store: StateStore, request: Request) => Promise<Response>) =>
     unary<Request, Response>(rpc, async (request, instance) => handle(await instances.get(instance), request));
 

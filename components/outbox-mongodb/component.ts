@@ -7,6 +7,7 @@ import type { OutboxMetrics } from '../outbox/metrics.ts';
 import { relayDefaults, startRelay, type Relay } from '../outbox/relay.ts';
 import { startSweeper } from '../outbox/sweeper.ts';
 import { parseMongodbSettings, type MongodbSettings } from './metadata.ts';
+import { openSessions } from './open-sessions.ts';
 import { createMongodbOutbox } from './outbox.ts';
 import { collectionsOf, migrate } from './schema.ts';
 import { createMongodbStore } from './store.ts';
@@ -23,13 +24,15 @@ export function defineMongodbComponent(metrics: OutboxMetrics): ComponentDefinit
   return {
     parse: parseMongodbSettings,
 
-    async open(settings, { instance, log }) {
+    async open(settings, { instance, log, keptPath }) {
       const client = openMongo(settings.connectionString, settings.maxConnections);
       const db = client.db(settings.databaseName);
       const collections = collectionsOf(db, settings.collectionName);
+      const sessions = openSessions(client, `${keptPath}.sessions`, log);
       let offsetMs: number;
       try {
         offsetMs = await clockOffsetMs(client);
+        await sessions.endFormer();
         await migrate(db, collections);
       } catch (error) {
         await client.close().catch(() => {});
@@ -56,6 +59,7 @@ export function defineMongodbComponent(metrics: OutboxMetrics): ComponentDefinit
       }, log);
       const store = createMongodbStore({
         client,
+        sessions,
         collections,
         now,
         events: { ...(settings.relaySource ? { source: settings.relaySource } : {}), maxEventBytes: settings.maxEventBytes, now: () => new Date() },

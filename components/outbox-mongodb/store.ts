@@ -6,6 +6,7 @@ import { explain, isAway, isDuplicateKey } from '../host/mongodb.ts';
 import type { DeleteOperation, Operation, SetOperation, StateStore, StoredValue } from '../host/state-store.ts';
 import { byPartitionKey, inLockOrder, splitEvents, type EventDefaults, type PendingEvent } from '../outbox/event.ts';
 import { createKeyedLock } from './keyed-lock.ts';
+import type { OpenSessions } from './open-sessions.ts';
 import type { Collections, StateDocument } from './schema.ts';
 import { fromBson, toBson } from './value.ts';
 
@@ -15,6 +16,7 @@ const commitForMs = 2_000;
 
 export type MongodbStoreOptions = {
   client: MongoClient;
+  sessions: OpenSessions;
   collections: Collections;
   /** The database server's clock. */
   now: () => Date;
@@ -29,7 +31,7 @@ const mismatch = (key: string, expected: string): ComponentError => new Componen
 const hasLabel = (error: unknown, label: string): boolean => error instanceof MongoError && error.hasErrorLabel(label);
 
 /** The state operations on MongoDB; the relay's are in outbox.ts. See StateStore for what each one promises. */
-export function createMongodbStore({ client, collections, now, events: eventDefaults, onEvents, log }: MongodbStoreOptions): Omit<StateStore, 'close'> {
+export function createMongodbStore({ client, sessions, collections, now, events: eventDefaults, onEvents, log }: MongodbStoreOptions): Omit<StateStore, 'close'> {
   const { state, outbox, sequence } = collections;
   const locked = createKeyedLock();
   const live = () => ({ $or: [{ _ttl: null }, { _ttl: { $gt: now() } }] });
@@ -119,6 +121,7 @@ export function createMongodbStore({ client, collections, now, events: eventDefa
 
   async function attempt(operations: Operation[], events: PendingEvent[]): Promise<void> {
     const session = client.startSession();
+    sessions.note(session);
     try {
       session.startTransaction({ readConcern: { level: 'snapshot' }, writeConcern: { w: 'majority', journal: true } });
       try {

@@ -350,7 +350,7 @@ export function describeStore(store: StoreUnderTest): void {
       await client.transact([event('killed', { last: true })]);
       const bySequence = await until('the last event', () => {
         const all = Map.groupBy(topic.ofKey('killed'), (each) => Number(each.event['sequence']));
-        return [...all.values()].some(([first]) => (first?.event['data'] as { last?: boolean }).last) && all;
+        return [...all.values()].some(([first]) => (first?.event['data'] as { last?: boolean } | undefined)?.last) && all;
       }, 20_000);
       expect([...bySequence.keys()].toSorted((a, b) => a - b)).toEqual(Array.from({ length: bySequence.size }, (_, n) => n + 1));
       expect(bySequence.size).toBeGreaterThan(20);

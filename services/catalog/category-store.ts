@@ -58,8 +58,15 @@ export function createCategoryStore(binding: Dapr['binding']) {
       const values = path.map(() => '(?, ?, ?, ?)').join(', ')
       const params = path.flatMap(({ id, parentId, name, path }) => [id, parentId, name, path])
       // Not INSERT IGNORE, which also ignores what is too long or out of its character set.
-      await run('exec', `INSERT INTO categories (id, parent_id, name, path) VALUES ${values} ON DUPLICATE KEY UPDATE id = id`, params)
+      const insert = `INSERT INTO categories (id, parent_id, name, path) VALUES ${values} ON DUPLICATE KEY UPDATE id = id`
+      await run('exec', insert, params).catch((error) => {
+        // Rows are locked from the top down, so a deadlock is rare; InnoDB then undid this statement, and the other one went through.
+        if (!isDeadlock(error)) throw error
+        return run('exec', insert, params)
+      })
       for (const category of path) remember(category)
     },
   }
 }
+
+const isDeadlock = (error: unknown) => error instanceof Error && error.cause instanceof Error && /Error 1213\b/.test(error.cause.message)

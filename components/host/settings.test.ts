@@ -1,0 +1,26 @@
+import { expect, test } from 'vitest';
+import { parseMysqlSettings } from '../outbox-mysql/metadata.ts';
+import { parseMongodbBindingSettings } from '../bindings-mongodb/metadata.ts';
+
+const connectionString = 'mysql://u:p@localhost:3306/db';
+
+test('names match without regard to case, and Dapr\'s own are ignored', () => {
+  const settings = parseMysqlSettings({ ConnectionString: connectionString, keyPrefix: 'none', relaybrokers: 'a:1, b:2', relayTopic: 't' });
+  expect([settings.relayBrokers, settings.tableName, settings.maxEventBytes]).toEqual([['a:1', 'b:2'], 'state', 1_000_000]);
+});
+
+test('every wrong field is named', () => {
+  expect(() => parseMysqlSettings({ connectionString: 'root@tcp(localhost)/db', tableName: 'a; DROP TABLE b', relayBrokers: 'nowhere', relayTopic: 't' })).toThrow(
+    /connectionString.*tableName.*relayBrokers/s,
+  );
+});
+
+test('a topic without brokers is a mistake, not a plain store', () => {
+  expect(() => parseMysqlSettings({ connectionString, relayTopic: 't' })).toThrow('relayTopic');
+});
+
+test('durations are read as Dapr writes them', () => {
+  const base = { connectionString: 'mongodb://h', databaseName: 'd', collectionName: 'c' };
+  expect(['500ms', '1.5s', '250'].map((maxTime) => parseMongodbBindingSettings({ ...base, maxTime }).maxTime)).toEqual([500, 1_500, 250]);
+  expect(() => parseMongodbBindingSettings({ ...base, maxTime: 'soon' })).toThrow('maxTime');
+});

@@ -1,0 +1,19 @@
+import fc from 'fast-check';
+import { expect, test } from 'vitest';
+import { fromBson, toBson } from './value.ts';
+
+test('an object is stored as one, so that it can be queried', () => {
+  expect(toBson(Buffer.from('{"handle":"lamp","listedIn":["a"]}'))).toEqual({ handle: 'lamp', listedIn: ['a'] });
+});
+
+test.each(['42', 'null', '"text"', 'plain', '{"big":12345678901234567890}', '{"e":1e400}', '{"a\\u0000":1}', '{"__proto__":1}'])('%s is stored as text', (text) => {
+  expect(toBson(Buffer.from(text))).toBe(text);
+});
+
+test('any JSON value comes back the same', () => {
+  fc.assert(
+    fc.property(fc.json(), (text) => {
+      expect(JSON.parse(fromBson(toBson(Buffer.from(text))).toString())).toEqual(JSON.parse(text));
+    }),
+  );
+});
