@@ -70,7 +70,8 @@ export async function startService(name: ServiceName): Promise<RunningService> {
   process.once('exit', endAll)
 
   const startComponent = async (type: ComponentType) => {
-    const socket = join(sockets, `${type}.sock`)
+    // daprd takes the component's type from the file's name: bindings.mongodb is mongodb.sock.
+    const socket = join(sockets, `${type.replace(/^bindings-/, '')}.sock`)
     rmSync(socket, { force: true })
     start(type, process.execPath, [`components/${type}/main.ts`], { COMPONENT_OWNER: name })
     await poll(`${type} listens`, () => existsSync(socket), { timeoutMs: 30_000 })
