@@ -25,7 +25,7 @@ describe('rows', () => {
   test('a byte order mark, CRLF, quoted newlines and blank lines: each row has the line that it begins on', async () => {
     const rows = await read('\ufeffHandle,Title\r\na,"two\r\nlines"\r\n\r\nb,B\r\n,\r\nc,C\r\n')
     expect(rows).toEqual([
-      { line: 2, cells: { Handle: 'a', Title: 'two\r\nlines' } },
+      { line: 2, cells: { Handle: 'a', Title: 'two\nlines' } },
       { line: 5, cells: { Handle: 'b', Title: 'B' } },
       { line: 7, cells: { Handle: 'c', Title: 'C' } },
     ])
