@@ -35,6 +35,8 @@ export type Context = {
   paths: Paths
   secrets: Secrets
   servers: Partial<Servers>
+  /** Classes that Kafka's JVM need not load again. */
+  kafkaArchive?: string | undefined
   /** PEM of the certificate authority that sentry made. */
   trustAnchors: string
   /** Programs of the shop that exist (relative to the clone), so that a part that is yet to be written is left out. */
@@ -106,7 +108,11 @@ function describeServers(context: Context): Process[] {
   }
   const kafka = local('kafka')
   if (kafka) {
-    const command = ['java', '-Xmx512m', '-cp', `${kafka.path}/*`, 'kafka.Kafka', join(paths.generated, 'kafka.properties')]
+    const command = [
+      'java', '-Xmx512m', '-XX:+UseSerialGC',
+      ...(context.kafkaArchive ? [`-XX:SharedArchiveFile=${context.kafkaArchive}`] : []),
+      '-cp', `${kafka.path}/*`, 'kafka.Kafka', join(paths.generated, 'kafka.properties'),
+    ]
     list.push(server('kafka', command, { ports: [ports.kafka, ports.kafkaController], health: { tcp: ports.kafka } }))
   }
   const jaeger = local('jaeger')
@@ -229,9 +235,10 @@ const componentName = (service: string, type: ComponentType) => `${service}-${ty
 
 function componentsOf(context: Context, service: ServiceName): Process[] {
   const { ports, paths } = context
-  return services[service].components.map((type, index): Process => {
+  return services[service].components.flatMap((type, index): Process[] => {
+    if (!context.programs(componentProgram(type))) return []
     const port = ports.services[service].components[index as 0 | 1]
-    return {
+    return [{
       name: componentName(service, type),
       kind: 'component',
       command: node(context, componentProgram(type)),
@@ -246,7 +253,7 @@ function componentsOf(context: Context, service: ServiceName): Process[] {
       health: { http: { port, path: '/metrics', status: 200 } },
       waitsFor: {},
       stopSeconds: 10,
-    }
+    }]
   })
 }
 

@@ -15,6 +15,7 @@ import { describeProcesses, kafkaBrokers, type Context, type ServerName } from '
 import { createProgress, type Progress } from './progress.ts'
 import { loadSecrets, writePrivate, type Secrets } from './secrets.ts'
 import { ensureParts, type Servers } from './servers/ensure.ts'
+import { ensureKafkaArchive } from './servers/kafka-archive.ts'
 import { partNames, type PartName } from './servers/parts.ts'
 import type { SetupInput } from './setup.ts'
 import { describedFile, describedProcesses } from './status.ts'
@@ -118,9 +119,11 @@ async function startNew(options: StartOptions, paths: Paths, progress: Progress)
   const context = await createContext(ports, paths, neededParts(options.only), progress)
   writeGeneratedFiles(context)
   removeSockets(paths)
+  const { kafka } = context.servers
+  const kafkaArchive = kafka?.from === 'cache' ? await ensureKafkaArchive(kafka.path, progress) : undefined
   const wantsSentry = options.only === undefined || options.only.includes('sentry')
   const [anchors] = await Promise.all([wantsSentry ? trustAnchors(context) : '', prepareData(context, progress)])
-  const processes = describeProcesses({ ...context, trustAnchors: anchors }, options.only)
+  const processes = describeProcesses({ ...context, kafkaArchive, trustAnchors: anchors }, options.only)
   writePrivate(join(paths.generated, 'setup.json'), JSON.stringify(setupInput(context)))
   writePrivate(paths.compose, renderCompose(processes, paths.logs))
   writePrivate(describedFile(paths), describedProcesses(processes))

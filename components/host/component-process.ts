@@ -52,10 +52,16 @@ export async function startComponentProcess(type: string, folder = mkdtempSync(j
   child.stderr.on('data', (chunk: Buffer) => (output += chunk.toString()));
   const ended = new Promise<void>((resolve) => child.once('exit', () => resolve()));
   const socket = join(folder, `${type.replace(/^bindings-/, '')}.sock`);
-  await until(`${type} listens`, async () => {
-    if (child.exitCode !== null) throw new Error(`${type} ended: ${output}`);
-    return output.includes('"listening"') && (await answers(socket));
-  });
+  // A test that fails must not leave a component behind.
+  process.once('exit', () => child.kill('SIGKILL'));
+  await until(
+    `${type} listens`,
+    async () => {
+      if (child.exitCode !== null) throw new Error(`${type} ended: ${output}`);
+      return output.includes('"listening"') && (await answers(socket));
+    },
+    30_000,
+  );
   return {
     socket,
     folder,

@@ -69,7 +69,7 @@ export function createMysqlOutbox(database: Database, tables: Tables): OutboxSou
 
     async backlog() {
       return database.use(async (session) => {
-        const [counted] = await session.rows(`SELECT COUNT(*) AS n FROM (SELECT 1 FROM ${tables.outbox} LIMIT ${maxCounted}) AS some`);
+        const [counted] = await session.rows(`SELECT COUNT(*) AS n FROM (SELECT 1 FROM ${tables.outbox} LIMIT ${maxCounted}) AS counted`);
         const [oldest] = await session.rows(
           `SELECT TIMESTAMPDIFF(MICROSECOND, created, CURRENT_TIMESTAMP(6)) AS age FROM ${tables.outbox} ORDER BY id LIMIT 1`,
         );

@@ -12,27 +12,34 @@ export type OutboxMetrics = {
 export function createOutboxMetrics(registry: Registry): OutboxMetrics {
   const backlogs = new Map<string, () => Promise<Backlog>>();
   const common = { labelNames: ['component' as const], registers: [registry] };
-  const oldest = new Gauge({ ...common, name: 'outbox_oldest_row_age_seconds', help: 'Age of the oldest event that waits to be relayed' });
-  const rows = new Gauge({
-    ...common,
-    name: 'outbox_rows_waiting',
-    help: 'Events that wait to be relayed, counted up to 100,000',
-    async collect() {
-      await Promise.all(
-        [...backlogs].map(async ([component, backlog]) => {
-          // A database that is away leaves no figure rather than a wrong one.
-          const found = await backlog().catch(() => undefined);
-          if (!found) {
-            this.remove({ component });
-            oldest.remove({ component });
-            return;
-          }
-          this.set({ component }, found.rows);
-          oldest.set({ component }, found.oldestAgeSeconds);
-        }),
-      );
-    },
-  });
+  let measured: { at: number; found: Promise<Map<string, Backlog>> } | undefined;
+
+  /** One question for both gauges of a scrape. A database that is away leaves no figure rather than a wrong one. */
+  function measure(): Promise<Map<string, Backlog>> {
+    if (measured && performance.now() - measured.at < 500) return measured.found;
+    const found = Promise.all(
+      [...backlogs].map(async ([component, backlog]) => {
+        const figures = await backlog().catch(() => undefined);
+        return figures ? [[component, figures] as const] : [];
+      }),
+    ).then((entries) => new Map(entries.flat()));
+    measured = { at: performance.now(), found };
+    return found;
+  }
+
+  const gauge = (name: string, help: string, value: (backlog: Backlog) => number) =>
+    new Gauge({
+      ...common,
+      name,
+      help,
+      async collect() {
+        const found = await measure();
+        this.reset();
+        for (const [component, backlog] of found) this.set({ component }, value(backlog));
+      },
+    });
+  gauge('outbox_rows_waiting', 'Events that wait to be relayed, counted up to 100,000', ({ rows }) => rows);
+  gauge('outbox_oldest_row_age_seconds', 'Age of the oldest event that waits to be relayed', ({ oldestAgeSeconds }) => oldestAgeSeconds);
   const relayed = new Counter({ ...common, name: 'outbox_relayed_total', help: 'Events that Kafka acknowledged and that were deleted' });
   const errors = new Counter({ ...common, name: 'outbox_relay_errors_total', help: 'Rounds of the relay that failed' });
   const leader = new Gauge({ ...common, name: 'outbox_leader', help: '1 where this process relays' });
@@ -49,8 +56,6 @@ export function createOutboxMetrics(registry: Registry): OutboxMetrics {
         leader: (isLeader) => leader.set({ component }, isLeader ? 1 : 0),
         remove() {
           backlogs.delete(component);
-          rows.remove({ component });
-          oldest.remove({ component });
           leader.set({ component }, 0);
         },
       };

@@ -1,4 +1,5 @@
 import { rmSync } from 'node:fs'
+import { join } from 'node:path'
 import { Kafka, logLevel } from 'kafkajs'
 import { MongoClient } from 'mongodb'
 import { createConnection } from 'mysql2/promise'
@@ -15,7 +16,8 @@ export async function reset(): Promise<void> {
   const ran = (await isRunning(paths)) || findLeftovers(paths).length > 0
   if (ran) await stopShop(paths)
   // The components keep beside their sockets what they were told to relay; that belongs to the data.
-  for (const folder of [paths.data, paths.sockets]) rmSync(folder, { recursive: true, force: true })
+  // And an import that was cut short has nothing to go on from.
+  for (const folder of [paths.data, paths.sockets, join(paths.state, 'imports')]) rmSync(folder, { recursive: true, force: true })
   await emptyOwnServers()
   console.log(`The shop is empty.${ran ? ' It was running and is stopped now.' : ''} \`npm start\` starts it.`)
 }

@@ -50,7 +50,7 @@ export async function start({ detach = false }: { detach?: boolean }): Promise<v
   await watch(shop, () => stopping)
 }
 
-function printAddresses({ ports }: Shop, login: DemoLogin | undefined): void {
+function printAddresses({ ports }: Shop, login: DemoLogin): void {
   const api = `http://127.0.0.1:${ports.api}`
   const table = new Table({ style: { head: [], border: [] } })
   table.push(
@@ -59,9 +59,7 @@ function printAddresses({ ports }: Shop, login: DemoLogin | undefined): void {
     ['Jaeger', `http://127.0.0.1:${ports.jaegerQuery}`],
     ['Metrics', `http://127.0.0.1:${ports.services.gateway.admin}/metrics and those of each process in \`npm run status\``],
   )
-  if (login) {
-    table.push(['Demo shopper', `${login.shopper.email}  ${login.shopper.password}`], ['Demo admin', `${login.admin.email}  ${login.admin.password}`])
-  }
+  table.push(['Demo shopper', `${login.shopper.email}  ${login.shopper.password}`], ['Demo admin', `${login.admin.email}  ${login.admin.password}`])
   console.log(table.toString())
 }
 

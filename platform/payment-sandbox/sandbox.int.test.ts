@@ -38,16 +38,18 @@ afterEach(async () => {
   rmSync(folder, { recursive: true })
 })
 
+type Intent = { id: string; amount_received: number; amount_refunded: number; amount: number; error?: { code: string } }
+
 async function post(path: string, form: Record<string, string>, key?: string) {
   const headers = { authorization: `Bearer ${apiKey}`, ...(key === undefined ? {} : { 'idempotency-key': key }) }
   const response = await fetch(sandbox.url + path, { method: 'POST', headers, body: new URLSearchParams(form) })
-  return { status: response.status, body: (await response.json()) as Record<string, any> }
+  return { status: response.status, body: (await response.json()) as Intent }
 }
 const charge = (method: string, key?: string, amount = 1999) =>
   post('/v1/payment_intents', { amount: String(amount), currency: 'usd', payment_method: method, confirm: 'true', 'metadata[order_id]': 'o-1' }, key)
 async function listed(what = 'payment_intents') {
   const response = await fetch(`${sandbox.url}/v1/${what}?limit=100`, { headers: { authorization: `Bearer ${apiKey}` } })
-  return ((await response.json()) as { data: Record<string, any>[] }).data
+  return ((await response.json()) as { data: Intent[] }).data
 }
 
 describe('the payment method decides', () => {

@@ -25,8 +25,8 @@ export default async function setup(project: TestProject): Promise<(() => Promis
     shopInstance: shop.instance,
   }
   for (const [name, value] of Object.entries(provided)) project.provide(name as keyof typeof provided, value)
-  project.provide('adminEmail', login?.admin.email ?? '')
-  project.provide('adminPassword', login?.admin.password ?? '')
+  project.provide('adminEmail', login.admin.email)
+  project.provide('adminPassword', login.admin.password)
   process.env['SHOP_API'] = provided.shopApi
   process.env['SHOP_JAEGER'] = provided.shopJaeger
   process.env['SHOP_INSTANCE'] = provided.shopInstance

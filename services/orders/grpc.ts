@@ -16,7 +16,7 @@ export function createOrdersService(o: { store: OrderStore; users: UsersClient; 
   const { store, users, catalog, now } = o
 
   return implement(OrdersServiceService, {
-    async place(request) {
+    async place(request, { log }) {
       checkPlace(request)
       const { userId, idempotencyKey, paymentMethod } = request
       const asked = fingerprint(request.lines, paymentMethod)
@@ -36,6 +36,7 @@ export function createOrdersService(o: { store: OrderStore; users: UsersClient; 
       if (total === 'mixed_currencies') throw rejected('mixed_currencies', 'all lines of an order have prices in one currency')
       if (total === 'too_large') throw invalid('lines', 'the total is too large')
       const order = await store.insert(place({ userId, idempotencyKey, lines, total, paymentMethod, now: now() }))
+      log.info({ orderId: order.orderId, status: order.status }, 'order placed')
       return { order: toMessage(sameRequest(order, asked)) }
     },
 
@@ -53,10 +54,11 @@ export function createOrdersService(o: { store: OrderStore; users: UsersClient; 
       return { orders: page.orders.map(toMessage), nextCursor: page.next ? writeCursor(page.next) : '' }
     },
 
-    async cancel({ userId, orderId: id }) {
+    async cancel({ userId, orderId: id }, { log }) {
       const decided = isUserId(userId) && isOrderId(id) ? await store.move(userId, id, { type: 'cancel', reason: 'cancelled_by_shopper' }, now) : undefined
       if (!decided) throw orderNotFound()
       if ('rejection' in decided) throw rejected('order_confirmed', 'the order is confirmed: it is too late to cancel it')
+      log.info({ orderId: id, status: decided.order.status, changed: decided.events.length > 0 }, 'order cancelled')
       return { order: toMessage(decided.order) }
     },
   })
