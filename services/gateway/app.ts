@@ -222,10 +222,10 @@ const named = (route: string): RequestHandler => (_req, res, next) => {
   next()
 }
 
-/** Counts requests by client address in a fixed window, and says so in the RateLimit headers. */
+/** Counts requests by client address in a fixed window, and says so in the RateLimit headers. (`validate` would write to the console what clients may provoke.) */
 const limiter = (limit: number, windowMs: number, skip?: (req: Request) => Promise<boolean>): RequestHandler =>
   rateLimit({
-    limit, windowMs, ...(skip ? { skip } : {}), standardHeaders: 'draft-8', legacyHeaders: false, identifier: `${limit}-in-${windowMs / 1000}s`,
+    limit, windowMs, ...(skip ? { skip } : {}), standardHeaders: 'draft-8', legacyHeaders: false, validate: false, identifier: `${limit}-in-${windowMs / 1000}s`,
     handler: () => {
       throw new HttpError('too_many_requests', 'Too many requests from this address; Retry-After says when to go on')
     },
