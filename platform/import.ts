@@ -1,7 +1,7 @@
 import { createHash, type Hash } from 'node:crypto'
 import { appendFileSync, mkdirSync, readFileSync, rmSync } from 'node:fs'
 import { dirname, join, resolve } from 'node:path'
-import { Transform } from 'node:stream'
+import { pipeline, Transform } from 'node:stream'
 import Table from 'cli-table3'
 import { InvalidArgumentError, type Command } from 'commander'
 import { currentInstance } from './instance.ts'
@@ -82,7 +82,7 @@ async function importFile(file: string, o: Options): Promise<number> {
   }
   journal.remove()
 
-  const table = new Table({ head: ['import', ''], style: { head: [] } })
+  const table = new Table({ head: ['import', ''], style: { head: [], border: [], compact: true } })
   table.push(
     ['rows read', counts.rows], ['products created', counts.created], ['products that were there', counts.updated],
     ...(counts.skipped > 0 ? [['products done before', counts.skipped]] : []),
@@ -96,7 +96,7 @@ async function importFile(file: string, o: Options): Promise<number> {
 async function countRows(file: string): Promise<{ rowsOf: Map<string, number>; hash: string }> {
   const rowsOf = new Map<string, number>()
   const hash = createHash('sha256')
-  for await (const row of readRows(openCsv(file).on('error', () => {}).pipe(hashing(hash)), ['Handle', 'Title', 'Variant Price'])) {
+  for await (const row of readRows(pipeline(openCsv(file), hashing(hash), () => {}), ['Handle', 'Title', 'Variant Price'])) {
     const handle = 'cells' in row && handleOf(row)
     if (handle) rowsOf.set(handle, (rowsOf.get(handle) ?? 0) + 1)
   }

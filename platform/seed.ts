@@ -56,7 +56,7 @@ async function seed(o: Options): Promise<void> {
     }
   })
 
-  const table = new Table({ head: ['seed', String(o.seed)], style: { head: [] } })
+  const table = new Table({ head: ['seed', String(o.seed)], style: { head: [], border: [], compact: true } })
   table.push(
     ['categories', counts.categories], ['products created', counts.created], ['products that were there', counts.there], ['variants with stock', counts.variants],
     ['shoppers registered', counts.registered], ['shoppers that were there', counts.known], ['seconds', ((Date.now() - started) / 1000).toFixed(1)],

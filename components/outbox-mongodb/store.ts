@@ -11,7 +11,7 @@ import type { Collections, StateDocument } from './schema.ts';
 import { fromBson, toBson } from './value.ts';
 
 const maxAttempts = 12;
-const retryForMs = 4_000;
+const retryForMs = 2_000;
 const commitForMs = 2_000;
 
 export type MongodbStoreOptions = {
@@ -91,16 +91,15 @@ export function createMongodbStore({ client, sessions, collections, now, events:
         { session, upsert: true, returnDocument: 'after' },
       );
       if (!taken) throw new ComponentError('INTERNAL', 'no sequence document after an upsert');
-      await outbox.insertMany(
-        group.map((event, index) => {
-          const number = taken.last - count + index + 1;
-          const payload = event.encode(number);
-          return {
-            partitionKey, sequence: number, position: taken.position - count + index + 1, bytes: payload.length, payload: new Binary(payload), created: now(),
-          };
-        }),
-        { session, ordered: true },
-      );
+      // One by one: the driver's bulk errors hide what became of the connection.
+      for (const [index, event] of group.entries()) {
+        const number = taken.last - count + index + 1;
+        const payload = event.encode(number);
+        await outbox.insertOne(
+          { partitionKey, sequence: number, position: taken.position - count + index + 1, bytes: payload.length, payload: new Binary(payload), created: now() },
+          { session },
+        );
+      }
     }
   }
 

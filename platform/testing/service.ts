@@ -70,10 +70,11 @@ export async function startService(name: ServiceName): Promise<RunningService> {
   process.once('exit', endAll)
 
   const startComponent = async (type: ComponentType) => {
-    const socket = join(sockets, `${type}.sock`)
+    // daprd takes the component's type from the file's name: bindings.mongodb is mongodb.sock.
+    const socket = join(sockets, `${type.replace(/^bindings-/, '')}.sock`)
     rmSync(socket, { force: true })
     start(type, process.execPath, [`components/${type}/main.ts`], { COMPONENT_OWNER: name })
-    await poll(`${type} listens`, () => existsSync(socket), { timeoutMs: 30_000 })
+    await poll(`${type} listens`, () => existsSync(socket), { timeoutMs: 90_000 })
   }
 
   const dapr = createDapr({ grpcPort: daprGrpc, httpPort: daprHttp, apiToken: env.DAPR_API_TOKEN })
@@ -96,7 +97,12 @@ export async function startService(name: ServiceName): Promise<RunningService> {
       '--dapr-graceful-shutdown-seconds', '1', '--config', join(folder, 'config.yaml'), '--resources-path', resources,
     ], { DAPR_HOST_IP: '127.0.0.1', KAFKA_BROKERS: process.env['TEST_KAFKA_BROKERS'] })
     start('service', process.execPath, [`services/${name}/main.ts`], { APP_PORT: String(app), ADMIN_PORT: String(admin), DAPR_GRPC_PORT: String(daprGrpc), DAPR_HTTP_PORT: String(daprHttp) })
-    await poll(`${name} is ready`, async () => (await fetch(`http://127.0.0.1:${admin}/readyz`)).ok, { timeoutMs: 60_000 })
+    const isReady = async () => {
+      const ended = [...children].find(([, child]) => child.exitCode !== null)
+      if (ended) throw new Ended(`${ended[0]} ended`)
+      return (await fetch(`http://127.0.0.1:${admin}/readyz`)).ok
+    }
+    await poll(`${name} is ready`, isReady, { timeoutMs: 90_000, isFatal: (error) => error instanceof Ended })
   } catch (error) {
     const logs = readdirSync(folder).filter((file) => file.endsWith('.log'))
     const tails = logs.map((file) => `${file}:\n${readFileSync(join(folder, file), 'utf8').split('\n').slice(-10).join('\n')}`)
@@ -110,6 +116,8 @@ export async function startService(name: ServiceName): Promise<RunningService> {
     close,
   }
 }
+
+class Ended extends Error {}
 
 function secretsOf(database: string): Record<string, string> {
   const mysql = new URL(process.env['TEST_MYSQL_URL'] ?? '')
@@ -130,6 +138,8 @@ function writeResources(name: ServiceName, folder: string, database: string): vo
   const own = join(root, 'components', name)
   for (const file of existsSync(own) ? readdirSync(own).filter((each) => each.endsWith('.yaml')) : []) {
     const component = parse(readFileSync(join(own, file), 'utf8'))
+    // The default of 5 s is an eternity, but not on a machine that compiles beside its tests: and there is no supervisor here to start the sidecar again.
+    component.spec.initTimeout = '60s'
     for (const item of component.spec.metadata) if (item.name === 'databaseName') item.value = database
     writeFileSync(join(folder, 'resources', file), stringify(component))
   }

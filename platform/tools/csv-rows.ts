@@ -1,5 +1,5 @@
 import { createReadStream } from 'node:fs'
-import { Transform, type Readable } from 'node:stream'
+import { pipeline, Transform, type Readable } from 'node:stream'
 import { parse } from 'csv-parse'
 
 /** One record of a CSV file, by column name; `line` is where it begins. Cells are trimmed; those that are blank are left out. */
@@ -16,12 +16,13 @@ export const openCsv = (file: string): Readable => createReadStream(file)
  */
 export async function* readRows(source: Readable, required: string[] = []): AsyncGenerator<Row | Problem> {
   const broken: string[] = []
-  const parser = source.pipe(lineFeeds()).pipe(parse({
+  const parser = parse({
     bom: true, columns: false, info: true, relax_column_count: true, relax_quotes: true, skip_empty_lines: true, max_record_size: maxRecordBytes,
     skip_records_with_error: true,
     on_skip: (error) => void broken.push(error?.code ?? ''),
-  }))
-  source.on('error', (error) => parser.destroy(error))
+  })
+  // What fails is thrown by the loop below.
+  pipeline(source, lineFeeds(), parser, () => {})
 
   let header: string[] | undefined
   let endLine = 0

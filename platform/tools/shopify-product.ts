@@ -192,7 +192,7 @@ function attributesOf(main: Row, variants: ImportedVariant[], rows: Row[]): Reco
   const attributes: Record<string, unknown> = {}
   const tags = [...new Set((main.cells['Tags'] ?? '').split(',').map((tag) => tag.trim()).filter((tag) => tag !== ''))]
   if (tags.length > 0) attributes['tags'] = tags
-  for (const [name, value] of Object.entries(main.cells)) if (!notAttributes.test(name) && name !== '__proto__') attributes[name.slice(0, 100)] = value
+  for (const [name, value] of Object.entries(main.cells)) if (!notAttributes.test(name) && name !== '__proto__' && !(name === 'Gift Card' && value.toLowerCase() === 'false')) attributes[name.slice(0, 100)] = value
   const ofVariants = variants.flatMap(({ sku, line }) => {
     const { cells } = rows.find((row) => row.line === line)!
     const own = Object.entries(variantAttributes).filter(([, column]) => cells[column] !== undefined && !(column === 'Variant Grams' && /^0+(\.0+)?$/.test(cells[column])))

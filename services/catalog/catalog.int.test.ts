@@ -1,11 +1,12 @@
 import { ulid } from 'ulid'
-import { afterAll, describe, expect, test } from 'vitest'
+import { afterAll, describe, expect, test, vi } from 'vitest'
 import { AppCallbackService, TopicEventRequest } from '#protos/dapr/proto/runtime/v1/appcallback.ts'
 import { CatalogServiceService, type Product, type Variant } from '#protos/shop/catalog/v1/catalog.ts'
+import { watchTopic } from '../../platform/testing/events.ts'
 import { startService } from '../../platform/testing/service.ts'
 
-const service = await startService('catalog')
-afterAll(service.close)
+const [service, published] = await Promise.all([startService('catalog'), watchTopic('products')])
+afterAll(() => Promise.all([service.close(), published.close()]))
 const catalog = service.dapr.client(CatalogServiceService, 'catalog')
 const callback = service.dapr.client(AppCallbackService, 'catalog')
 
@@ -40,7 +41,7 @@ async function stockEvent(type: string, levels: { sku: string; available: number
   const { status } = await callback.onTopicEvent(TopicEventRequest.fromPartial({ id: ulid(), type, topic: 'stock', pubsubName: 'kafka', data, dataContentType: 'application/json' }))
   return status
 }
-const success = 0
+const [success, retry, drop] = [0, 1, 2]
 
 describe('a product', () => {
   test('is created, and found by its id and by its handle', async () => {
@@ -137,6 +138,23 @@ describe('prices', () => {
   })
 })
 
+test('what changes is published in order, and what does not is not', async () => {
+  const first = await upsert()
+  const [{ sku }] = first.variants as [Variant]
+  const price = { amount: 1, currency: 'USD' }
+  await catalog.upsertProduct({ product: first })
+  await catalog.changePrice({ sku, price })
+  await catalog.changePrice({ sku, price })
+  const { product: last } = await catalog.upsertProduct({ product: { ...first, title: 'Pot' } })
+  const variants = (p: Product) => p.variants.map((v) => ({ sku: v.sku, price: v.price }))
+  const { id: productId, handle } = first
+  expect(await published.eventsOf(productId, 3)).toMatchObject([
+    { type: 'products.product-upserted.v1', source: 'catalog', sequence: '1', data: { productId, handle, title: 'Clay pot', variants: variants(first) } },
+    { type: 'products.price-changed.v1', sequence: '2', data: { productId, sku, price } },
+    { type: 'products.product-upserted.v1', sequence: '3', data: { productId, handle, title: 'Pot', variants: variants(last!) } },
+  ])
+})
+
 describe('categories', () => {
   test('are made along a path, once however often and by however many', async () => {
     const top = ulid()
@@ -191,9 +209,11 @@ describe('a list', () => {
 
   test('of huge products comes in shorter pages', async () => {
     const { id } = await category(ulid())
-    const description = '&amp;'.repeat(13_000)
-    const made = await Promise.all(Array.from({ length: 60 }, () => catalog.upsertProduct({ product: product({ categoryId: id, description, attributes: { x: 'x'.repeat(30_000) } }) }, { timeoutMs: 20_000 })))
-    expect((await everyPage(id, 100)).map((p) => p.id)).toEqual(made.map((m) => m.product!.id).sort())
+    // Each `&` is stored as `&amp;`: 320 KB a product, and one message has at most 4 MiB.
+    const description = '&'.repeat(64 * 1024)
+    const made = []
+    for (let i = 0; i < 15; i++) made.push(await upsert({ categoryId: id, description }))
+    for (const limit of [14, 100]) expect((await everyPage(id, limit)).map((p) => p.id)).toEqual(made.map((p) => p.id).sort())
   }, 60_000)
 
   test('refuses a cursor that no page gave, and a wrong limit', async () => {
@@ -233,6 +253,20 @@ describe('how many can be bought', () => {
 
   test('is not asked of an event that is no stock event; what can never be handled is dropped', async () => {
     expect(await stockEvent('stock.something-new.v9', [])).toBe(success)
-    expect(await stockEvent('stock.stock-adjusted.v1', 'nonsense' as never)).toBe(2)
+    expect(await stockEvent('stock.stock-adjusted.v1', 'nonsense' as never)).toBe(drop)
   })
+})
+
+test('while its store is away it says so soon and keeps events waiting, and carries on by itself when the store is back', async () => {
+  const { id, handle, variants: [one] } = await upsert()
+  const store = service.component('outbox-mongodb')
+  await store.kill()
+  const asked = Date.now()
+  await expect(catalog.getProduct({ idOrHandle: handle })).rejects.toMatchObject({ kind: 'unavailable' })
+  await expect(catalog.listProducts({ categoryId: '', limit: 1, cursor: '' })).rejects.toMatchObject({ kind: 'unavailable' })
+  expect(await stockEvent('stock.stock-adjusted.v1', [{ sku: one!.sku, available: 5, version: 1 }])).toBe(retry)
+  expect(Date.now() - asked).toBeLessThan(9_000)
+  await store.start()
+  await vi.waitFor(() => stockEvent('stock.stock-adjusted.v1', [{ sku: one!.sku, available: 5, version: 1 }]).then((s) => expect(s).toBe(success)), { timeout: 20_000, interval: 100 })
+  expect((await catalog.getProduct({ idOrHandle: id })).product!.variants[0]!.available).toBe(5)
 })

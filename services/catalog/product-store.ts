@@ -28,14 +28,16 @@ export type ProductStore = ReturnType<typeof createProductStore>
 
 /** Products and the SKUs that they hold. Everything throws `unavailable` when the store is away. `query` is a binding to the same collection. */
 export function createProductStore(o: { state: StateStore; query: Dapr['binding']; now: () => Date }) {
-  async function find(filter: object, limit: number): Promise<StoredProduct[]> {
+  /** At most `limit` products; `full`: there may be others. */
+  async function find(filter: object, limit: number): Promise<{ products: StoredProduct[]; full: boolean }> {
     try {
       const documents = await o.query('catalog-query', 'find', { data: { filter, sort: { _id: 1 }, limit, projection: { value: 1 } } })
-      return (found.parse(documents) ?? []).map((d) => d.value)
+      const products = (found.parse(documents) ?? []).map((d) => d.value)
+      return { products, full: products.length === limit }
     } catch (error) {
       // Huge products: half as many fit. A page may be shorter than its limit.
       const cause = error instanceof AppError && error.cause instanceof Error ? error.cause.message : ''
-      if (limit > 2 && /larger than max/.test(cause)) return find(filter, limit >> 1)
+      if (limit > 1 && /larger than max/.test(cause)) return find(filter, limit >> 1)
       throw error
     }
   }
@@ -49,11 +51,11 @@ export function createProductStore(o: { state: StateStore; query: Dapr['binding'
      * categories. `more`: there are others behind them.
      */
     async list({ categoryId, after, limit }: { categoryId?: string; after?: string; limit: number }): Promise<{ products: StoredProduct[]; more: boolean }> {
-      const asked = limit + 1
-      const documents = await find({ 'value.listedIn': categoryId ?? everywhere, ...(after === undefined ? {} : { _id: { $gt: documentId(after) } }) }, asked)
+      const filter = { 'value.listedIn': categoryId ?? everywhere, ...(after === undefined ? {} : { _id: { $gt: documentId(after) } }) }
+      const found = await find(filter, limit + 1)
       let bytes = 0
-      const products = documents.slice(0, limit).filter((p, i) => (bytes += Buffer.byteLength(JSON.stringify(p))) <= pageBytes || i === 0)
-      return { products, more: products.length < documents.length }
+      const products = found.products.slice(0, limit).filter((p, i) => (bytes += Buffer.byteLength(JSON.stringify(p))) <= pageBytes || i === 0)
+      return { products, more: found.full || products.length < found.products.length }
     },
 
     /** Published SKUs' prices of now; what is not there or not published is left out. One read for all. */

@@ -10,8 +10,8 @@ import { UsersServiceService } from '#protos/shop/users/v1/users.ts'
 import { readConfig } from './config.ts'
 import { createUsersHandlers } from './grpc.ts'
 import { createPasswords } from './password.ts'
-import { createSessions } from './sessions.ts'
-import { createSigningKeys } from './signing-keys.ts'
+import { createSessions } from './session-store.ts'
+import { createSigningKeys } from './signing-key-store.ts'
 import { createUserStore } from './user-store.ts'
 
 const env = readConfig()

@@ -3,13 +3,14 @@ import { ulid } from 'ulid'
 import { afterAll, describe, expect, test, vi } from 'vitest'
 import * as z from 'zod'
 import { UsersServiceService } from '#protos/shop/users/v1/users.ts'
+import { watchTopic } from '../../platform/testing/events.ts'
 import { startService } from '../../platform/testing/service.ts'
-import { createSessions } from './sessions.ts'
-import { createSigningKeys } from './signing-keys.ts'
+import { createSessions } from './session-store.ts'
+import { createSigningKeys } from './signing-key-store.ts'
 import { createUserStore } from './user-store.ts'
 
-const service = await startService('users')
-afterAll(service.close)
+const [service, published] = await Promise.all([startService('users'), watchTopic('users')])
+afterAll(() => Promise.all([service.close(), published.close()]))
 const users = service.dapr.client(UsersServiceService, 'users')
 const state = service.dapr.state('users-store')
 
@@ -116,6 +117,17 @@ test('a deactivated account neither logs in, nor refreshes, nor orders; twice is
   await expect(users.refresh({ refreshToken })).rejects.toEqual(code('bad_refresh_token'))
   await expect(users.validateUser({ userId: user.id })).rejects.toEqual(code('user_deactivated'))
   expect((await users.getUser({ userId: user.id })).user!.active).toBe(false)
+})
+
+test('what happens to an account is published in order, without anything personal', async () => {
+  const { id } = await register()
+  await users.deactivate({ userId: id })
+  await users.deactivate({ userId: id })
+  expect(await published.eventsOf(id, 2)).toMatchObject([
+    { type: 'users.user-registered.v1', source: 'users', sequence: '1', data: { userId: id } },
+    { type: 'users.user-deactivated.v1', source: 'users', sequence: '2', data: { userId: id } },
+  ])
+  expect(JSON.stringify(await published.eventsOf(id, 2))).not.toMatch(/ada/i)
 })
 
 describe('an operator', () => {

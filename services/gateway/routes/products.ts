@@ -19,7 +19,7 @@ const fields = {
   title: text(1, 255).meta({ examples: ['Clay Plant Pot'] }),
   description: characters(0, 65_536).meta({ description: 'HTML; sanitised when stored.', examples: ['<p>Classic blown clay pot for plants</p>'] }),
   vendor: text(0, 255).meta({ examples: ['Company 123'] }),
-  categoryId: text(1, 100).meta({ examples: ['c-mzxw6ytboi'] }),
+  categoryId: text(0, 100).meta({ examples: ['c-mzxw6ytboi'] }),
   images: z.array(z.url({ protocol: /^https?$/, error: 'must be an http or https URL' }).max(2_048)).max(50).meta({ examples: [['https://images.example/pot.jpg']] }),
   attributes,
   published: z.boolean().meta({ description: 'Whether shoppers see it.' }),
@@ -112,6 +112,7 @@ export const products = ({ catalog }: Clients) => {
       id: 'listProducts', method: 'get', path: '/v1/products', tag: 'Catalogue', access: 'public',
       summary: 'Published products, page by page',
       query: z.strictObject({ category: text(1, 100).optional().meta({ description: 'A category: it and everything below it.' }), ...paging }),
+      names: 'category',
       responses: { 200: { description: 'A page', schema: pageOf(product) } },
       problems: ['bad_cursor', 'category_not_found'],
       async handle({ query, call }) {

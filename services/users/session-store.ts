@@ -3,7 +3,7 @@ import { SignJWT } from 'jose'
 import * as z from 'zod'
 import type { StateStore } from '#lib/dapr.ts'
 import { AppError, unauthenticated } from '#lib/errors.ts'
-import { signingAlgorithm, type SigningKeys } from './signing-keys.ts'
+import { signingAlgorithm, type SigningKeys } from './signing-key-store.ts'
 import { slotOfUserId, type Account } from './user.ts'
 
 const accessTokenSeconds = 15 * 60
