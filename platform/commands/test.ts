@@ -25,7 +25,7 @@ export async function test(args: string[], { keep = false }: { keep?: boolean })
   const checked = await Promise.allSettled([
     check(progress, 'Lint', 'oxlint', ['--deny-warnings']),
     check(progress, 'Type check', 'tsc', ['--noEmit']),
-    check(progress, 'Lint protos', 'buf', ['lint', 'protos/shop']),
+    check(progress, 'Lint protos', 'buf', ['lint', 'protos', '--path', 'protos/shop']),
   ])
   progress.close()
   const failures = checked.flatMap((result) => (result.status === 'rejected' ? [(result.reason as Error).message] : []))
