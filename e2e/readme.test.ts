@@ -10,7 +10,6 @@ it('the first order of the README works when it is pasted', async () => {
   const readme = readFileSync(join(import.meta.dirname, '..', 'README.md'), 'utf8')
   const script = /```bash\n([\s\S]*?)```/.exec(readme)![1]!
   const { stdout, stderr } = await promisify(execFile)('bash', ['-c', script], { env: { ...process.env, API: inject('shopApi') } })
-  const order = JSON.parse(stdout.trim().split('\n').at(-1)!)
-  expect(order.status).toBe('CONFIRMED')
+  expect(stdout.trim().split('\n').at(-1)).toBe('CONFIRMED')
   expect(stderr).toMatch(/^traceparent: 00-/im)
 })

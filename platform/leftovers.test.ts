@@ -1,15 +1,28 @@
 import { spawn } from 'node:child_process'
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, onTestFinished, test } from 'vitest'
-import { endLeftovers, markVariable, readPids, recordPids, stillAlive } from './leftovers.ts'
+import { disown, endLeftovers, isAbandoned, markVariable, readPids, recordPids, stillAlive, takeOwnership } from './leftovers.ts'
 import { createPaths } from './paths.ts'
 import { isAlive, parseStat } from './proc.ts'
 
 test('a pid that another process has by now is not taken for ours', () => {
   const recorded = [{ name: 'orders', pid: process.pid, started: 'before' }]
   expect(stillAlive(recorded)).toEqual([])
+})
+
+test('a shop is abandoned when its starter has ended, and not while it lives or after it was disowned', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'sidecart-owner-'))
+  onTestFinished(() => rmSync(folder, { recursive: true }))
+  const owner = join(folder, 'owner.json')
+  expect(isAbandoned(owner)).toBe(false)
+  takeOwnership(owner)
+  expect(isAbandoned(owner)).toBe(false)
+  writeFileSync(owner, JSON.stringify([{ name: 'starter', pid: process.pid, started: 'before' }]))
+  expect(isAbandoned(owner)).toBe(true)
+  disown(owner)
+  expect(isAbandoned(owner)).toBe(false)
 })
 
 test('the start time is read from a stat line whose program name holds parentheses and spaces', () => {

@@ -1,6 +1,6 @@
 // No process is ever left behind. What the supervisor starts outlives it when it is killed, so every pid is recorded
 // with its start time, and the next start (or stop) ends what is still there.
-import { existsSync, readFileSync, readdirSync, readlinkSync, renameSync, writeFileSync } from 'node:fs'
+import { existsSync, readFileSync, readdirSync, readlinkSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import type { Paths } from './paths.ts'
 import { poll } from './poll.ts'
 import { isAlive, startTime } from './proc.ts'
@@ -25,6 +25,23 @@ export function recordPids(file: string, processes: { name: string; pid: number 
   const temporary = `${file}.${process.pid}`
   writeFileSync(temporary, JSON.stringify(known), { mode: 0o600 })
   renameSync(temporary, file)
+}
+
+/** Records this process as the one that will stop the shop. */
+export function takeOwnership(file: string): void {
+  rmSync(file, { force: true })
+  recordPids(file, [{ name: 'starter', pid: process.pid }])
+}
+
+/** The shop is left running on purpose. */
+export function disown(file: string): void {
+  rmSync(file, { force: true })
+}
+
+/** Whether whoever was to stop the shop has ended without doing so. */
+export function isAbandoned(file: string): boolean {
+  const owners = readPids(file)
+  return owners.length > 0 && stillAlive(owners).length === 0
 }
 
 /** Those of a record that still run; a pid that another process has by now is none of them. */
@@ -75,8 +92,9 @@ function commandOf(pid: number): string {
 }
 
 /**
- * Ends what is left of a shop: the supervisor first (it would restart the others), then all others, first asked, then
- * killed. The databases are asked with patience: a killed one has to recover at its next start.
+ * Ends what is left of a shop: the supervisor first (it would restart the others), then what uses the servers (a sidecar
+ * that cannot leave its consumer group delays that group's next start by half a minute), then the servers, first asked,
+ * then killed.
  * @returns what was ended
  * @throws Error when something does not end even when it is killed
  */
@@ -87,14 +105,21 @@ export async function endLeftovers(paths: Paths): Promise<Recorded[]> {
   await poll('the supervisor ends', () => stillAlive(supervisors).length === 0, { timeoutMs: 5_000, intervalMs: 50 })
   ended.push(...supervisors)
 
+  const isServer = ({ name }: Recorded) => servers.test(name)
   const others = findLeftovers(paths)
-  for (const one of others) signal(one, 'SIGTERM')
-  await poll('the processes end', () => stillAlive(others).length === 0, { timeoutMs: 20_000, intervalMs: 50 }).catch(() => {})
-  const stubborn = findLeftovers(paths)
-  for (const one of stubborn) signal(one, 'SIGKILL')
+  await ask(others.filter((one) => !isServer(one)), 12_000)
+  await ask(others.filter(isServer), 20_000)
+  for (const stubborn of findLeftovers(paths)) signal(stubborn, 'SIGKILL')
   await poll('the killed processes end', () => findLeftovers(paths).length === 0, { timeoutMs: 10_000, intervalMs: 50 })
-  ended.push(...others)
-  return ended
+  return [...ended, ...others]
+}
+
+/** By their name in the record, or by their program. */
+const servers = /^(mongodb|mysql|kafka|mongod|secantusd-rs|mysqld|mariadbd|java)$/
+
+async function ask(processes: Recorded[], timeoutMs: number): Promise<void> {
+  for (const one of processes) signal(one, 'SIGTERM')
+  await poll('the processes end', () => stillAlive(processes).length === 0, { timeoutMs, intervalMs: 50 }).catch(() => {})
 }
 
 function signal({ pid, started }: Recorded, name: NodeJS.Signals): void {

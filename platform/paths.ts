@@ -17,6 +17,8 @@ export type Paths = {
   /** Which ports it has; what runs; what ran. */
   instance: string
   pids: string
+  /** Who started it, unless it was left running on purpose. */
+  owner: string
   lock: string
   data: string
   logs: string
@@ -53,6 +55,7 @@ export function createPaths(instance: string, clone: string = root, cache: strin
     secrets: join(state, 'secrets.json'),
     instance: join(state, 'instance.json'),
     pids: join(state, 'pids.json'),
+    owner: join(state, 'owner.json'),
     lock: join(state, 'lock'),
     data: join(state, 'data'),
     logs: join(state, 'logs'),

@@ -84,7 +84,8 @@ export function componentSockets(paths: Paths, service: ServiceName): string {
 }
 
 function node(context: Context, program: string): string[] {
-  return [context.paths.node, program]
+  // kafkajs computes a negative timeout now and then; Node would warn of each.
+  return [context.paths.node, '--disable-warning=TimeoutNegativeWarning', program]
 }
 
 function describeServers(context: Context): Process[] {

@@ -6,7 +6,7 @@ import { renderCompose } from './compose.ts'
 import { rootUrls } from './databases.ts'
 import { writeGeneratedFiles } from './generated-files.ts'
 import { freePortBase, recordedPorts, recordPorts, takenPorts } from './instance.ts'
-import { endLeftovers, findLeftovers, recordPids } from './leftovers.ts'
+import { disown, endLeftovers, findLeftovers, isAbandoned, recordPids, takeOwnership } from './leftovers.ts'
 import { createPaths, type Paths } from './paths.ts'
 import { poll } from './poll.ts'
 import { createPorts, serviceNames, type Ports } from './ports.ts'
@@ -54,6 +54,8 @@ export type StartOptions = {
   portBase?: number | 'free' | undefined
   /** Only these servers, and nothing of the shop itself. */
   only?: ServerName[]
+  /** Leave it running when this process ends. Without it the next start ends what this process did not stop. */
+  detach?: boolean
   progress?: Progress
 }
 
@@ -69,8 +71,10 @@ export async function startShop(options: StartOptions): Promise<Shop> {
   mkdirSync(paths.logs, { recursive: true, mode: 0o700 })
   const release = await lock(paths.lock)
   try {
-    if (await isRunning(paths)) return await attach(options, paths)
-    return await startNew(options, paths, progress)
+    if ((await isRunning(paths)) && !isAbandoned(paths.owner)) return await attach(options, paths)
+    const shop = await startNew(options, paths, progress)
+    if (options.detach) disown(paths.owner)
+    return shop
   } finally {
     release()
     if (options.progress === undefined) progress.close()
@@ -106,8 +110,9 @@ async function attach(options: StartOptions, paths: Paths): Promise<Shop> {
 
 async function startNew(options: StartOptions, paths: Paths, progress: Progress): Promise<Shop> {
   if (findLeftovers(paths).length > 0) {
-    await progress.step({ title: 'End what an earlier start left behind' }, () => endLeftovers(paths))
+    await progress.step({ title: 'End what an earlier start left behind' }, () => stopShop(paths))
   }
+  takeOwnership(paths.owner)
   const base = options.portBase === 'free' ? await freePortBase(paths) : options.portBase
   const ports = createPorts(base)
   const taken = await takenPorts(ports)
@@ -197,7 +202,7 @@ function setupInput(context: Context): SetupInput {
   }
 }
 
-const startMs = 120_000
+const startMs = 300_000
 
 /** Waits until every process is healthy and every task done; records each pid as it appears. */
 async function untilReady(paths: Paths, note: (text: string) => void): Promise<void> {
@@ -306,5 +311,6 @@ export async function stopShop(paths: Paths): Promise<void> {
   }
   await endLeftovers(paths)
   rmSync(paths.pids, { force: true })
+  disown(paths.owner)
   rmSync(paths.supervisorSocket, { force: true })
 }

@@ -73,6 +73,7 @@ export function defineMongodbComponent(metrics: OutboxMetrics): ComponentDefinit
           await sweeper.close();
           metered.remove();
           await client.close();
+          sessions.forget();
         },
       };
     },

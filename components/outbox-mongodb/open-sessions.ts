@@ -7,6 +7,8 @@ export type OpenSessions = {
   note(session: ClientSession): void;
   /** Ends what a former process of this instance left behind. */
   endFormer(): Promise<void>;
+  /** For a graceful end: nothing is open any more. */
+  forget(): void;
 };
 
 /**
@@ -16,7 +18,12 @@ export type OpenSessions = {
  */
 export function openSessions(client: MongoClient, path: string, log: Logger): OpenSessions {
   const noted = new Set<string>();
+  const forget = () => {
+    rmSync(path, { force: true });
+    noted.clear();
+  };
   return {
+    forget,
     note(session) {
       const id = (session.id?.['id'] as Binary | undefined)?.toString('hex');
       if (id === undefined || noted.has(id)) return;
@@ -34,8 +41,7 @@ export function openSessions(client: MongoClient, path: string, log: Logger): Op
       if (former.length === 0) return;
       try {
         await client.db('admin').command({ killSessions: former.map((id) => ({ id: new Binary(Buffer.from(id, 'hex'), Binary.SUBTYPE_UUID) })) });
-        rmSync(path, { force: true });
-        noted.clear();
+        forget();
       } catch (error) {
         log.warn({ err: error }, 'could not end the sessions of a former process; what they lock stays locked for a while');
       }

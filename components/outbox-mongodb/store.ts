@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { Binary, MongoError, type ClientSession, type MongoClient } from 'mongodb';
 import type { Logger } from 'pino';
+import { withDeadline } from '../host/deadline.ts';
 import { ComponentError } from '../host/errors.ts';
 import { explain, isAway, isDuplicateKey } from '../host/mongodb.ts';
 import type { DeleteOperation, Operation, SetOperation, StateStore, StoredValue } from '../host/state-store.ts';
@@ -11,8 +12,9 @@ import type { Collections, StateDocument } from './schema.ts';
 import { fromBson, toBson } from './value.ts';
 
 const maxAttempts = 12;
-const retryForMs = 4_000;
+const retryForMs = 2_000;
 const commitForMs = 2_000;
+const readMs = 2_000;
 
 export type MongodbStoreOptions = {
   client: MongoClient;
@@ -91,16 +93,15 @@ export function createMongodbStore({ client, sessions, collections, now, events:
         { session, upsert: true, returnDocument: 'after' },
       );
       if (!taken) throw new ComponentError('INTERNAL', 'no sequence document after an upsert');
-      await outbox.insertMany(
-        group.map((event, index) => {
-          const number = taken.last - count + index + 1;
-          const payload = event.encode(number);
-          return {
-            partitionKey, sequence: number, position: taken.position - count + index + 1, bytes: payload.length, payload: new Binary(payload), created: now(),
-          };
-        }),
-        { session, ordered: true },
-      );
+      // One by one: the driver's bulk errors hide what became of the connection.
+      for (const [index, event] of group.entries()) {
+        const number = taken.last - count + index + 1;
+        const payload = event.encode(number);
+        await outbox.insertOne(
+          { partitionKey, sequence: number, position: taken.position - count + index + 1, bytes: payload.length, payload: new Binary(payload), created: now() },
+          { session },
+        );
+      }
     }
   }
 
@@ -157,7 +158,9 @@ export function createMongodbStore({ client, sessions, collections, now, events:
   }
 
   async function explained<T>(work: Promise<T>): Promise<T> {
-    return work.catch((error: unknown) => {
+    // The driver asks twice where a read fails: its own limits add up to more than a caller is promised.
+    const late = () => new ComponentError('STORE_UNAVAILABLE', `MongoDB does not answer (no answer within ${readMs} ms)`);
+    return withDeadline(work, readMs, late).catch((error: unknown) => {
       throw explain(error);
     });
   }

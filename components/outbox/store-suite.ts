@@ -330,11 +330,11 @@ export function describeStore(store: StoreUnderTest): void {
       other.close();
     });
 
-    test('a database that is away is UNAVAILABLE within 3 s', async () => {
+    test('a database that is away fails Init with UNAVAILABLE before daprd gives up', async () => {
       const other = openStore(component.socket, 'away');
       const began = Date.now();
       const error = await failure(other.init({ ...database.properties, connectionString: (database.properties['connectionString'] ?? '').replace(/:\d+\//, ':1/') }));
-      expect([error.code, Date.now() - began < 3_000]).toEqual([14, true]);
+      expect([error.code, Date.now() - began < 5_000]).toEqual([14, true]);
       other.close();
     });
 

@@ -33,7 +33,7 @@ export async function start({ detach = false }: { detach?: boolean }): Promise<v
   process.on('SIGTERM', () => void stopNow(0))
   process.on('SIGHUP', () => void stopNow(0))
 
-  const shop = await startShop({ instance, portBase, progress }).catch((error: unknown) => {
+  const shop = await startShop({ instance, portBase, progress, detach }).catch((error: unknown) => {
     // A stop in the middle of a start makes the start fail; that is no news.
     if (stopping) return new Promise<never>(() => {})
     throw error

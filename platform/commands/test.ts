@@ -14,7 +14,7 @@ import { startServers } from '../shop.ts'
 export async function test(args: string[], { keep = false }: { keep?: boolean }): Promise<void> {
   const progress = createProgress()
   if (keep) {
-    await startServers(['mongodb', 'mysql', 'kafka'], { instance: 'test', portBase: 'free', progress })
+    await startServers(['mongodb', 'mysql', 'kafka'], { instance: 'test', portBase: 'free', progress, detach: true })
   }
   if (args.length > 0) {
     progress.close()

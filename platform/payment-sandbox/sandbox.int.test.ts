@@ -1,10 +1,11 @@
 import { spawn, type ChildProcess } from 'node:child_process'
+import { randomUUID } from 'node:crypto'
 import { once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
-import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 
 const apiKey = 'sk_test_of_the_sandbox'
 const main = join(import.meta.dirname, 'main.ts')
@@ -12,6 +13,8 @@ const node = join(import.meta.dirname, '../../node_modules/.bin/node')
 
 let folder: string
 let sandbox: { child: ChildProcess; url: string }
+/** Each test has an order of its own, which its charges and idempotency keys belong to. */
+let orderId: string
 
 async function start() {
   const env = { PATH: process.env.PATH, PORT: '0', DATA_FILE: join(folder, 'data', 'sandbox.sqlite'), PROVIDER_API_KEY: apiKey }
@@ -29,32 +32,36 @@ async function kill() {
   await ended
 }
 
-beforeEach(async () => {
+beforeEach(() => {
+  orderId = randomUUID()
+})
+beforeAll(async () => {
   folder = mkdtempSync(join(tmpdir(), 'payment-sandbox-'))
   sandbox = await start()
 })
-afterEach(async () => {
+afterAll(async () => {
   await kill()
   rmSync(folder, { recursive: true })
 })
 
-type Intent = { id: string; amount_received: number; amount_refunded: number; amount: number; error?: { code: string } }
+type Intent = { id: string; amount_received: number; amount_refunded: number; amount: number; metadata: { order_id: string } }
 
 async function post(path: string, form: Record<string, string>, key?: string) {
-  const headers = { authorization: `Bearer ${apiKey}`, ...(key === undefined ? {} : { 'idempotency-key': key }) }
+  const headers = { authorization: `Bearer ${apiKey}`, ...(key === undefined ? {} : { 'idempotency-key': `${orderId}-${key}` }) }
   const response = await fetch(sandbox.url + path, { method: 'POST', headers, body: new URLSearchParams(form) })
   return { status: response.status, body: (await response.json()) as Intent }
 }
 const charge = (method: string, key?: string, amount = 1999) =>
-  post('/v1/payment_intents', { amount: String(amount), currency: 'usd', payment_method: method, confirm: 'true', 'metadata[order_id]': 'o-1' }, key)
-async function listed(what = 'payment_intents') {
+  post('/v1/payment_intents', { amount: String(amount), currency: 'usd', payment_method: method, confirm: 'true', 'metadata[order_id]': orderId }, key)
+async function list<T>(what: string): Promise<T[]> {
   const response = await fetch(`${sandbox.url}/v1/${what}?limit=100`, { headers: { authorization: `Bearer ${apiKey}` } })
-  return ((await response.json()) as { data: Intent[] }).data
+  return ((await response.json()) as { data: T[] }).data
 }
+const listed = async () => (await list<Intent>('payment_intents')).filter((i) => i.metadata.order_id === orderId)
 
 describe('the payment method decides', () => {
   test.each(['pm_card_visa', 'pm_card_mastercard'])('%s is charged', async (method) => {
-    expect(await charge(method)).toMatchObject({ status: 200, body: { status: 'succeeded', amount_received: 1999, metadata: { order_id: 'o-1' } } })
+    expect(await charge(method)).toMatchObject({ status: 200, body: { status: 'succeeded', amount_received: 1999, metadata: { order_id: orderId } } })
   })
 
   test.each([
@@ -127,7 +134,7 @@ test('a refund gives back all that is left, once', async () => {
   expect(await refund()).toMatchObject({ status: 200, body: { amount: 1999, payment_intent: intent.id } })
   expect(await refund()).toMatchObject({ status: 200 })
   expect(await post('/v1/refunds', { payment_intent: intent.id }, 'refund-2')).toMatchObject({ status: 400, body: { error: { code: 'charge_already_refunded' } } })
-  expect((await listed('refunds')).map((r) => r.amount)).toEqual([1999])
+  expect((await list<{ amount: number; payment_intent: string }>('refunds')).filter((r) => r.payment_intent === intent.id).map((r) => r.amount)).toEqual([1999])
   expect((await listed())[0]).toMatchObject({ amount_refunded: 1999 })
 })
 

@@ -1,6 +1,6 @@
 import { Readable } from 'node:stream'
 import { describe, expect, test } from 'vitest'
-import { readRows, type Problem, type Row } from './csv-rows.ts'
+import { openCsv, readRows, type Problem, type Row } from './csv-rows.ts'
 import { buildProduct, placeOf, type Built } from './shopify-product.ts'
 
 const header = 'Handle,Title,Body (HTML),Vendor,Product Category,Type,Tags,Published,Option1 Name,Option1 Value,Option2 Name,Option2 Value,Variant SKU,Variant Grams,Variant Inventory Qty,Variant Inventory Policy,Variant Price,Image Src,Image Position,Google Shopping / Google Product Category,SEO Title,Variant Image,Cost per item'.split(',')
@@ -43,6 +43,10 @@ describe('rows', () => {
   test('a quote that is never closed: what stands before is read', async () => {
     const rows = await read('a,b\n1,2\n3,"4\n5,6\n')
     expect(rows).toMatchObject([{ line: 2 }, { line: 3, field: 'row', message: expect.stringContaining('never closed') }])
+  })
+
+  test('a file that cannot be read is said', async () => {
+    await expect(readRows(openCsv('/no/such/file.csv')).next()).rejects.toThrow('ENOENT')
   })
 
   test('no header, or one without the needed columns, is said', async () => {

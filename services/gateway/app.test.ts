@@ -220,7 +220,7 @@ test('no JSON whatever is a 500', async () => {
     expect([400, 503]).toContain(status)
     expect(headers['content-type']).toBe('application/problem+json')
   }), { numRuns: 150 })
-})
+}, 60_000)
 
 describe('answers carry', () => {
   test("the client's request id if it is one, else a new one", async () => {

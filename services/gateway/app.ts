@@ -26,7 +26,7 @@ export type AppOptions = {
   ready: () => Promise<true | string>
   corsOrigins?: string[]
   trustProxyHops?: number
-  limits?: { apiPer10s: number; staffPer10s: number; authPerMinute: number }
+  limits: { apiPer10s: number; staffPer10s: number; authPerMinute: number }
 }
 
 /** A request's time for all its calls; with the way there and back, an answer comes within 3 s whatever is away. */
@@ -38,7 +38,7 @@ export const operationsOf = (clients: Clients): Operation[] =>
 
 /** The HTTP application: it keeps no state but rate-limit counters and users' public keys. */
 export function createApp(o: AppOptions): Express {
-  const { apiPer10s, staffPer10s, authPerMinute } = o.limits ?? { apiPer10s: 1_000, staffPer10s: 20_000, authPerMinute: 120 }
+  const { apiPer10s, staffPer10s, authPerMinute } = o.limits
   const operations = operationsOf(o.clients)
   const auth = createAuth({ getJwks: (call) => o.clients.users.getJwks({}, call) })
   const limiters = {
@@ -109,10 +109,19 @@ const perform = (operation: Operation, auth: Auth): RequestHandler => async (req
   const body = await bodyOf(operation, req)
 
   // What a slow client took to send its body is not the services' time.
-  const answer = await operation.handle({ params, query, headers, body, user, call: budget(budgetMs - spentMs) })
+  const answer = await operation.handle({ params, query, headers, body, user, call: budget(budgetMs - spentMs) }).catch((error: unknown) => {
+    throw blaming(operation, error)
+  })
   res.status(answer.status).set(answer.headers ?? {})
   if (!res.hasHeader('Cache-Control')) res.set('Cache-Control', operation.access === 'public' ? 'no-cache' : 'private, no-store')
   res.json(answer.body)
+}
+
+/** What is not there was named by the path, unless somebody knows better. */
+function blaming(operation: Operation, error: unknown): unknown {
+  const field = operation.names ?? Object.keys(operation.params?.shape ?? {})[0]
+  if (!(error instanceof AppError) || error.kind !== 'not_found' || error.fields.length > 0 || field === undefined) return error
+  return new AppError(error.kind, error.code, error.message, { cause: error, fields: [{ field, message: error.message }] })
 }
 
 /** Options for calls that end, all together, within `ms` from now. */
@@ -213,10 +222,10 @@ const named = (route: string): RequestHandler => (_req, res, next) => {
   next()
 }
 
-/** Counts requests by client address in a fixed window, and says so in the RateLimit headers. */
+/** Counts requests by client address in a fixed window, and says so in the RateLimit headers. (`validate` would write to the console what clients may provoke.) */
 const limiter = (limit: number, windowMs: number, skip?: (req: Request) => Promise<boolean>): RequestHandler =>
   rateLimit({
-    limit, windowMs, ...(skip ? { skip } : {}), standardHeaders: 'draft-8', legacyHeaders: false, identifier: `${limit}-in-${windowMs / 1000}s`,
+    limit, windowMs, ...(skip ? { skip } : {}), standardHeaders: 'draft-8', legacyHeaders: false, validate: false, identifier: `${limit}-in-${windowMs / 1000}s`,
     handler: () => {
       throw new HttpError('too_many_requests', 'Too many requests from this address; Retry-After says when to go on')
     },

@@ -11,10 +11,10 @@ export const gatewayEnv = {
     .pipe(z.array(z.url({ protocol: /^https?$/, error: 'each must be an origin such as https://shop.example' }))),
   /** Proxies in front whose X-Forwarded-For is believed: a number of hops, or 0 for none. */
   TRUST_PROXY_HOPS: z.coerce.number().int().min(0).max(10).default(0),
-  /** Requests of one address in 10 s. */
-  RATE_LIMIT_PER_10S: count.default(1_000),
+  /** Requests of one address in 10 s: an office behind one address is many shoppers. */
+  RATE_LIMIT_PER_10S: count.default(10_000),
   /** Writes by sellers and admins of one address in 10 s: an import is a flood that is welcome. */
   STAFF_RATE_LIMIT_PER_10S: count.default(20_000),
   /** Log-ins and registrations of one address in a minute: each costs a password hash, and each may be a guess. */
-  AUTH_RATE_LIMIT_PER_MIN: count.default(120),
+  AUTH_RATE_LIMIT_PER_MIN: count.default(600),
 }

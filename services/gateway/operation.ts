@@ -34,6 +34,8 @@ export type OperationSpec<A extends Access, P, Q, H, B> = {
   query?: Q
   headers?: H
   body?: B
+  /** The field that names what may not be there; default: the first of the path. */
+  names?: string
   responses: Record<number, { description: string; schema: Schema; headers?: Record<string, string> }>
   problems?: ProblemCode[]
   handle: (request: {

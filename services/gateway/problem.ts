@@ -42,10 +42,14 @@ export const problemCodes = {
   idempotency_key_reused: { status: 422, title: 'The Idempotency-Key was used for another request', field: 'Idempotency-Key' },
   order_confirmed: { status: 422, title: 'The order is confirmed and can no longer be cancelled' },
   insufficient_stock: { status: 422, title: 'Less would be on hand than is reserved and sold' },
+  adjustment_id_reused: { status: 422, title: 'The adjustment id was used for another change', field: 'id' },
+  event_too_large: { status: 422, title: 'The change is too large to be published' },
+  too_many_logins: { status: 429, title: 'Too many log-ins at once' },
   too_many_requests: { status: 429, title: 'Too many requests' },
   headers_too_large: { status: 431, title: 'The headers are too large' },
   internal: { status: 500, title: 'Something went wrong here' },
   unavailable: { status: 503, title: 'This is not available right now' },
+  commit_unknown: { status: 503, title: 'It is not known whether this was done: repeat it, with the same Idempotency-Key' },
   timeout: { status: 504, title: 'This took too long' },
 } as const satisfies Record<string, { status: number; title: string; field?: string }>
 
@@ -105,7 +109,7 @@ export function problemOf(error: unknown, at: { path: string; traceId?: string |
       ...(at.traceId ? { traceId: at.traceId } : {}),
       ...(fields.length > 0 ? { errors: fields } : {}),
     },
-    headers: { ...challenge(status, e.code), ...(status === 503 ? { 'Retry-After': '1' } : {}), ...(e instanceof HttpError ? e.headers : {}) },
+    headers: { ...challenge(status, e.code), ...(status === 503 || (status === 429 && e instanceof AppError) ? { 'Retry-After': '1' } : {}), ...(e instanceof HttpError ? e.headers : {}) },
   }
 }
 

@@ -66,7 +66,7 @@ export const orders = ({ orders }: Clients) => [
     }),
     body: placement,
     responses: { 202: { description: 'The order was placed', schema: order, headers: { Location: 'Where the order is', traceparent: 'The trace in which everything about this order happens (W3C)' } } },
-    problems: ['user_not_found', 'user_deactivated', 'sku_not_found', 'mixed_currencies', 'unknown_payment_method', 'idempotency_key_reused'],
+    problems: ['user_not_found', 'user_deactivated', 'sku_not_found', 'mixed_currencies', 'unknown_payment_method', 'idempotency_key_reused', 'commit_unknown'],
     async handle({ user, headers, body, call }) {
       const { order } = await orders.place({ userId: user.id, idempotencyKey: headers['Idempotency-Key'], lines: body.lines, paymentMethod: body.payment.method }, call)
       return { status: 202, body: toOrder(order), headers: { Location: `/v1/orders/${encodeURIComponent(order!.id)}` } }

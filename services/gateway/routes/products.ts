@@ -112,6 +112,7 @@ export const products = ({ catalog }: Clients) => {
       id: 'listProducts', method: 'get', path: '/v1/products', tag: 'Catalogue', access: 'public',
       summary: 'Published products, page by page',
       query: z.strictObject({ category: text(1, 100).optional().meta({ description: 'A category: it and everything below it.' }), ...paging }),
+      names: 'category',
       responses: { 200: { description: 'A page', schema: pageOf(product) } },
       problems: ['bad_cursor', 'category_not_found'],
       async handle({ query, call }) {

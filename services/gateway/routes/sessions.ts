@@ -22,7 +22,7 @@ export const sessions = ({ users }: Clients) => [
     summary: 'Log in',
     body: z.strictObject({ email, password: characters(1, 256).meta({ format: 'password', examples: ['correct horse battery staple'] }) }).meta({ id: 'Credentials' }),
     responses: { 201: { description: 'Tokens', schema: session } },
-    problems: ['bad_credentials'],
+    problems: ['bad_credentials', 'too_many_logins'],
     handle: async ({ body, call }) => answer((await users.authenticate(body, call)).tokens),
   }),
   operation({

@@ -58,7 +58,7 @@ export const stock = ({ inventory }: Clients) => [
       delta: z.int().min(-maxQuantity).max(maxQuantity).refine((n) => n !== 0, 'must not be 0').meta({ examples: [5] }),
     }).meta({ id: 'Adjustment' }),
     responses: { 200: { description: 'The level', schema: level } },
-    problems: ['insufficient_stock'],
+    problems: ['insufficient_stock', 'adjustment_id_reused'],
     handle: async ({ params, body, call }) => ({ status: 200, body: toLevel((await inventory.adjust({ sku: params.sku, delta: body.delta, adjustmentId: body.id }, call)).level) }),
   }),
 ]

@@ -25,7 +25,7 @@ export const users = ({ users }: Clients) => [
     description: 'Makes an account with the role "shopper". Counted by the tight limit of log-ins, unless an admin or a seller sends a token.',
     body: z.strictObject({ email, password, name: text(1, 200).meta({ examples: ['Ada'] }) }).meta({ id: 'Registration' }),
     responses: { 201: { description: 'The account', schema: account, headers: { Location: 'Where the account is, once logged in' } } },
-    problems: ['email_taken'],
+    problems: ['email_taken', 'too_many_logins'],
     async handle({ body, call }) {
       const { user } = await users.register(body, call)
       return { status: 201, headers: { Location: '/v1/users/me', 'Cache-Control': 'no-store' }, body: { id: user!.id, email: user!.email, name: user!.name } satisfies z.infer<typeof account> }
