@@ -86,8 +86,8 @@ export async function startService(name: ServiceName): Promise<RunningService> {
     dapr.close()
     for (const part of [...children.keys()].toReversed()) await end(part, 'SIGTERM')
     process.removeListener('exit', endAll)
-    await dropDatabase(database)
     rmSync(folder, { recursive: true, force: true })
+    await dropDatabase(database)
   }
 
   try {
