@@ -59,7 +59,7 @@ export interface AdjustResponse {
 
 export interface SetSupplyRequest {
   sku: string;
-  /** 1 to 100 characters, for example "import". */
+  /** 1 to 100 letters, digits, spaces and _ . : / -, for example "import". */
   source: string;
   /** 0 to 1,000,000,000 */
   quantity: number;
@@ -583,7 +583,8 @@ export const InventoryServiceService = {
   },
   /**
    * Adds to (or, negative, takes from) what is on hand, once per adjustment_id.
-   * FAILED_PRECONDITION insufficient_stock: less would be on hand than is reserved and sold.
+   * FAILED_PRECONDITION insufficient_stock: less would be on hand than is reserved and sold; adjustment_id_reused: the id
+   * named another adjustment before.
    */
   adjust: {
     path: "/shop.inventory.v1.InventoryService/Adjust" as const,
@@ -615,7 +616,8 @@ export interface InventoryServiceServer extends UntypedServiceImplementation {
   getAvailability: handleUnaryCall<GetAvailabilityRequest, GetAvailabilityResponse>;
   /**
    * Adds to (or, negative, takes from) what is on hand, once per adjustment_id.
-   * FAILED_PRECONDITION insufficient_stock: less would be on hand than is reserved and sold.
+   * FAILED_PRECONDITION insufficient_stock: less would be on hand than is reserved and sold; adjustment_id_reused: the id
+   * named another adjustment before.
    */
   adjust: handleUnaryCall<AdjustRequest, AdjustResponse>;
   /**
@@ -645,7 +647,8 @@ export interface InventoryServiceClient extends Client {
   ): ClientUnaryCall;
   /**
    * Adds to (or, negative, takes from) what is on hand, once per adjustment_id.
-   * FAILED_PRECONDITION insufficient_stock: less would be on hand than is reserved and sold.
+   * FAILED_PRECONDITION insufficient_stock: less would be on hand than is reserved and sold; adjustment_id_reused: the id
+   * named another adjustment before.
    */
   adjust(
     request: AdjustRequest,

@@ -1,0 +1,15 @@
+import { execFile } from 'node:child_process'
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
+import { expect, inject, it } from 'vitest'
+import { product } from './shop.ts'
+
+it('the first order of the README works when it is pasted', async () => {
+  await product(100)
+  const readme = readFileSync(join(import.meta.dirname, '..', 'README.md'), 'utf8')
+  const script = /```bash\n([\s\S]*?)```/.exec(readme)![1]!
+  const { stdout, stderr } = await promisify(execFile)('bash', ['-c', script], { env: { ...process.env, API: inject('shopApi') } })
+  expect(stdout.trim().split('\n').at(-1)).toBe('CONFIRMED')
+  expect(stderr).toMatch(/^traceparent: 00-/im)
+})

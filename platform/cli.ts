@@ -1,0 +1,68 @@
+// All commands of `npm start`, `npm test` and `npm run …`. Each is loaded only when it is called: most of a short
+// command's time is loading.
+import { existsSync } from 'node:fs'
+import { join } from 'node:path'
+import { Command } from 'commander'
+
+const program = new Command('npm').description('Sidecart: an online shop on this machine').showHelpAfterError()
+
+program
+  .command('start')
+  .description('start the shop; Ctrl-C stops it')
+  .option('-d, --detach', 'leave it running in the background (npm stop ends it)')
+  .action(async (options: { detach?: boolean }) => (await import('./commands/start.ts')).start(options))
+
+program
+  .command('stop')
+  .description('stop the shop')
+  .option('--all', 'also this clone\'s other shops and the tests\' servers')
+  .action(async (options: { all?: boolean }) => (await import('./commands/stop.ts')).stop(options))
+
+program
+  .command('status')
+  .description('each process, its health and its memory')
+  .option('--json', 'as JSON')
+  .action(async (options: { json?: boolean }) => (await import('./commands/status.ts')).status(options))
+
+program
+  .command('logs')
+  .argument('[names...]', 'processes, as `npm run status` names them; all when none is given')
+  .description('show logs')
+  .option('-f, --follow', 'go on as lines come')
+  .option('-n, --lines <count>', 'how many lines of each to begin with', '100')
+  .action(async (names: string[], options: { follow?: boolean; lines: string }) => (await import('./commands/logs.ts')).logs(names, options))
+
+program
+  .command('reset')
+  .description('empty the shop: all accounts, products, orders and events')
+  .action(async () => (await import('./commands/reset.ts')).reset())
+
+program
+  .command('doctor')
+  .description('where each part was found, its version, and how to get what is missing')
+  .action(async () => (await import('./commands/doctor.ts')).doctor())
+
+program
+  .command('test')
+  .argument('[args...]', 'for vitest; a file to run it alone')
+  .description('check and test everything, against real servers')
+  .option('--keep', 'leave the servers of *.int.test.ts running, for a faster next time (npm stop -- --all ends them)')
+  .allowUnknownOption()
+  .action(async (args: string[], options: { keep?: boolean }) => (await import('./commands/test.ts')).test(args, options))
+
+// Commands that speak to a running shop. Each file exports `register(program)`, which adds its command.
+for (const name of ['import', 'seed', 'user']) {
+  const file = join(import.meta.dirname, `${name}.ts`)
+  if (process.argv[2] === name && existsSync(file)) {
+    const { register } = (await import(file)) as { register: (program: Command) => void }
+    register(program)
+  }
+}
+
+try {
+  await program.parseAsync()
+} catch (error) {
+  // What went wrong, not where in our code: unless somebody asks.
+  console.error(process.env['DEBUG'] ? error : `\n${(error as Error).message}`)
+  process.exitCode = 1
+}

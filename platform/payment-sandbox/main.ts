@@ -1,0 +1,17 @@
+import * as z from 'zod'
+import { logEnv, parseEnv } from '#lib/config.ts'
+import { runProcess } from '#lib/lifecycle.ts'
+import { createLogger } from '#lib/logger.ts'
+import { openLedger } from './ledger.ts'
+import { serveSandbox } from './server.ts'
+
+const config = parseEnv({ ...logEnv, PORT: z.coerce.number().int().min(0).max(65535), DATA_FILE: z.string().min(1), PROVIDER_API_KEY: z.string().min(1) })
+const log = await createLogger({ service: 'payment-sandbox', level: config.LOG_LEVEL, format: config.LOG_FORMAT })
+
+await runProcess(log, async (onClose) => {
+  const ledger = openLedger(config.DATA_FILE)
+  onClose('ledger', ledger.close)
+  const { port, close } = await serveSandbox({ port: config.PORT, apiKey: config.PROVIDER_API_KEY, ledger, log })
+  onClose('HTTP server', close)
+  log.info({ port }, 'listening')
+})

@@ -1,0 +1,145 @@
+import { spawn, type ChildProcess } from 'node:child_process'
+import { randomUUID } from 'node:crypto'
+import { once } from 'node:events'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+
+const apiKey = 'sk_test_of_the_sandbox'
+const main = join(import.meta.dirname, 'main.ts')
+const node = join(import.meta.dirname, '../../node_modules/.bin/node')
+
+let folder: string
+let sandbox: { child: ChildProcess; url: string }
+/** Each test has an order of its own, which its charges and idempotency keys belong to. */
+let orderId: string
+
+async function start() {
+  const env = { PATH: process.env.PATH, PORT: '0', DATA_FILE: join(folder, 'data', 'sandbox.sqlite'), PROVIDER_API_KEY: apiKey }
+  const child = spawn(node, ['--disable-warning=ExperimentalWarning', main], { env, stdio: ['ignore', 'pipe', 'inherit'] })
+  for await (const line of createInterface({ input: child.stdout! })) {
+    const { msg, port } = JSON.parse(line)
+    if (msg === 'listening') return { child, url: `http://127.0.0.1:${port}` }
+  }
+  throw new Error('the sandbox ended before it listened')
+}
+
+async function kill() {
+  const ended = once(sandbox.child, 'exit')
+  sandbox.child.kill('SIGKILL')
+  await ended
+}
+
+beforeEach(() => {
+  orderId = randomUUID()
+})
+beforeAll(async () => {
+  folder = mkdtempSync(join(tmpdir(), 'payment-sandbox-'))
+  sandbox = await start()
+})
+afterAll(async () => {
+  await kill()
+  rmSync(folder, { recursive: true })
+})
+
+type Intent = { id: string; amount_received: number; amount_refunded: number; amount: number; metadata: { order_id: string } }
+
+async function post(path: string, form: Record<string, string>, key?: string) {
+  const headers = { authorization: `Bearer ${apiKey}`, ...(key === undefined ? {} : { 'idempotency-key': `${orderId}-${key}` }) }
+  const response = await fetch(sandbox.url + path, { method: 'POST', headers, body: new URLSearchParams(form) })
+  return { status: response.status, body: (await response.json()) as Intent }
+}
+const charge = (method: string, key?: string, amount = 1999) =>
+  post('/v1/payment_intents', { amount: String(amount), currency: 'usd', payment_method: method, confirm: 'true', 'metadata[order_id]': orderId }, key)
+async function list<T>(what: string): Promise<T[]> {
+  const response = await fetch(`${sandbox.url}/v1/${what}?limit=100`, { headers: { authorization: `Bearer ${apiKey}` } })
+  return ((await response.json()) as { data: T[] }).data
+}
+const listed = async () => (await list<Intent>('payment_intents')).filter((i) => i.metadata.order_id === orderId)
+
+describe('the payment method decides', () => {
+  test.each(['pm_card_visa', 'pm_card_mastercard'])('%s is charged', async (method) => {
+    expect(await charge(method)).toMatchObject({ status: 200, body: { status: 'succeeded', amount_received: 1999, metadata: { order_id: orderId } } })
+  })
+
+  test.each([
+    ['pm_card_chargeDeclined', 'card_declined', 'generic_decline'],
+    ['pm_card_chargeDeclinedInsufficientFunds', 'card_declined', 'insufficient_funds'],
+    ['pm_card_chargeDeclinedExpiredCard', 'expired_card', 'expired_card'],
+  ])('%s is declined', async (method, code, declineCode) => {
+    expect(await charge(method)).toMatchObject({ status: 402, body: { error: { type: 'card_error', code, decline_code: declineCode } } })
+    expect((await listed()).map((i) => i.amount_received)).toEqual([0])
+  })
+
+  test('a name that it does not know is a bad request, and nothing is charged', async () => {
+    expect(await charge('pm_card_nobody')).toMatchObject({ status: 400, body: { error: { code: 'resource_missing' } } })
+    expect(await listed()).toEqual([])
+  })
+
+  test('pm_sandbox_error fails twice, then charges once', async () => {
+    const statuses = []
+    for (let i = 0; i < 4; i++) statuses.push((await charge('pm_sandbox_error', 'k')).status)
+    expect(statuses).toEqual([500, 500, 200, 200])
+    expect(await listed()).toHaveLength(1)
+  })
+
+  test('pm_sandbox_lostAnswer charges, drops the connection, and answers the repeat with that charge', async () => {
+    await expect(charge('pm_sandbox_lostAnswer', 'k')).rejects.toThrow()
+    const { status, body } = await charge('pm_sandbox_lostAnswer', 'k')
+    expect(status).toBe(200)
+    expect((await listed()).map((i) => i.id)).toEqual([body.id])
+  })
+
+  test('pm_sandbox_slow is charged at once and answered after 5 s', { timeout: 10_000 }, async () => {
+    const started = Date.now()
+    const answer = charge('pm_sandbox_slow', 'k')
+    await expect.poll(() => listed()).toHaveLength(1)
+    expect(Date.now() - started).toBeLessThan(4_000)
+    expect((await answer).status).toBe(200)
+    expect(Date.now() - started).toBeGreaterThanOrEqual(4_900)
+  })
+})
+
+describe('an idempotency key', () => {
+  test('gives one charge and one answer to requests that come at once', async () => {
+    const answers = await Promise.all(Array.from({ length: 20 }, () => charge('pm_card_visa', 'k')))
+    expect(new Set(answers.map((a) => a.body.id)).size).toBe(1)
+    expect(await listed()).toHaveLength(1)
+  })
+
+  test('repeats a decline too', async () => {
+    expect(await charge('pm_card_chargeDeclined', 'k')).toEqual(await charge('pm_card_chargeDeclined', 'k'))
+    expect(await listed()).toHaveLength(1)
+  })
+
+  test('with another body is an idempotency_error', async () => {
+    await charge('pm_card_visa', 'k', 1)
+    expect(await charge('pm_card_visa', 'k', 2)).toMatchObject({ status: 400, body: { error: { type: 'idempotency_error' } } })
+  })
+
+  test('holds over kill -9', async () => {
+    const before = await charge('pm_card_visa', 'k')
+    await kill()
+    sandbox = await start()
+    expect(await charge('pm_card_visa', 'k')).toEqual(before)
+    expect(await listed()).toHaveLength(1)
+  })
+})
+
+test('a refund gives back all that is left, once', async () => {
+  const { body: intent } = await charge('pm_card_visa')
+  const refund = () => post('/v1/refunds', { payment_intent: intent.id }, 'refund-1')
+  expect(await refund()).toMatchObject({ status: 200, body: { amount: 1999, payment_intent: intent.id } })
+  expect(await refund()).toMatchObject({ status: 200 })
+  expect(await post('/v1/refunds', { payment_intent: intent.id }, 'refund-2')).toMatchObject({ status: 400, body: { error: { code: 'charge_already_refunded' } } })
+  expect((await list<{ amount: number; payment_intent: string }>('refunds')).filter((r) => r.payment_intent === intent.id).map((r) => r.amount)).toEqual([1999])
+  expect((await listed())[0]).toMatchObject({ amount_refunded: 1999 })
+})
+
+test('without the API key nothing is answered but /livez', async () => {
+  expect((await fetch(`${sandbox.url}/v1/payment_intents`)).status).toBe(401)
+  expect((await fetch(`${sandbox.url}/v1/payment_intents`, { headers: { authorization: 'Bearer wrong' } })).status).toBe(401)
+  expect((await fetch(`${sandbox.url}/livez`)).status).toBe(200)
+})

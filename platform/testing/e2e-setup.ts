@@ -1,0 +1,34 @@
+// The whole shop for e2e/, beside any shop that runs: with ports, data and secrets of its own.
+import type { TestProject } from 'vitest/node'
+import { ensureDemoLogin } from '../demo-login.ts'
+import { startShop } from '../shop.ts'
+
+declare module 'vitest' {
+  export interface ProvidedContext {
+    /** The gateway, http://127.0.0.1:<port>. */
+    shopApi: string
+    /** Jaeger's query API, http://127.0.0.1:<port>. */
+    shopJaeger: string
+    /** Its name, for `attachShop` of ../shop.ts: ports, secrets, and each process to kill, stop and start. */
+    shopInstance: string
+    adminEmail: string
+    adminPassword: string
+  }
+}
+
+export default async function setup(project: TestProject): Promise<(() => Promise<void>) | undefined> {
+  const shop = await startShop({ instance: 'e2e', portBase: 'free' })
+  const login = await ensureDemoLogin(shop)
+  const provided = {
+    shopApi: `http://127.0.0.1:${shop.ports.api}`,
+    shopJaeger: `http://127.0.0.1:${shop.ports.jaegerQuery}`,
+    shopInstance: shop.instance,
+  }
+  for (const [name, value] of Object.entries(provided)) project.provide(name as keyof typeof provided, value)
+  project.provide('adminEmail', login.admin.email)
+  project.provide('adminPassword', login.admin.password)
+  process.env['SHOP_API'] = provided.shopApi
+  process.env['SHOP_JAEGER'] = provided.shopJaeger
+  process.env['SHOP_INSTANCE'] = provided.shopInstance
+  return shop.reused ? undefined : shop.stop
+}

@@ -1,0 +1,33 @@
+// Real servers for the `*.int.test.ts` files, with ports and data of their own. Set all three addresses in the
+// environment to use others. Servers that run already (`npm test -- --keep`) are used and left running.
+import type { TestProject } from 'vitest/node'
+import { startServers } from '../shop.ts'
+
+declare module 'vitest' {
+  export interface ProvidedContext {
+    mongodbUri: string
+    mysqlUrl: string
+    kafkaBrokers: string
+  }
+}
+
+export default async function setup(project: TestProject): Promise<(() => Promise<void>) | undefined> {
+  const { TEST_MONGODB_URI, TEST_MYSQL_URL, TEST_KAFKA_BROKERS } = process.env
+  if (TEST_MONGODB_URI && TEST_MYSQL_URL && TEST_KAFKA_BROKERS) {
+    provide(project, { mongodbUri: TEST_MONGODB_URI, mysqlUrl: TEST_MYSQL_URL, kafkaBrokers: TEST_KAFKA_BROKERS })
+    return undefined
+  }
+  const shop = await startServers(['mongodb', 'mysql', 'kafka'], { instance: 'test', portBase: 'free' })
+  provide(project, shop.urls)
+  return shop.reused ? undefined : shop.stop
+}
+
+function provide(project: TestProject, urls: { mongodbUri: string; mysqlUrl: string; kafkaBrokers: string }): void {
+  project.provide('mongodbUri', urls.mongodbUri)
+  project.provide('mysqlUrl', urls.mysqlUrl)
+  project.provide('kafkaBrokers', urls.kafkaBrokers)
+  // For what a test starts as a process. The workers are forked from this process after it.
+  process.env['TEST_MONGODB_URI'] = urls.mongodbUri
+  process.env['TEST_MYSQL_URL'] = urls.mysqlUrl
+  process.env['TEST_KAFKA_BROKERS'] = urls.kafkaBrokers
+}

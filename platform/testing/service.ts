@@ -1,0 +1,174 @@
+// One service with its own real sidecar, components and databases, for the service's `*.int.test.ts`.
+import { spawn, type ChildProcess } from 'node:child_process'
+import { randomBytes } from 'node:crypto'
+import { once } from 'node:events'
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { createServer, type AddressInfo } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { MongoClient } from 'mongodb'
+import { createConnection } from 'mysql2/promise'
+import { parse, stringify } from 'yaml'
+import { createDapr, type Dapr } from '#lib/dapr.ts'
+import { poll } from '../poll.ts'
+import { createProgress } from '../progress.ts'
+import { ensureParts } from '../servers/ensure.ts'
+import { services, type ComponentType } from '../services.ts'
+import type { ServiceName } from '../ports.ts'
+
+const root = join(import.meta.dirname, '..', '..')
+
+export type RunningService = {
+  /** A connection to the service's own sidecar, as the service has it: its RPCs by `dapr.client(…)`, its stores by `dapr.state(…)`. */
+  dapr: Dapr
+  /** Where /readyz and /metrics are. */
+  adminUrl: string
+  /** Kills a component as a crash does; `start` brings it back. */
+  component: (type: ComponentType) => { kill: () => Promise<void>; start: () => Promise<void> }
+  /** Stops all of it and drops its databases. */
+  close: () => Promise<void>
+}
+
+/**
+ * Starts a service, its components and its sidecar, with databases of their own on the servers of TEST_MONGODB_URI, TEST_MYSQL_URL and TEST_KAFKA_BROKERS, and waits
+ * until it is ready. Components are those of components/<service>/; there is no mTLS and no access control, which are the whole shop's business.
+ * @throws Error with the end of every log when it does not become ready
+ */
+export async function startService(name: ServiceName): Promise<RunningService> {
+  const folder = mkdtempSync(join(tmpdir(), `${name}-`))
+  const sockets = join(folder, 'sockets')
+  const resources = join(folder, 'resources')
+  for (const each of [sockets, resources]) mkdirSync(each)
+  const children = new Map<string, ChildProcess>()
+  const database = `test_${name}_${randomBytes(5).toString('hex')}`
+  const [app, admin, daprGrpc, daprHttp, daprInternal, daprMetrics] = (await freePorts(6)) as [number, number, number, number, number, number]
+  const { daprd } = await ensureParts(['daprd'], createProgress())
+
+  await createDatabase(database)
+  writeFileSync(join(folder, 'secrets.json'), JSON.stringify(secretsOf(database)), { mode: 0o600 })
+  writeResources(name, folder, database)
+
+  const env = { PATH: process.env['PATH'], LOG_LEVEL: 'info', DAPR_COMPONENTS_SOCKETS_FOLDER: sockets, DAPR_API_TOKEN: 'dapr', APP_API_TOKEN: 'app' }
+  const start = (part: string, command: string, args: string[], more: object) => {
+    const child = spawn(command, args, { cwd: root, env: { ...env, ...more }, stdio: ['ignore', 'pipe', 'pipe'] })
+    const log = join(folder, `${part}.log`)
+    for (const stream of [child.stdout, child.stderr]) stream.on('data', (bytes: Buffer) => writeFileSync(log, bytes, { flag: 'a' }))
+    children.set(part, child)
+  }
+  const end = async (part: string, signal: NodeJS.Signals) => {
+    const child = children.get(part)
+    if (!child || child.exitCode !== null || child.signalCode !== null) return
+    const exit = once(child, 'exit')
+    child.kill(signal)
+    const timer = setTimeout(() => child.kill('SIGKILL'), 10_000)
+    await exit
+    clearTimeout(timer)
+  }
+  const endAll = () => {
+    for (const child of children.values()) child.kill('SIGKILL')
+  }
+  process.once('exit', endAll)
+
+  const startComponent = async (type: ComponentType) => {
+    // daprd takes the component's type from the file's name: bindings.mongodb is mongodb.sock.
+    const socket = join(sockets, `${type.replace(/^bindings-/, '')}.sock`)
+    rmSync(socket, { force: true })
+    start(type, process.execPath, [`components/${type}/main.ts`], { COMPONENT_OWNER: name })
+    await poll(`${type} listens`, () => existsSync(socket), { timeoutMs: 90_000 })
+  }
+
+  const dapr = createDapr({ grpcPort: daprGrpc, httpPort: daprHttp, apiToken: env.DAPR_API_TOKEN })
+  const close = async () => {
+    dapr.close()
+    for (const part of [...children.keys()].toReversed()) await end(part, 'SIGTERM')
+    process.removeListener('exit', endAll)
+    await dropDatabase(database)
+    rmSync(folder, { recursive: true, force: true })
+  }
+
+  try {
+    await Promise.all(services[name].components.map(startComponent))
+    start('sidecar', daprd.from === 'address' ? 'daprd' : daprd.path, [
+      '--app-id', name, '--app-port', String(app), '--app-protocol', services[name].protocol,
+      '--enable-app-health-check', '--app-health-check-path', '/livez', '--app-health-probe-interval', '1',
+      '--dapr-listen-addresses', '127.0.0.1', '--dapr-grpc-port', String(daprGrpc), '--dapr-http-port', String(daprHttp),
+      '--dapr-internal-grpc-listen-address', '127.0.0.1', '--dapr-internal-grpc-port', String(daprInternal),
+      '--metrics-listen-address', '127.0.0.1', '--metrics-port', String(daprMetrics),
+      '--dapr-graceful-shutdown-seconds', '1', '--config', join(folder, 'config.yaml'), '--resources-path', resources,
+    ], { DAPR_HOST_IP: '127.0.0.1', KAFKA_BROKERS: process.env['TEST_KAFKA_BROKERS'] })
+    start('service', process.execPath, [`services/${name}/main.ts`], { APP_PORT: String(app), ADMIN_PORT: String(admin), DAPR_GRPC_PORT: String(daprGrpc), DAPR_HTTP_PORT: String(daprHttp) })
+    const isReady = async () => {
+      const ended = [...children].find(([, child]) => child.exitCode !== null)
+      if (ended) throw new Ended(`${ended[0]} ended`)
+      return (await fetch(`http://127.0.0.1:${admin}/readyz`)).ok
+    }
+    await poll(`${name} is ready`, isReady, { timeoutMs: 90_000, isFatal: (error) => error instanceof Ended })
+  } catch (error) {
+    const logs = readdirSync(folder).filter((file) => file.endsWith('.log'))
+    const tails = logs.map((file) => `${file}:\n${readFileSync(join(folder, file), 'utf8').split('\n').slice(-10).join('\n')}`)
+    await close().catch(() => {})
+    throw new Error(`${(error as Error).message}\n${tails.join('\n')}`, { cause: error })
+  }
+  return {
+    dapr,
+    adminUrl: `http://127.0.0.1:${admin}`,
+    component: (type) => ({ kill: () => end(type, 'SIGKILL'), start: () => startComponent(type) }),
+    close,
+  }
+}
+
+class Ended extends Error {}
+
+function secretsOf(database: string): Record<string, string> {
+  const mysql = new URL(process.env['TEST_MYSQL_URL'] ?? '')
+  const { username, password, host } = mysql
+  mysql.pathname = `/${database}`
+  return {
+    'mongodb-uri': process.env['TEST_MONGODB_URI'] ?? '',
+    'mysql-url': mysql.href,
+    'mysql-dsn': `${decodeURIComponent(username)}:${decodeURIComponent(password)}@tcp(${host})/${database}`,
+    'jwt-encryption-key': randomBytes(32).toString('base64'),
+    'provider-api-key': 'test',
+    'provider-authorization': 'Bearer test',
+  }
+}
+
+/** The service's own Components, in a database of their own; where its secrets are; and how it finds itself. */
+function writeResources(name: ServiceName, folder: string, database: string): void {
+  const own = join(root, 'components', name)
+  for (const file of existsSync(own) ? readdirSync(own).filter((each) => each.endsWith('.yaml')) : []) {
+    const component = parse(readFileSync(join(own, file), 'utf8'))
+    // The default of 5 s is an eternity, but not on a machine that compiles beside its tests: and there is no supervisor here to start the sidecar again.
+    component.spec.initTimeout = '60s'
+    for (const item of component.spec.metadata) if (item.name === 'databaseName') item.value = database
+    writeFileSync(join(folder, 'resources', file), stringify(component))
+  }
+  const secretStore = { type: 'secretstores.local.file', version: 'v1', metadata: [{ name: 'secretsFile', value: join(folder, 'secrets.json') }] }
+  writeFileSync(join(folder, 'resources', 'secrets.yaml'), stringify({ apiVersion: 'dapr.io/v1alpha1', kind: 'Component', metadata: { name: 'secrets' }, spec: secretStore }))
+  const nameResolution = { component: 'sqlite', version: 'v1', configuration: { connectionString: join(folder, 'names.db'), updateInterval: '60s', timeout: '5s', cleanupInterval: '0s' } }
+  writeFileSync(join(folder, 'config.yaml'), stringify({ apiVersion: 'dapr.io/v1alpha1', kind: 'Configuration', metadata: { name: 'test' }, spec: { nameResolution } }))
+}
+
+async function createDatabase(database: string): Promise<void> {
+  const mysql = await createConnection(process.env['TEST_MYSQL_URL'] ?? '')
+  await mysql.query(`CREATE DATABASE \`${database}\``)
+  await mysql.end()
+}
+
+async function dropDatabase(database: string): Promise<void> {
+  const mysql = await createConnection(process.env['TEST_MYSQL_URL'] ?? '')
+  await mysql.query(`DROP DATABASE IF EXISTS \`${database}\``)
+  await mysql.end()
+  const mongodb = await new MongoClient(process.env['TEST_MONGODB_URI'] ?? '').connect()
+  await mongodb.db(database).dropDatabase()
+  await mongodb.close()
+}
+
+/** Ports that nothing listens on now. */
+async function freePorts(count: number): Promise<number[]> {
+  const servers = Array.from({ length: count }, () => createServer().listen(0, '127.0.0.1'))
+  await Promise.all(servers.map((server) => once(server, 'listening')))
+  const ports = servers.map((server) => (server.address() as AddressInfo).port)
+  await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))))
+  return ports
+}

@@ -1,0 +1,66 @@
+import { exportJWK, generateKeyPair, SignJWT } from 'jose'
+import { expect, test } from 'vitest'
+import { unavailable } from '#lib/errors.ts'
+import { createAuth } from './auth.ts'
+
+async function signer(kid: string) {
+  const { publicKey, privateKey } = await generateKeyPair('ES256')
+  const jwk = { ...(await exportJWK(publicKey)), kid, alg: 'ES256' }
+  const token = await new SignJWT({ roles: ['shopper'] }).setProtectedHeader({ alg: 'ES256', kid, typ: 'at+jwt' })
+    .setSubject('u-1').setIssuer('sidecart').setAudience('sidecart').setExpirationTime('1h').sign(privateKey)
+  return { jwk, header: `Bearer ${token}` }
+}
+
+const [old, next] = await Promise.all([signer('k1'), signer('k2')])
+
+/** Auth whose users publishes `published.keys`; `asked` counts how often. */
+function setUp() {
+  const published = { keys: [old.jwk], away: false, asked: 0, now: 1_000_000 }
+  const auth = createAuth({
+    now: () => published.now,
+    async getJwks() {
+      published.asked++
+      if (published.away) throw unavailable('users_unavailable', 'users is not available right now')
+      return { jwksJson: JSON.stringify({ keys: published.keys }) }
+    },
+  })
+  return { published, auth }
+}
+
+test('keys are fetched once for many tokens', async () => {
+  const { published, auth } = setUp()
+  const who = await Promise.all(Array.from({ length: 5 }, () => auth.authenticate(old.header)))
+  expect({ who: who[0], asked: published.asked }).toEqual({ who: { id: 'u-1', roles: ['shopper'] }, asked: 1 })
+})
+
+test('a token of a new key makes the keys be fetched again', async () => {
+  const { published, auth } = setUp()
+  await auth.authenticate(old.header)
+  published.keys = [old.jwk, next.jwk]
+  published.now += 6_000
+  expect(await auth.authenticate(next.header)).toMatchObject({ id: 'u-1' })
+})
+
+test('tokens of made-up keys do not become a flood of calls', async () => {
+  const { published, auth } = setUp()
+  await auth.authenticate(old.header)
+  published.now += 6_000
+  for (let i = 0; i < 10; i++) await expect(auth.authenticate(next.header)).rejects.toMatchObject({ code: 'bad_token' })
+  expect(published.asked).toBe(2)
+})
+
+test('known keys serve on while users is away', async () => {
+  const { published, auth } = setUp()
+  await auth.authenticate(old.header)
+  published.away = true
+  published.now += 3_600_000
+  expect(await auth.authenticate(old.header)).toMatchObject({ id: 'u-1' })
+})
+
+test('without any key it is unavailable, not a bad token', async () => {
+  const { published, auth } = setUp()
+  published.away = true
+  await expect(auth.authenticate(old.header)).rejects.toMatchObject({ kind: 'unavailable' })
+  published.away = false
+  expect(await auth.authenticate(old.header)).toMatchObject({ id: 'u-1' })
+})

@@ -1,0 +1,211 @@
+import { createLocalJWKSet, jwtVerify } from 'jose'
+import { ulid } from 'ulid'
+import { afterAll, describe, expect, test, vi } from 'vitest'
+import * as z from 'zod'
+import { UsersServiceService } from '#protos/shop/users/v1/users.ts'
+import { watchTopic } from '../../platform/testing/events.ts'
+import { startService } from '../../platform/testing/service.ts'
+import { createSessions } from './session-store.ts'
+import { createSigningKeys } from './signing-key-store.ts'
+import { createUserStore } from './user-store.ts'
+
+const [service, published] = await Promise.all([startService('users'), watchTopic('users')])
+afterAll(() => Promise.all([service.close(), published.close()]))
+const users = service.dapr.client(UsersServiceService, 'users')
+const state = service.dapr.state('users-store')
+
+const password = 'correct horse'
+const newEmail = () => `Ada.${ulid()}@example.com`
+async function register(email = newEmail()) {
+  const { user } = await users.register({ email, password, name: 'Ada' })
+  return user!
+}
+async function logIn(email: string, given = password) {
+  const { tokens } = await users.authenticate({ email, password: given })
+  return tokens!
+}
+const code = (code: string) => expect.objectContaining({ code })
+
+test('somebody registers, and is found', async () => {
+  const user = await register()
+  expect(user).toMatchObject({ id: expect.stringMatching(/^u-[0-3][0-9a-f]{2}-/), name: 'Ada', roles: ['shopper'], active: true })
+  expect((await users.getUser({ userId: user.id })).user).toEqual(user)
+  await users.validateUser({ userId: user.id })
+})
+
+test('of six who register one email at once, one gets it', async () => {
+  const email = newEmail()
+  const outcomes = await Promise.allSettled(Array.from({ length: 6 }, (_, i) => register(i % 2 ? email : email.toUpperCase())))
+  const refused = outcomes.flatMap((o) => (o.status === 'rejected' ? [o.reason.code] : []))
+  expect(refused).toEqual(Array(5).fill('email_taken'))
+})
+
+test.each([
+  ['email', { email: 'nobody' }], ['email', { email: 'a\0@example.com' }], ['password', { password: 'short' }], ['name', { name: '\ud800' }],
+])('a wrong %s is named', async (field, wrong) => {
+  await expect(users.register({ email: newEmail(), password, name: 'Ada', ...wrong })).rejects.toMatchObject({ kind: 'invalid', fields: [{ field }] })
+})
+
+test.each([
+  ['an empty one', ''], ['a short one', 'u-1'], ['one with a bar', 'nobody||else'], ['one that nobody has', 'u-000-01arz3ndektsv4rrffq69g5fav'], ['a control character', '\0'],
+  ['a long one', 'x'.repeat(100_000)],
+])('no user is found by an id that is %s', async (_, userId) => {
+  await expect(users.getUser({ userId })).rejects.toEqual(code('user_not_found'))
+  await expect(users.validateUser({ userId })).rejects.toEqual(code('user_not_found'))
+  await expect(users.deactivate({ userId })).rejects.toEqual(code('user_not_found'))
+})
+
+describe('logging in', () => {
+  test('gives a token that the published keys verify', async () => {
+    const user = await register()
+    const tokens = await logIn(` ${user.email.toUpperCase()}`)
+    const keys = JSON.parse((await users.getJwks({})).jwksJson)
+    const { payload, protectedHeader } = await jwtVerify(tokens.accessToken, createLocalJWKSet(keys), { issuer: 'sidecart', audience: 'sidecart', typ: 'at+jwt' })
+    expect(payload).toMatchObject({ sub: user.id, roles: ['shopper'] })
+    expect(payload.exp! - payload.iat!).toBe(tokens.expiresInSeconds)
+    expect(protectedHeader.alg).toBe('ES256')
+  })
+
+  test('publishes no private key, in the set or in the store', async () => {
+    const { jwksJson } = await users.getJwks({})
+    const { keys } = JSON.parse(jwksJson)
+    expect(keys.length).toBeGreaterThanOrEqual(2)
+    expect(keys.flatMap(Object.keys)).not.toContain('d')
+  })
+
+  test('with a wrong password, an unknown email or no email at all is refused in the same words', async () => {
+    const user = await register()
+    const refusals = await Promise.all(
+      [[user.email, 'wrong horse'], [newEmail(), password], ['nonsense', password], [user.email, ''], [user.email, 'x'.repeat(1_000_000)], ['\0', '\0']].map(([email, given]) =>
+        logIn(email!, given).catch((e) => [e.kind, e.code, e.message])),
+    )
+    expect(new Set(refusals.map(String)).size).toBe(1)
+    expect(refusals[0]).toEqual(['unauthenticated', 'bad_credentials', expect.any(String)])
+  })
+})
+
+describe('a refresh token', () => {
+  test('is good for one exchange', async () => {
+    const user = await register()
+    const first = await logIn(user.email)
+    const second = (await users.refresh({ refreshToken: first.refreshToken })).tokens!
+    await expect(users.refresh({ refreshToken: first.refreshToken })).rejects.toEqual(code('bad_refresh_token'))
+    expect((await users.refresh({ refreshToken: second.refreshToken })).tokens!.refreshToken).not.toBe(second.refreshToken)
+  })
+
+  test('used ten times at once gives one session', async () => {
+    const user = await register()
+    const { refreshToken } = await logIn(user.email)
+    const outcomes = await Promise.allSettled(Array.from({ length: 10 }, () => users.refresh({ refreshToken })))
+    expect(outcomes.filter((o) => o.status === 'fulfilled')).toHaveLength(1)
+    expect(outcomes.flatMap((o) => (o.status === 'rejected' ? [o.reason.code] : []))).toEqual(Array(9).fill('bad_refresh_token'))
+  })
+
+  test.each([
+    ['nothing', ''], ['a slot', '000.'], ['a token never given', `000.${'A'.repeat(43)}`], ['a control character', '\0'], ['a long text', 'x'.repeat(100_000)],
+  ])('is not %s', async (_, refreshToken) => {
+    await expect(users.refresh({ refreshToken })).rejects.toEqual(code('bad_refresh_token'))
+  })
+})
+
+test('a deactivated account neither logs in, nor refreshes, nor orders; twice is as good as once', async () => {
+  const user = await register()
+  const { refreshToken } = await logIn(user.email)
+  await users.deactivate({ userId: user.id })
+  await users.deactivate({ userId: user.id })
+  await expect(logIn(user.email)).rejects.toEqual(code('bad_credentials'))
+  await expect(users.refresh({ refreshToken })).rejects.toEqual(code('bad_refresh_token'))
+  await expect(users.validateUser({ userId: user.id })).rejects.toEqual(code('user_deactivated'))
+  expect((await users.getUser({ userId: user.id })).user!.active).toBe(false)
+})
+
+test('what happens to an account is published in order, without anything personal', async () => {
+  const { id } = await register()
+  await users.deactivate({ userId: id })
+  await users.deactivate({ userId: id })
+  expect(await published.eventsOf(id, 2)).toMatchObject([
+    { type: 'users.user-registered.v1', source: 'users', sequence: '1', data: { userId: id } },
+    { type: 'users.user-deactivated.v1', source: 'users', sequence: '2', data: { userId: id } },
+  ])
+  expect(JSON.stringify(await published.eventsOf(id, 2))).not.toMatch(/ada/i)
+})
+
+describe('an operator', () => {
+  test('gives roles to an account, and the next token has them', async () => {
+    const user = await register()
+    const { user: changed } = await users.setRoles({ email: user.email, roles: ['seller', 'shopper'], password: '', name: '' })
+    expect(changed).toEqual({ ...user, roles: ['shopper', 'seller'] })
+    const { accessToken } = await logIn(user.email)
+    expect(JSON.parse(Buffer.from(accessToken.split('.')[1]!, 'base64url').toString()).roles).toEqual(['shopper', 'seller'])
+  })
+
+  test('makes the first admin, and may say so twice', async () => {
+    const request = { email: newEmail(), roles: ['admin'], password, name: 'Root' }
+    const [one, two] = [await users.setRoles(request), await users.setRoles(request)]
+    expect(two).toEqual(one)
+    expect(one.user!.roles).toEqual(['admin'])
+    await logIn(request.email)
+  })
+
+  test('who names an account that is not there is told so', async () => {
+    await expect(users.setRoles({ email: newEmail(), roles: ['admin'], password: '', name: '' })).rejects.toEqual(code('user_not_found'))
+  })
+})
+
+describe('signing keys', () => {
+  const periodMs = 1_000
+  const secret = async () => Buffer.alloc(32, 1).toString('base64')
+  /** A period that no other test and no service uses. */
+  const newPeriod = () => Math.floor(Math.random() * 1e12)
+  const keysAt = (period: () => number, encryptionKey = secret) => createSigningKeys({ state, encryptionKey, now: () => period() * periodMs, periodMs })
+  const kids = async (keys: ReturnType<typeof keysAt>) => (await keys.jwks()).keys.map((k) => Number(k.kid))
+
+  test('are announced a period before they sign, and verify a period after', async () => {
+    const first = newPeriod()
+    let period = first
+    const keys = keysAt(() => period)
+    expect(await kids(keys)).toEqual([first, first + 1])
+    const announced = (await keys.jwks()).keys[1]
+    period++
+    expect((await keys.current()).publicJwk).toEqual(announced)
+    expect(await kids(keys)).toEqual([first, first + 1, first + 2])
+    period++
+    expect(await kids(keys)).toEqual([first + 1, first + 2, first + 3])
+  })
+
+  test('are the same for instances that make one at the same time', async () => {
+    const period = newPeriod()
+    const made = await Promise.all(Array.from({ length: 5 }, () => keysAt(() => period).current()))
+    expect(new Set(made.map((k) => JSON.stringify(k.publicJwk))).size).toBe(1)
+  })
+
+  test('are stored so that nobody signs with them without the secret', async () => {
+    const period = newPeriod()
+    await keysAt(() => period).current()
+    const stored = await state.get(`signing-key:{keys}:${period}`, z.looseObject({}))
+    expect(JSON.stringify(stored!.value)).not.toContain('"d"')
+    await expect(keysAt(() => period, async () => Buffer.alloc(32, 2).toString('base64')).current()).rejects.toThrow(/another jwt-encryption-key/)
+  })
+})
+
+test('a refresh token expires', async () => {
+  const user = await register()
+  const { refreshToken } = await logIn(user.email)
+  const store = createUserStore(state)
+  const keys = createSigningKeys({ state, encryptionKey: async () => '', now: Date.now })
+  const inAMonth = () => Date.now() + 30 * 24 * 60 * 60 * 1_000 + 1_000
+  const later = createSessions({ state, keys, findAccount: store.find, now: inAMonth, newId: ulid })
+  await expect(later.refresh(refreshToken)).rejects.toEqual(code('bad_refresh_token'))
+})
+
+test('while its store is away it says so soon, and carries on by itself when the store is back', async () => {
+  const user = await register()
+  const store = service.component('outbox-mongodb')
+  await store.kill()
+  const asked = Date.now()
+  await expect(users.getUser({ userId: user.id })).rejects.toMatchObject({ kind: 'unavailable' })
+  await expect(logIn(user.email)).rejects.toMatchObject({ kind: 'unavailable' })
+  expect(Date.now() - asked).toBeLessThan(6_000)
+  await store.start()
+  await vi.waitFor(() => logIn(user.email), { timeout: 20_000, interval: 100 })
+})
