@@ -50,6 +50,13 @@ program
   .allowUnknownOption()
   .action(async (args: string[], options: { keep?: boolean }) => (await import('./commands/test.ts')).test(args, options))
 
+program
+  .command('conformance')
+  .argument('[flags...]', 'for the suite, such as -test.run /outbox-mysql/etag')
+  .description("run Dapr's own conformance suite against both outbox stores and print each case")
+  .allowUnknownOption()
+  .action(async (flags: string[]) => (await import('./commands/conformance.ts')).conformance(flags))
+
 // Commands that speak to a running shop. Each file exports `register(program)`, which adds its command.
 for (const name of ['import', 'seed', 'user']) {
   const file = join(import.meta.dirname, `${name}.ts`)

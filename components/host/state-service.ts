@@ -11,7 +11,7 @@ import {
   type TransactionalStateStoreServer,
   type TransactionalStoreMultiMaxSizeServer,
 } from '#protos/dapr/proto/components/v1/state.ts';
-import { ComponentError } from './errors.ts';
+import { ComponentError, toComponentError } from './errors.ts';
 import type { Instances } from './instances.ts';
 import { addReflection } from './reflection.ts';
 import type { DeleteOperation, Operation, SetOperation, StateStore, StoredValue } from './state-store.ts';
@@ -135,9 +135,14 @@ export function addStateServices(server: Server, instances: Instances<StateStore
   ]);
 }
 
-/** Runs all, then throws the first failure. */
+/** Dapr's answer to a bulk write has room for one error, and a gRPC error for a few kilobytes of text. */
+const longestMessage = 2_000;
+
+/** Runs all, then throws what went wrong: etag conflicts as one error that names their keys, anything else before them. */
 async function oneByOne<T>(items: T[], run: (item: T) => Promise<void>): Promise<void> {
-  const failures: unknown[] = [];
-  for (const item of items) await run(item).catch((error: unknown) => failures.push(error));
-  if (failures.length > 0) throw failures[0];
+  const failures: ComponentError[] = [];
+  for (const item of items) await run(item).catch((error: unknown) => failures.push(toComponentError(error)));
+  const worse = failures.find(({ code }) => code !== 'ETAG_MISMATCH');
+  if (worse) throw worse;
+  if (failures.length > 0) throw new ComponentError('ETAG_MISMATCH', failures.map(({ message }) => message).join('; ').slice(0, longestMessage));
 }

@@ -70,7 +70,7 @@ function openStore(socket: string, instance = 'store') {
     set: (write: Write) => plain.call((c) => c.set, toSet(write)),
     delete: (key: string, etag?: string) => plain.call((c) => c.delete, toDelete(key, etag)),
     bulkGet: (keys: string[]) =>
-      plain.call<unknown, { items: { key: string; data: Uint8Array }[] }>((c) => c.bulkGet as never, {
+      plain.call<unknown, { items: { key: string; data: Uint8Array; metadata: Record<string, string> }[] }>((c) => c.bulkGet as never, {
         items: keys.map((key) => ({ key: `app||${key}`, metadata: {}, consistency: 0 })),
         options: undefined,
       }),
@@ -211,7 +211,8 @@ export function describeStore(store: StoreUnderTest): void {
     });
 
     test('an expired value is gone, and first-write takes its place', async () => {
-      await client.set({ key: 't', value: 1, metadata: { ttlInSeconds: '1' } });
+      // MySQL counts whole seconds: one second may be over at once.
+      await client.set({ key: 't', value: 1, metadata: { ttlInSeconds: '2' } });
       expect((await client.get('t')).metadata['ttlExpireTime']).toMatch(/^\d{4}-\d\d-\d\dT[\d:]+Z$/);
       await until('expiry', async () => (await client.json('t')) === undefined);
       await client.set({ key: 't', value: 2, firstWrite: true });
@@ -220,6 +221,36 @@ export function describeStore(store: StoreUnderTest): void {
       await client.set({ key: 't', value: 4 });
       expect((await client.get('t')).metadata).toEqual({});
       expect((await failure(client.set({ key: 't', value: 5, metadata: { ttlInSeconds: 'soon' } }))).code).toBe(3);
+    });
+
+    test('the end of life is told by get and bulk get, set by transactions too, and taken away by -1 or a write without', async () => {
+      const hour = { ttlInSeconds: '3600' };
+      await client.set({ key: 'ttl-set', value: 1, metadata: hour });
+      await client.transact([{ key: 'ttl-transact', value: 1, metadata: hour }]);
+      await client.set({ key: 'ttl-none', value: 1 });
+      const { items } = await client.bulkGet(['ttl-set', 'ttl-transact', 'ttl-none']);
+      const told = [(await client.get('ttl-set')).metadata, ...items.map(({ metadata }) => metadata)].map(({ ttlExpireTime }) => ttlExpireTime);
+      const minutes = told.map((time) => (time === undefined ? undefined : Math.round((Date.parse(time) - Date.now()) / 60_000)));
+      expect(minutes).toEqual([60, 60, 60, undefined]);
+
+      await client.set({ key: 'ttl-set', value: 2, metadata: { ttlInSeconds: '-1' } });
+      await client.transact([{ key: 'ttl-transact', value: 2 }]);
+      expect([(await client.get('ttl-set')).metadata, (await client.get('ttl-transact')).metadata]).toEqual([{}, {}]);
+    });
+
+    test('an etag of a value that has expired lets nobody through', async () => {
+      await client.set({ key: 'gone', value: 1, metadata: { ttlInSeconds: '2' } });
+      const etag = (await client.etag('gone')) ?? '';
+      await until('expiry', async () => (await client.json('gone')) === undefined);
+      expect((await failure(client.set({ key: 'gone', value: 2, etag }))).code).toBe(9);
+      expect((await failure(client.delete('gone', etag))).code).toBe(9);
+    });
+
+    test('a bulk write does what it can and names each key whose etag did not hold', async () => {
+      await client.bulkSet(['n1', 'n2', 'n3'].map((key) => ({ key, value: 1 })));
+      const error = await failure(client.bulkSet([{ key: 'n1', value: 2, etag: 'wrong' }, { key: 'n2', value: 2 }, { key: 'n3', value: 2, firstWrite: true }]));
+      expect([error.code, error.details]).toEqual([9, expect.stringMatching(/^ETAG_MISMATCH: key "app\|\|n1" .*; key "app\|\|n3" /)]);
+      expect([await client.json('n1'), await client.json('n2'), await client.json('n3')]).toEqual([1, 2, 1]);
     });
 
     test('bulk calls', async () => {

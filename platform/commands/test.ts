@@ -3,6 +3,7 @@ import { existsSync, globSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { root } from '../paths.ts'
 import { createProgress, type Progress } from '../progress.ts'
+import { ensureConformanceSuite } from '../servers/conformance-suite.ts'
 import { ensureParts } from '../servers/ensure.ts'
 import { partNames } from '../servers/parts.ts'
 import { startServers } from '../shop.ts'
@@ -22,6 +23,8 @@ export async function test(args: string[], { keep = false }: { keep?: boolean })
     return
   }
   await ensureParts(partNames, progress)
+  // Here, where its progress can be seen; it shares most of its packages with the sidecar.
+  await ensureConformanceSuite(progress)
   const checked = await Promise.allSettled([
     check(progress, 'Lint', 'oxlint', ['--deny-warnings']),
     check(progress, 'Type check', 'tsc', ['--noEmit']),

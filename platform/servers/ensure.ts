@@ -5,7 +5,7 @@ import { dirname, join } from 'node:path'
 import { cacheFolder, makeOnce } from '../cache.ts'
 import type { Progress } from '../progress.ts'
 import { findPart, type Found } from './find.ts'
-import { parts, type PartName } from './parts.ts'
+import { parts, type Part, type PartName } from './parts.ts'
 
 export type Servers = Record<PartName, Exclude<Found, { from: 'nowhere' }>>
 
@@ -25,7 +25,7 @@ export async function ensureParts<Name extends PartName>(names: readonly Name[],
   const worker = async () => {
     for (let name = queue.shift(); name !== undefined; name = queue.shift()) {
       try {
-        await build(name, progress)
+        await buildOnce(parts[name], progress)
       } catch (error) {
         failures.push(`${parts[name].title}: ${(error as Error).message}. To get it: ${parts[name].howToGet}.`)
       }
@@ -37,8 +37,12 @@ export async function ensureParts<Name extends PartName>(names: readonly Name[],
   return Object.fromEntries(found) as Pick<Servers, Name>
 }
 
-async function build(name: PartName, progress: Progress): Promise<void> {
-  const { title, cacheKey, recipe, usualSeconds } = parts[name]
+/**
+ * Builds something into its folder of the cache, unless it is there.
+ * @throws Error when the recipe fails; it names the log
+ */
+export async function buildOnce(part: Pick<Part, 'title' | 'cacheKey' | 'recipe' | 'usualSeconds'>, progress: Progress): Promise<void> {
+  const { title, cacheKey, recipe, usualSeconds } = part
   const log = join(cacheFolder(), 'logs', `${cacheKey}.log`)
   mkdirSync(dirname(log), { recursive: true })
   await progress.step({ title: `${title} (${cacheKey})`, usualSeconds, log }, (note) =>

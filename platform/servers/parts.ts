@@ -36,7 +36,7 @@ export type Part = {
   howToGet: string
 }
 
-const daprVersion = '1.18.0'
+export const daprVersion = '1.18.0'
 const daprdMain = join(import.meta.dirname, '..', 'daprd', 'main.go')
 const systemFolders = ['/usr/local/bin', '/usr/sbin', '/usr/local/sbin', '/opt/homebrew/bin']
 
@@ -187,6 +187,7 @@ export const parts: Record<PartName, Part> = {
   },
 }
 
-function hashOf(file: string): string {
+/** A short name for what a file holds. */
+export function hashOf(file: string): string {
   return createHash('sha256').update(readFileSync(file)).digest('hex').slice(0, 8)
 }

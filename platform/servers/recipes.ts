@@ -1,7 +1,7 @@
 // How a server that is nowhere to be found is built or unpacked. Each recipe fills an empty folder.
 import { execFileSync } from 'node:child_process'
 import { chmodSync, copyFileSync, cpSync, mkdirSync, readFileSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 import { runLogged } from './run-logged.ts'
 
 export type Recipe = (folder: string, log: string) => Promise<void>
@@ -9,8 +9,8 @@ export type Recipe = (folder: string, log: string) => Promise<void>
 type GoBuild = {
   module: string
   version: string
-  /** Import path of the program, or the file of an own main.go. */
-  program: { package: string } | { mainFile: string }
+  /** Import path of the program, or the file of an own main.go, or of tests of our own. */
+  program: { package: string } | { mainFile: string } | { testFile: string }
   binary: string
   ldflags?: string
 }
@@ -33,8 +33,10 @@ export function fromGo({ module, version, program, binary, ldflags = '' }: GoBui
     writeFileSync(join(work, 'go.sum'), readFileSync(join(source, 'go.sum')))
     const target = 'package' in program ? program.package : '.'
     if ('mainFile' in program) copyFileSync(program.mainFile, join(work, 'main.go'))
+    else if ('testFile' in program) copyFileSync(program.testFile, join(work, basename(program.testFile)))
     else writeFileSync(join(work, 'tools.go'), '//go:build tools\n\npackage main\n')
-    const args = ['build', '-mod=mod', '-trimpath', '-ldflags', `-s -w ${ldflags}`.trim(), '-o', join(folder, binary), target]
+    const command = 'testFile' in program ? ['test', '-c'] : ['build']
+    const args = [...command, '-mod=mod', '-trimpath', '-ldflags', `-s -w ${ldflags}`.trim(), '-o', join(folder, binary), target]
     await runLogged(log, 'go', args, { cwd: work, env })
     rmSync(work, { recursive: true })
   }
