@@ -1,9 +1,6 @@
 // A service's store as the service meets it: a real sidecar with a real outbox store on a database and a topic of its own.
-import { spawn } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
-import { once } from 'node:events'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { createServer } from 'node:net'
+import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Kafka, logLevel } from 'kafkajs'
@@ -11,8 +8,7 @@ import { createConnection } from 'mysql2/promise'
 import { createDapr, type Dapr } from '#lib/dapr.ts'
 import { startComponentProcess } from '../../components/host/component-process.ts'
 import { poll } from '../poll.ts'
-import { createProgress } from '../progress.ts'
-import { ensureParts } from '../servers/ensure.ts'
+import { componentResource, startSidecar } from './sidecar.ts'
 
 export type Published = { type: string; key: string; sequence: string; data: Record<string, unknown> }
 
@@ -74,62 +70,18 @@ export async function startStoreSidecar(o: { appId: string; store: string; resou
     closers.push(() => component.kill('SIGTERM'))
     const url = new URL(TEST_MYSQL_URL)
     url.pathname = `/${name}`
-    const metadata = Object.entries({ connectionString: url.href, relayBrokers: TEST_KAFKA_BROKERS, relayTopic: name, relaySource: o.appId })
-    const store = {
-      apiVersion: 'dapr.io/v1alpha1', kind: 'Component', metadata: { name: o.store },
-      spec: { type: 'state.outbox-mysql', version: 'v1', metadata: metadata.map(([n, value]) => ({ name: n, value })) },
-    }
-    // JSON is YAML.
-    for (const [i, resource] of [JSON.stringify(store), ...(o.resources ?? [])].entries()) writeFileSync(join(folder, `${i}.yaml`), resource)
-    const nameResolution = { component: 'sqlite', version: 'v1', configuration: { connectionString: join(folder, 'names.db') } }
-    const configuration = { apiVersion: 'dapr.io/v1alpha1', kind: 'Configuration', metadata: { name: 'test' }, spec: { nameResolution } }
-    const configurationFile = join(folder, 'configuration.json')
-    writeFileSync(configurationFile, JSON.stringify(configuration))
-
-    const progress = createProgress()
-    const { daprd } = await ensureParts(['daprd'], progress).finally(() => progress.close())
-    if (daprd.from === 'address') throw new Error('the sidecar has to be a program')
-    const [grpcPort, httpPort, internalPort, metricsPort] = await freePorts(4)
-    const apiToken = randomUUID()
-    const child = spawn(daprd.path, [
-      '--app-id', o.appId, '--dapr-listen-addresses', '127.0.0.1', '--dapr-grpc-port', String(grpcPort), '--dapr-http-port', String(httpPort),
-      '--dapr-internal-grpc-listen-address', '127.0.0.1', '--dapr-internal-grpc-port', String(internalPort), '--metrics-listen-address', '127.0.0.1',
-      '--metrics-port', String(metricsPort), '--resources-path', folder, '--config', configurationFile, '--dapr-graceful-shutdown-seconds', '1',
-    ], { env: { PATH: process.env['PATH'], DAPR_API_TOKEN: apiToken, DAPR_COMPONENTS_SOCKETS_FOLDER: folder, DAPR_HOST_IP: '127.0.0.1' }, stdio: ['ignore', 'pipe', 'inherit'] })
-    let output = ''
-    child.stdout.on('data', (chunk: Buffer) => (output += chunk.toString()))
-    const ended = once(child, 'exit')
-    closers.push(async () => {
-      child.kill('SIGTERM')
-      await ended
-    })
-    await poll('the sidecar is healthy', async () => {
-      if (child.exitCode !== null) throw new Error(output)
-      return (await fetch(`http://127.0.0.1:${httpPort}/v1.0/healthz/outbound`)).ok
-    }, { timeoutMs: 30_000, isFatal: () => child.exitCode !== null })
-    const dapr = createDapr({ grpcPort: grpcPort!, httpPort: httpPort!, apiToken })
+    const metadata = { connectionString: url.href, relayBrokers: TEST_KAFKA_BROKERS, relayTopic: name, relaySource: o.appId }
+    const resources = [componentResource(o.store, 'state.outbox-mysql', metadata), ...(o.resources ?? [])]
+    const { grpcPort, httpPort, apiToken, close: closeSidecar } = await startSidecar({ appId: o.appId, resources, socketsFolder: folder })
+    closers.push(closeSidecar)
+    const dapr = createDapr({ grpcPort, httpPort, apiToken })
     closers.push(() => dapr.close())
 
     const of = (key: string) => events.filter((event) => event.key === key)
     const published = (key: string, count: number) => poll(`${count} events of ${key}`, () => of(key).length >= count && of(key), { timeoutMs: 30_000 })
-    return { dapr, grpcPort: grpcPort!, apiToken, published, close }
+    return { dapr, grpcPort, apiToken, published, close }
   } catch (error) {
     await close()
     throw error
   }
-}
-
-/** Ports that are free now; taken together, so that they differ. */
-async function freePorts(count: number): Promise<number[]> {
-  const probes = await Promise.all(Array.from({ length: count }, async () => {
-    const probe = createServer().listen(0, '127.0.0.1')
-    await once(probe, 'listening')
-    return probe
-  }))
-  return Promise.all(probes.map(async (probe) => {
-    const address = probe.address()
-    probe.close()
-    await once(probe, 'close')
-    return typeof address === 'object' && address ? address.port : 0
-  }))
 }
