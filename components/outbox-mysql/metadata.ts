@@ -1,20 +1,45 @@
 import { z } from 'zod';
 import { relayIncomplete, relayIsComplete, relaySettings } from '../outbox/settings.ts';
 import { identifier, parseSettings, wholeNumber } from '../host/settings.ts';
+import { parseConnectionString, type MysqlAddress } from './connection-string.ts';
 
 const schema = z
   .object({
-    connectionString: z
-      .string('is required')
-      .refine((text) => URL.canParse(text) && new URL(text).protocol === 'mysql:', 'must be a URL like mysql://user:password@host:3306/database')
-      .refine((text) => !URL.canParse(text) || new URL(text).pathname.length > 1, 'names no database'),
+    connectionString: z.string('is required').superRefine((text, context) => {
+      // The database may be named by schemaName: that is looked at below.
+      const problem = problemOf(() => parseConnectionString(text, 'any'));
+      if (problem) context.addIssue({ code: 'custom', message: problem });
+    }),
+    schemaName: identifier.optional(),
+    pemPath: z.string().optional(),
     tableName: identifier.default('state'),
     maxConnections: wholeNumber(1, 500).default(10),
     ...relaySettings,
   })
-  .refine(relayIsComplete, relayIncomplete);
+  .refine(relayIsComplete, relayIncomplete)
+  .superRefine(({ connectionString, schemaName, pemPath }, context) => {
+    const problem = problemOf(() => {
+      const { tls } = parseConnectionString(connectionString, schemaName);
+      if (tls === 'verify-by-pem' && pemPath === undefined) throw new Error('tls=custom needs pemPath');
+    });
+    if (problem) context.addIssue({ code: 'custom', path: ['connectionString'], message: problem });
+  });
 
-export type MysqlSettings = z.output<typeof schema>;
+function problemOf(work: () => unknown): string | undefined {
+  try {
+    work();
+    return undefined;
+  } catch (error) {
+    return error instanceof Error ? error.message : String(error);
+  }
+}
 
-/** The Component metadata of `state.outbox-mysql`. Throws INVALID_SETTING naming the field. */
-export const parseMysqlSettings = (properties: Record<string, string>): MysqlSettings => parseSettings(schema, properties);
+type Parsed = z.output<typeof schema>;
+
+export type MysqlSettings = Omit<Parsed, 'connectionString' | 'schemaName'> & { address: MysqlAddress };
+
+/** The Component metadata of `state.outbox-mysql`; that of Dapr's `state.mysql` will do. Throws INVALID_SETTING naming the field. */
+export function parseMysqlSettings(properties: Record<string, string>): MysqlSettings {
+  const { connectionString, schemaName, ...settings } = parseSettings(schema, properties);
+  return { ...settings, address: parseConnectionString(connectionString, schemaName) };
+}
