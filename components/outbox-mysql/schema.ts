@@ -1,5 +1,5 @@
 import { ComponentError } from '../host/errors.ts';
-import type { Database } from './database.ts';
+import type { Database, Session } from './database.ts';
 
 /** The tables of one store; all names begin with the state table's. */
 export type Tables = { state: string; outbox: string; sequence: string; lease: string; version: string };
@@ -18,7 +18,7 @@ export const tablesOf = (tableName: string): Tables => ({
  *
  * The state table is laid out as that of Dapr's state.mysql, but with keys of 1,024 bytes that are compared byte by byte.
  */
-const migrations: ((tables: Tables) => string[])[] = [
+const migrations: ((tables: Tables, session: Session) => string[] | Promise<string[]>)[] = [
   (tables) => [
     `CREATE TABLE IF NOT EXISTS ${tables.state} (
       id VARBINARY(1024) NOT NULL PRIMARY KEY,
@@ -52,7 +52,33 @@ const migrations: ((tables: Tables) => string[])[] = [
     ) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin`,
     `INSERT IGNORE INTO ${tables.lease} (name, owner, token, expires) VALUES ('relay', '', 0, '2000-01-01')`,
   ],
+  async (tables, session) => changesOfDaprsTable(tables, await columnsOf(tables.state, session)),
 ];
+
+type Column = { type: string; charset: string | null };
+
+async function columnsOf(table: string, session: Session): Promise<Map<string, Column>> {
+  const rows = await session.rows(
+    `SELECT column_name AS name, data_type AS type, character_set_name AS charset FROM information_schema.columns
+     WHERE table_schema = DATABASE() AND table_name = ?`,
+    [table],
+  );
+  return new Map(rows.map((row) => [String(row['name']), { type: String(row['type']), charset: row['charset'] as string | null }]));
+}
+
+/** What a table that Dapr's state.mysql made still needs: keys of up to 255 characters, compared as the database's default has it. */
+function changesOfDaprsTable({ state }: Tables, columns: Map<string, Column>): string[] {
+  const changes: string[] = [];
+  const id = columns.get('id');
+  if (id?.type === 'varchar') {
+    // Turned into bytes as they are; our keys are UTF-8.
+    if (id.charset !== 'utf8mb4') changes.push(`ALTER TABLE ${state} MODIFY id VARCHAR(255) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL`);
+    changes.push(`ALTER TABLE ${state} MODIFY id VARBINARY(1024) NOT NULL`);
+  }
+  // Dapr before 1.11 knew no TTL.
+  if (!columns.has('expiredate')) changes.push(`ALTER TABLE ${state} ADD COLUMN expiredate TIMESTAMP NULL, ADD INDEX expiredate_idx (expiredate)`);
+  return changes;
+}
 
 /** Making a table writes files and waits for the disk. */
 const ddlMs = 10_000;
@@ -74,7 +100,7 @@ export async function migrate(database: Database, tables: Tables): Promise<void>
       const version = Number(found?.['version'] ?? 0);
       if (version > migrations.length) throw new ComponentError('INVALID_SETTING', `the schema has version ${version}, this component knows ${migrations.length}`);
       for (let next = version; next < migrations.length; next += 1) {
-        for (const statement of migrations[next]?.(tables) ?? []) await session.plain(statement);
+        for (const statement of (await migrations[next]?.(tables, session)) ?? []) await session.plain(statement);
         await session.write(`INSERT INTO ${tables.version} (version) VALUES (?)`, [next + 1]);
       }
     } finally {
