@@ -13,7 +13,7 @@ describeStore({
     const db = client.db(databaseName);
     return {
       properties: { connectionString: uri, databaseName },
-      waiting: () => db.collection('state_outbox').countDocuments(),
+      waiting: () => db.collection('daprCollection_outbox').countDocuments(),
       drop: async () => {
         await db.dropDatabase();
         await client.close();

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { Binary, MongoError, type ClientSession, type MongoClient } from 'mongodb';
+import { Binary, BSON, MongoError, type ClientSession, type Filter, type MongoClient } from 'mongodb';
 import type { Logger } from 'pino';
 import { withDeadline } from '../host/deadline.ts';
 import { ComponentError } from '../host/errors.ts';
@@ -9,7 +9,7 @@ import { byPartitionKey, inLockOrder, splitEvents, type EventDefaults, type Pend
 import { createKeyedLock } from './keyed-lock.ts';
 import type { OpenSessions } from './open-sessions.ts';
 import type { Collections, StateDocument } from './schema.ts';
-import { fromBson, toBson } from './value.ts';
+import { decodeUntextual, fromBson, toBson } from './value.ts';
 
 const maxAttempts = 12;
 const retryForMs = 2_000;
@@ -165,18 +165,28 @@ export function createMongodbStore({ client, sessions, collections, now, events:
     });
   }
 
+  async function find(filter: Filter<StateDocument>): Promise<StateDocument[]> {
+    try {
+      return await state.find(filter).toArray();
+    } catch (error) {
+      if (!(error instanceof BSON.BSONError)) throw error;
+      const raw = (await state.find(filter, { raw: true }).toArray()) as unknown as Uint8Array[];
+      return raw.map((bytes) => decodeUntextual(bytes) as StateDocument);
+    }
+  }
+
   const isLive = ({ _ttl }: StateDocument): boolean => !_ttl || _ttl > now();
 
   return {
     features: ['ETAG', 'TRANSACTIONAL', 'TTL'],
 
     async get(key) {
-      const found = await explained(state.findOne({ _id: key }));
+      const [found] = await explained(find({ _id: key }));
       return found && isLive(found) ? toStored(found) : undefined;
     },
 
     async bulkGet(keys) {
-      const found = await explained(state.find({ _id: { $in: keys } }).toArray());
+      const found = await explained(find({ _id: { $in: keys } }));
       return new Map(found.filter(isLive).map((document) => [document._id, toStored(document)]));
     },
 

@@ -1,6 +1,7 @@
 import fc from 'fast-check';
+import { BSON } from 'mongodb';
 import { expect, test } from 'vitest';
-import { fromBson, toBson } from './value.ts';
+import { decodeUntextual, fromBson, toBson } from './value.ts';
 
 test('an object is stored as one, so that it can be queried', () => {
   expect(toBson(Buffer.from('{"handle":"lamp","listedIn":["a"]}'))).toEqual({ handle: 'lamp', listedIn: ['a'] });
@@ -16,4 +17,12 @@ test('any JSON value comes back the same', () => {
       expect(JSON.parse(fromBson(toBson(Buffer.from(text))).toString())).toEqual(JSON.parse(text));
     }),
   );
+});
+
+test('bytes that another program stored as a string come back as they are', () => {
+  const document = Buffer.from(BSON.serialize({ _id: 'ä', value: 'XXXX', _etag: 'e', _ttl: null }));
+  const bytes = Buffer.from([0, 255, 254, 1]);
+  bytes.copy(document, document.indexOf('XXXX'));
+  const decoded = decodeUntextual(document);
+  expect([decoded['_id'], fromBson(decoded['value']), decoded['_etag'], decoded['_ttl']]).toEqual(['ä', bytes, 'e', null]);
 });

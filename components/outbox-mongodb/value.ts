@@ -29,3 +29,17 @@ export function fromBson(stored: unknown): Buffer {
   // Relaxed EJSON is plain JSON for what we write; it also gives a form to dates and the like that others have written.
   return Buffer.from(BSON.EJSON.stringify(stored, { relaxed: true }), 'utf8');
 }
+
+/**
+ * A document of which the driver's decoder says that its text is none: Dapr's state.mongodb stores any bytes as a string.
+ * Its `value` comes as binary, so that it keeps its bytes.
+ */
+export function decodeUntextual(bytes: Uint8Array): BSON.Document {
+  const document = BSON.deserialize(bytes, { validation: { utf8: false } });
+  for (const [type, nameOffset, nameLength, offset, length] of BSON.onDemand.parseToElements(bytes)) {
+    const name = Buffer.from(bytes.subarray(nameOffset, nameOffset + nameLength)).toString('utf8');
+    // A string: its length in 4 bytes, its own bytes, a zero.
+    if (name === 'value' && type === 2) document['value'] = new Binary(Buffer.from(bytes.subarray(offset + 4, offset + length - 1)));
+  }
+  return document;
+}
