@@ -116,7 +116,12 @@ export function describeStore(store: StoreUnderTest): void {
       const name = `test-${randomUUID()}`;
       const admin = kafka.admin();
       await admin.connect();
-      await admin.createTopics({ topics: [{ topic: name, numPartitions: 6 }], waitForLeaders: true });
+      // kafkajs' own wait for leaders gives up when a broker has not heard of the topic yet.
+      await admin.createTopics({ topics: [{ topic: name, numPartitions: 6 }], waitForLeaders: false });
+      await until('the topic has leaders', async () => {
+        const { topics } = await admin.fetchTopicMetadata({ topics: [name] }).catch(() => ({ topics: [] }));
+        return topics.some(({ partitions }) => partitions.length === 6 && partitions.every(({ leader }) => leader >= 0));
+      });
       const published: Published[] = [];
       const consumer: Consumer = kafka.consumer({ groupId: name });
       await consumer.connect();
