@@ -22,8 +22,11 @@ export type Process = {
   cwd: string
   ports: number[]
   health?: Health
-  /** What has to be healthy, or (a task) done, before it is started. */
-  waitsFor: { healthy?: string[]; done?: string[] }
+  /**
+   * What has to be started, healthy, or (a task) done, before it is started. It is stopped before all of these: a
+   * sidecar has to leave its consumer group while Kafka is there, and hand over its last spans while Jaeger is.
+   */
+  waitsFor: { started?: string[]; healthy?: string[]; done?: string[] }
   /** How long it may take to end before it is killed. */
   stopSeconds: number
 }
@@ -46,7 +49,7 @@ export type Context = {
   gatewaySettings: Record<string, string>
 }
 
-const daprGraceSeconds = 5
+const daprGraceSeconds = 10
 
 /**
  * All processes of a shop.
@@ -122,7 +125,8 @@ function describeServers(context: Context): Process[] {
       server('jaeger', [jaeger.path, '--config', join(paths.generated, 'jaeger.yaml')], {
         ports: [ports.jaegerQuery, ports.otlp, ports.jaegerMetrics],
         health: { http: { port: ports.jaegerQuery, path: '/api/services', status: 200 } },
-        stopSeconds: 5,
+        // Asked to end it does nothing for long, and its traces are in memory: there is nothing to save.
+        stopSeconds: 1,
       }),
     )
   }
@@ -227,7 +231,7 @@ function paymentSandbox(context: Context): Process {
     cwd: paths.root,
     ports: [ports.paymentSandbox],
     health: { tcp: ports.paymentSandbox },
-    waitsFor: {},
+    waitsFor: { started: ['jaeger'] },
     stopSeconds: 5,
   }
 }
@@ -252,7 +256,7 @@ function componentsOf(context: Context, service: ServiceName): Process[] {
       cwd: paths.root,
       ports: [port],
       health: { http: { port, path: '/metrics', status: 200 } },
-      waitsFor: {},
+      waitsFor: { started: ['mongodb', 'mysql', 'kafka', 'jaeger'] },
       stopSeconds: 10,
     }]
   })
@@ -310,6 +314,7 @@ function sidecarOf(context: Context, service: ServiceName): Process {
     ports: [own.daprGrpc, own.daprHttp, own.daprInternal, own.daprMetrics],
     health: { http: { port: own.daprHttp, path: '/v1.0/healthz/outbound', status: 204 } },
     waitsFor: {
+      started: [service, 'kafka', 'mysql', 'jaeger'],
       healthy: ['sentry', ...components.map((type) => componentName(service, type))],
       done: ['setup'],
     },
@@ -337,7 +342,7 @@ function serviceOf(context: Context, service: ServiceName): Process {
     cwd: paths.root,
     ports: [own.app, own.admin],
     health: { http: { port: own.admin, path: '/readyz', status: 200 } },
-    waitsFor: {},
+    waitsFor: { started: ['jaeger'] },
     stopSeconds: 10,
   }
 }
