@@ -134,7 +134,7 @@ function describeServers(context: Context): Process[] {
   if (sentry) {
     list.push(
       server('sentry', sentryCommand(sentry.path, paths, ports), {
-        ports: [ports.sentry, ports.sentryHealth, ports.sentryMetrics],
+        ports: [ports.sentry, ports.sentryHealth],
         health: { http: { port: ports.sentryHealth, path: '/healthz', status: 200 } },
         stopSeconds: 5,
       }),
@@ -196,14 +196,16 @@ export function isMariaDb(servers: Partial<Servers>): boolean {
   return mysql !== undefined && mysql.from !== 'address' && /mariadb/i.test(mysql.printedVersion)
 }
 
-export function sentryCommand(binary: string, paths: Paths, ports: Pick<Ports, 'sentry' | 'sentryHealth' | 'sentryMetrics'>): string[] {
+export function sentryCommand(binary: string, paths: Paths, ports: Pick<Ports, 'sentry' | 'sentryHealth'>): string[] {
   return [
     binary,
     '--config', join(paths.generated, 'sentry.yaml'),
     '--issuer-credentials', paths.sentry,
     '--listen-address', '127.0.0.1', '--port', String(ports.sentry),
+    // Dapr 1.18 has this address as a flag and does not heed it: sentry's health, and its metrics, would be on all of
+    // the machine's addresses. Health says nothing but "OK"; metrics are left out.
     '--healthz-listen-address', '127.0.0.1', '--healthz-port', String(ports.sentryHealth),
-    '--metrics-listen-address', '127.0.0.1', '--metrics-port', String(ports.sentryMetrics),
+    '--enable-metrics=false',
   ]
 }
 

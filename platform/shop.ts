@@ -69,7 +69,7 @@ export async function startShop(options: StartOptions): Promise<Shop> {
   const paths = createPaths(options.instance)
   const progress = options.progress ?? createProgress()
   mkdirSync(paths.logs, { recursive: true, mode: 0o700 })
-  const release = await lock(paths.lock)
+  const release = await lock(paths.lock, (holder) => console.error(`Process ${holder} starts this shop already: waiting for it …`))
   try {
     if ((await isRunning(paths)) && !isAbandoned(paths.owner)) return await attach(options, paths)
     const shop = await startNew(options, paths, progress)
