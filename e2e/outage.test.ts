@@ -2,7 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { Kafka, logLevel } from 'kafkajs'
 import { afterEach, beforeAll, expect, inject, it } from 'vitest'
 import { attachShop, type Shop } from '../platform/shop.ts'
-import { api, place, product, shopper, terminal, until, type Answer } from './shop.ts'
+import { api, place, placeOnce, product, shopper, terminal, until, type Answer } from './shop.ts'
 
 // What dies here is started again, so that the other tests find a whole shop.
 let shop: Shop
@@ -60,7 +60,7 @@ it('two minutes without MySQL: every order becomes terminal, and nothing is dead
   const placed = await Promise.all(Array.from({ length: 20 }, () => place(who, sku)))
   expect(placed.map((p) => p.status)).toEqual(placed.map(() => 202))
   await stop('mysql')
-  const refused = await timed(() => place(who, sku))
+  const refused = await timed(() => placeOnce(who, sku))
   expect(refused.status).toBe(503)
   // The length of the outage is what is tested: longer than any retry that ends.
   await delay(outageMs)
@@ -70,7 +70,7 @@ it('two minutes without MySQL: every order becomes terminal, and nothing is dead
   expect(await deadLetters()).toEqual([])
 }, outageMs + 240_000)
 
-it('kill -9 of each process in turn while orders are placed: every order that was accepted becomes CONFIRMED', async () => {
+it('kill -9 of each process in turn while orders are placed: every order becomes CONFIRMED', async () => {
   const who = await shopper()
   const sku = await product(1_000)
   const accepted: string[] = []
@@ -78,10 +78,9 @@ it('kill -9 of each process in turn while orders are placed: every order that wa
     const before = await shop.process(name).pid()
     const answers = Promise.all(Array.from({ length: 4 }, () => place(who, sku)))
     await shop.process(name).kill('SIGKILL')
-    for (const { status, body } of await answers) if (status === 202) accepted.push(body.id)
+    accepted.push(...(await answers).map(({ body }) => body.id))
     await shop.process(name).ready({ not: before })
   }
-  expect(accepted.length).toBeGreaterThan(10)
   const orders = await Promise.all(accepted.map((id) => terminal(who, id, 90_000)))
   expect(orders.map((o) => o.status)).toEqual(orders.map(() => 'CONFIRMED'))
   expect(await deadLetters()).toEqual([])

@@ -22,6 +22,14 @@ export async function api(path: string, o: { method?: string; token?: string; bo
   return { status: response.status, headers: response.headers, body: text === '' ? {} : JSON.parse(text) }
 }
 
+/** Does what a well-behaved client does with 503: the same again, after a moment. */
+export function patiently(ask: () => Promise<Answer>): Promise<Answer> {
+  return until('the shop does not answer 503', async () => {
+    const answer = await ask()
+    return answer.status === 503 ? undefined : answer
+  }, 30_000)
+}
+
 /** Asks until `ask` answers something that is not undefined; fails with what it waited for. */
 export async function until<T>(what: string, ask: () => Promise<T | undefined>, timeoutMs = 15_000): Promise<T> {
   const deadline = Date.now() + timeoutMs
@@ -33,19 +41,20 @@ export async function until<T>(what: string, ask: () => Promise<T | undefined>, 
   }
 }
 
-export type Shopper = { id: string; email: string; token: string }
+export type Shopper = { email: string; token: string }
 
 /** A new shopper, logged in. */
 export async function shopper(): Promise<Shopper> {
   const email = `shopper-${randomUUID()}@example.com`
   const password = randomUUID()
-  const registered = await api('/v1/users', { body: { email, password, name: 'Sam Shopper' } })
-  if (registered.status !== 201) throw new Error(`could not register: ${registered.status} ${JSON.stringify(registered.body)}`)
-  return { id: registered.body.id, email, token: await login(email, password) }
+  const registered = await patiently(() => api('/v1/users', { body: { email, password, name: 'Sam Shopper' } }))
+  // 409: an answer was lost, and the account is there.
+  if (![201, 409].includes(registered.status)) throw new Error(`could not register: ${registered.status} ${JSON.stringify(registered.body)}`)
+  return { email, token: await login(email, password) }
 }
 
 export async function login(email: string, password: string): Promise<string> {
-  const session = await api('/v1/sessions', { body: { email, password } })
+  const session = await patiently(() => api('/v1/sessions', { body: { email, password } }))
   if (session.status !== 200 && session.status !== 201) throw new Error(`could not log in: ${session.status} ${JSON.stringify(session.body)}`)
   return session.body.accessToken
 }
@@ -59,9 +68,9 @@ export async function product(units: number, o: { amount?: number } = {}): Promi
     title: 'A thing', description: '<p>Fine</p>', vendor: 'Acme', images: [], attributes: {}, published: true,
     variants: [{ sku, options: {}, price: { amount: o.amount ?? 999, currency: 'USD' } }],
   }
-  const made = await api(`/v1/products/${handle}`, { method: 'PUT', token: seller, body })
+  const made = await patiently(() => api(`/v1/products/${handle}`, { method: 'PUT', token: seller, body }))
   if (made.status >= 300) throw new Error(`could not make a product: ${made.status} ${JSON.stringify(made.body)}`)
-  const stocked = await api(`/v1/stock/${sku}`, { method: 'PUT', token: seller, body: { source: 'test', quantity: units } })
+  const stocked = await patiently(() => api(`/v1/stock/${sku}`, { method: 'PUT', token: seller, body: { source: 'test', quantity: units } }))
   if (stocked.status >= 300) throw new Error(`could not stock it: ${stocked.status} ${JSON.stringify(stocked.body)}`)
   await until(`${sku} is shown with ${units} units`, async () => ((await available(handle)) === units ? true : undefined))
   return sku
@@ -73,8 +82,16 @@ export async function available(handle: string): Promise<number> {
   return body.variants?.[0]?.available
 }
 
+type OrderOptions = { quantity?: number; method?: string; key?: string }
+
+/** Places an order, with the same Idempotency-Key until the answer is not 503. */
+export function place(who: Shopper, sku: string, o: OrderOptions = {}): Promise<Answer> {
+  const key = o.key ?? randomUUID()
+  return patiently(() => placeOnce(who, sku, { ...o, key }))
+}
+
 /** Places an order; answers what the API said. */
-export function place(who: Shopper, sku: string, o: { quantity?: number; method?: string; key?: string } = {}): Promise<Answer> {
+export function placeOnce(who: Shopper, sku: string, o: OrderOptions = {}): Promise<Answer> {
   return api('/v1/orders', {
     token: who.token,
     headers: { 'idempotency-key': o.key ?? randomUUID() },

@@ -202,7 +202,7 @@ function setupInput(context: Context): SetupInput {
   }
 }
 
-const startMs = 120_000
+const startMs = 300_000
 
 /** Waits until every process is healthy and every task done; records each pid as it appears. */
 async function untilReady(paths: Paths, note: (text: string) => void): Promise<void> {

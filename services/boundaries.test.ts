@@ -8,11 +8,11 @@ type Import = { file: string; target: string }
 
 const root = join(import.meta.dirname, '..')
 
-/** Every import of every source file: packages by name, own files by their path from the root. */
+/** Every import that is there when the program runs (not of types): packages by name, own files by their path from the root. */
 function imports(pattern: string): Import[] {
   return globSync(pattern, { cwd: root }).flatMap((file) => {
     const source = readFileSync(join(root, file), 'utf8')
-    return [...source.matchAll(/(?:from|import)\s*\(?\s*['"]([^'"]+)['"]/g)].map(([, name]) => ({ file, target: resolve(file, name!) }))
+    return [...source.replaceAll(/^import type .*$/gm, '').matchAll(/(?:from|import)\s*\(?\s*['"]([^'"]+)['"]/g)].map(([, name]) => ({ file, target: resolve(file, name!) }))
   })
 }
 

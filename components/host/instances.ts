@@ -34,6 +34,8 @@ export type Instances<Instance> = {
 
 const retryAfterMs = 500;
 const waitForOpenMs = 1_500;
+/** daprd gives an Init 5 s unless its Component says otherwise. */
+const initPatienceMs = 3_000;
 
 /**
  * The instances of one component process: daprd sends the Component's name with each call, so that several Components of
@@ -76,6 +78,20 @@ export function createInstances<Settings, Instance extends Closable>(
     await instance?.close().catch((error: unknown) => log.warn({ err: error }, 'closing an instance failed'));
   }
 
+  /** On a machine that is just starting everything at once a database may be slow before it is fast. */
+  async function openPatiently(settings: Settings, context: OpenContext): Promise<Instance> {
+    const end = Date.now() + initPatienceMs;
+    for (;;) {
+      try {
+        return await definition.open(settings, context);
+      } catch (thrown) {
+        const error = toComponentError(thrown);
+        if (error.code !== 'STORE_UNAVAILABLE' || Date.now() > end) throw error;
+        await new Promise((resolve) => setTimeout(resolve, 200));
+      }
+    }
+  }
+
   async function init(name: string, properties: Record<string, string>): Promise<void> {
     const settings = definition.parse(properties);
     const former = slots.get(name);
@@ -83,7 +99,7 @@ export function createInstances<Settings, Instance extends Closable>(
       slots.delete(name);
       await stop(former);
     }
-    const slot = start(name, properties, () => definition.open(settings, contextOf(name)));
+    const slot = start(name, properties, () => openPatiently(settings, contextOf(name)));
     try {
       await slot.opening;
     } catch (error) {

@@ -18,7 +18,9 @@ export function createUnary(log: Logger) {
         (response) => callback(null, response),
         (thrown: unknown) => {
           const error = toComponentError(thrown);
-          log[logLevel(error.code)]({ component, rpc, code: error.code, err: error }, 'call failed');
+          // The stack only where it helps: while a database is away every call fails in the same place.
+          const err = error.code === 'INTERNAL' ? { err: error } : {};
+          log[logLevel(error.code)]({ component, rpc, code: error.code, reason: error.message, ...err }, 'call failed');
           callback(toServiceError(error));
         },
       );

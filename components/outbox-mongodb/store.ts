@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { Binary, MongoError, type ClientSession, type MongoClient } from 'mongodb';
 import type { Logger } from 'pino';
+import { withDeadline } from '../host/deadline.ts';
 import { ComponentError } from '../host/errors.ts';
 import { explain, isAway, isDuplicateKey } from '../host/mongodb.ts';
 import type { DeleteOperation, Operation, SetOperation, StateStore, StoredValue } from '../host/state-store.ts';
@@ -13,6 +14,7 @@ import { fromBson, toBson } from './value.ts';
 const maxAttempts = 12;
 const retryForMs = 2_000;
 const commitForMs = 2_000;
+const readMs = 2_000;
 
 export type MongodbStoreOptions = {
   client: MongoClient;
@@ -156,7 +158,9 @@ export function createMongodbStore({ client, sessions, collections, now, events:
   }
 
   async function explained<T>(work: Promise<T>): Promise<T> {
-    return work.catch((error: unknown) => {
+    // The driver asks twice where a read fails: its own limits add up to more than a caller is promised.
+    const late = () => new ComponentError('STORE_UNAVAILABLE', `MongoDB does not answer (no answer within ${readMs} ms)`);
+    return withDeadline(work, readMs, late).catch((error: unknown) => {
       throw explain(error);
     });
   }

@@ -14,13 +14,13 @@ export type Session = {
 };
 
 export type Database = {
-  /** Runs `work` on a connection. Throws STORE_UNAVAILABLE within 2 s when the server is away or stands still. */
-  use<T>(work: (session: Session) => Promise<T>): Promise<T>;
+  /** Runs `work` on a connection. Throws STORE_UNAVAILABLE within 2 s, or `statementMs`, when the server is away or stands still. */
+  use<T>(work: (session: Session) => Promise<T>, statementMs?: number): Promise<T>;
   close(): Promise<void>;
 };
 
 const connectMs = 1_500;
-const statementMs = 1_900;
+const defaultStatementMs = 1_900;
 
 type MysqlError = Error & { code?: string; errno?: number; fatal?: boolean };
 
@@ -82,7 +82,7 @@ export function openDatabase(settings: { connectionString: string; maxConnection
   }
 
   return {
-    async use(work) {
+    async use(work, statementMs = defaultStatementMs) {
       const connection = await acquire();
       let broken = false;
       async function timed<T>(statement: Promise<T>): Promise<T> {

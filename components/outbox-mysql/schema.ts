@@ -54,6 +54,9 @@ const migrations: ((tables: Tables) => string[])[] = [
   ],
 ];
 
+/** Making a table writes files and waits for the disk. */
+const ddlMs = 10_000;
+
 /**
  * Brings the schema to the newest version. Components that start at once take turns under a named lock.
  * Throws STORE_UNAVAILABLE when the database is away, INVALID_SETTING when its schema is newer than this program.
@@ -77,5 +80,5 @@ export async function migrate(database: Database, tables: Tables): Promise<void>
     } finally {
       await session.rows('SELECT RELEASE_LOCK(?) AS released', [lock]).catch(() => {});
     }
-  });
+  }, ddlMs);
 }

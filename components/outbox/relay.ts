@@ -44,7 +44,7 @@ export type RelayOptions = {
 };
 
 export const relayDefaults: RelayOptions = {
-  leaseMs: 4_500,
+  leaseMs: 4_000,
   sendLimitMs: 2_500,
   standbyMs: 400,
   pollMinMs: 10,

@@ -163,11 +163,13 @@ export function describeStore(store: StoreUnderTest): void {
         deep: Buffer.from('['.repeat(200) + ']'.repeat(200)),
         large: Buffer.from(JSON.stringify({ text: 'x'.repeat(1024 * 1024) })),
       };
+      const changed: string[] = [];
       for (const [name, value] of Object.entries(values)) {
         await client.set({ key: `kind-${name}`, value });
         const { data } = await client.get(`kind-${name}`);
-        expect(Buffer.from(data).equals(value), name).toBe(true);
+        if (!Buffer.from(data).equals(value)) changed.push(name);
       }
+      expect(changed).toEqual([]);
     });
 
     test('keys differ by case, accents and spaces', async () => {
@@ -330,11 +332,11 @@ export function describeStore(store: StoreUnderTest): void {
       other.close();
     });
 
-    test('a database that is away is UNAVAILABLE within 3 s', async () => {
+    test('a database that is away fails Init with UNAVAILABLE before daprd gives up', async () => {
       const other = openStore(component.socket, 'away');
       const began = Date.now();
       const error = await failure(other.init({ ...database.properties, connectionString: (database.properties['connectionString'] ?? '').replace(/:\d+\//, ':1/') }));
-      expect([error.code, Date.now() - began < 3_000]).toEqual([14, true]);
+      expect([error.code, Date.now() - began < 5_000]).toEqual([14, true]);
       other.close();
     });
 
@@ -368,16 +370,16 @@ export function describeStore(store: StoreUnderTest): void {
       try {
         await Promise.all([one.init(properties), two.init(properties)]);
         await Promise.all(Array.from({ length: 40 }, (_, n) => (n % 2 === 0 ? one : two).transact([event(`s${n % 4}`, { n })])));
-        await until('all events', () => target.published.length >= 40);
+        // Deleted too: killed between publishing and deleting, a leader leaves rows that its heir rightly repeats.
+        await until('all events', async () => target.published.length >= 40 && (await own.waiting()) === 0);
         const leads = (component: ComponentProcess) => component.output().includes('relay leads');
         expect([leads(first), leads(second)].filter(Boolean)).toHaveLength(1);
         const [leader, heir, caller] = leads(first) ? [first, second, two] : [second, first, one];
         await leader.kill('SIGKILL');
-        const died = Date.now();
+        await until('take-over', () => leads(heir), 5_000);
         await caller.transact([event('s0', { after: true })]);
-        await until('take-over', () => target.published.length > 40, 8_000);
-        expect(Date.now() - died).toBeLessThan(5_500);
-        expect(target.published.map((each) => each.event['id']).length).toBe(new Set(target.published.map((each) => each.event['id'])).size);
+        await until('the heir relays', () => target.published.length > 40);
+        expect(new Set(target.published.map((each) => each.event['id'])).size).toBe(target.published.length);
         await heir.kill('SIGTERM');
       } finally {
         one.close();

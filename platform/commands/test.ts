@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process'
-import { existsSync, globSync } from 'node:fs'
+import { existsSync, globSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { root } from '../paths.ts'
 import { createProgress, type Progress } from '../progress.ts'
@@ -26,6 +26,7 @@ export async function test(args: string[], { keep = false }: { keep?: boolean })
     check(progress, 'Lint', 'oxlint', ['--deny-warnings']),
     check(progress, 'Type check', 'tsc', ['--noEmit']),
     check(progress, 'Lint protos', 'buf', ['lint', 'protos', '--path', 'protos/shop']),
+    progress.step({ title: 'Generated code' }, generatedIsFresh),
   ])
   progress.close()
   const failures = checked.flatMap((result) => (result.status === 'rejected' ? [(result.reason as Error).message] : []))
@@ -41,6 +42,19 @@ function check(progress: Progress, title: string, command: string, args: string[
     const { code, output } = await capture(command, args)
     if (code !== 0) throw new Error(`${title} failed:\n${output}`)
   })
+}
+
+/** Generates the protos' code beside the committed one and compares. */
+async function generatedIsFresh(): Promise<void> {
+  const fresh = join(root, '.sidecart', 'generated')
+  const { code, output } = await capture('buf', ['generate', '--output', fresh])
+  if (code !== 0) throw new Error(`buf generate failed:\n${output}`)
+  const committed = join(root, 'protos', 'gen')
+  const files = (folder: string) => globSync('**/*.ts', { cwd: folder }).sort()
+  const read = (folder: string, file: string) => readFileSync(join(folder, file), 'utf8')
+  const made = join(fresh, 'protos', 'gen')
+  const same = files(made).join() === files(committed).join() && files(made).every((file) => read(made, file) === read(committed, file))
+  if (!same) throw new Error('protos/gen is not what the protos generate: npm run generate, then commit it')
 }
 
 const bin = (command: string) => {

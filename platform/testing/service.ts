@@ -9,7 +9,7 @@ import { join } from 'node:path'
 import { MongoClient } from 'mongodb'
 import { createConnection } from 'mysql2/promise'
 import { parse, stringify } from 'yaml'
-import { createDapr, type Dapr } from '#lib/dapr.ts'
+import { createDapr, type CallOptions, type Dapr, type RpcClient } from '#lib/dapr.ts'
 import { poll } from '../poll.ts'
 import { createProgress } from '../progress.ts'
 import { ensureParts } from '../servers/ensure.ts'
@@ -19,10 +19,14 @@ import type { ServiceName } from '../ports.ts'
 const root = join(import.meta.dirname, '..', '..')
 
 export type RunningService = {
-  /** A connection to the service's own sidecar, as the service has it: its RPCs by `dapr.client(…)`, its stores by `dapr.state(…)`. */
+  /** A connection to the service's own sidecar, as the service has it. */
   dapr: Dapr
+  /** The service's RPCs, through its sidecar. They may take 15 s instead of 2: that a busy machine is slow is no test's concern. */
+  client: <D>(definition: D) => RpcClient<D>
   /** Where /readyz and /metrics are. */
   adminUrl: string
+  /** The name of its databases, on TEST_MONGODB_URI and TEST_MYSQL_URL. */
+  database: string
   /** Kills a component as a crash does; `start` brings it back. */
   component: (type: ComponentType) => { kill: () => Promise<void>; start: () => Promise<void> }
   /** Stops all of it and drops its databases. */
@@ -82,8 +86,8 @@ export async function startService(name: ServiceName): Promise<RunningService> {
     dapr.close()
     for (const part of [...children.keys()].toReversed()) await end(part, 'SIGTERM')
     process.removeListener('exit', endAll)
-    await dropDatabase(database)
     rmSync(folder, { recursive: true, force: true })
+    await dropDatabase(database)
   }
 
   try {
@@ -109,9 +113,15 @@ export async function startService(name: ServiceName): Promise<RunningService> {
     await close().catch(() => {})
     throw new Error(`${(error as Error).message}\n${tails.join('\n')}`, { cause: error })
   }
+  type Rpc = (request: unknown, o?: CallOptions) => Promise<unknown>
   return {
     dapr,
+    client: <D>(definition: D) => {
+      const rpcs = Object.entries(dapr.client(definition, name) as Record<string, Rpc>)
+      return Object.fromEntries(rpcs.map(([rpc, call]): [string, Rpc] => [rpc, (request, o) => call(request, { timeoutMs: 15_000, ...o })])) as RpcClient<D>
+    },
     adminUrl: `http://127.0.0.1:${admin}`,
+    database,
     component: (type) => ({ kill: () => end(type, 'SIGKILL'), start: () => startComponent(type) }),
     close,
   }

@@ -18,6 +18,9 @@ export type Published = { type: string; key: string; sequence: string; data: Rec
 
 export type StoreSidecar = {
   dapr: Dapr
+  /** For other clients than ours. */
+  grpcPort: number
+  apiToken: string
   /** Waits until `count` events of this Kafka key have been published, and answers all there are, in their order. */
   published: (key: string, count: number) => Promise<Published[]>
   /** Ends all of it and removes what it made. */
@@ -109,7 +112,7 @@ export async function startStoreSidecar(o: { appId: string; store: string; resou
 
     const of = (key: string) => events.filter((event) => event.key === key)
     const published = (key: string, count: number) => poll(`${count} events of ${key}`, () => of(key).length >= count && of(key), { timeoutMs: 30_000 })
-    return { dapr, published, close }
+    return { dapr, grpcPort: grpcPort!, apiToken, published, close }
   } catch (error) {
     await close()
     throw error

@@ -10,7 +10,7 @@ test('a path of names becomes a path of ids', () => {
 })
 
 test('ids depend on all names above and on nothing else', () => {
-  const name = fc.string({ unit: 'grapheme', minLength: 1, maxLength: 40 }).filter((s) => s.trim() !== '' && !/[\p{Cc}\p{Zl}\p{Zp}\ufffd]/u.test(s))
+  const name = fc.string({ minLength: 1, maxLength: 40 }).filter((s) => s.trim() !== '')
   fc.assert(fc.property(fc.array(name, { minLength: 1, maxLength: 10 }), (names) => {
     const ids = categoriesOf(names).map((c) => c.id)
     expect(ids.every(isCategoryId)).toBe(true)

@@ -24,20 +24,31 @@ const toDocument = (product: StoredProduct) => ({ ...product, attributes: encode
 // A gRPC message has at most 4 MiB on its way through the sidecars.
 const pageBytes = 3 * 1024 * 1024
 
+export type Page = { categoryId?: string; after?: string; limit: number }
+
+/** The query for a page of products: a range of the index on `value.listedIn` and `_id`, in its order, whatever the page. Exported for its test. */
+export const pageQuery = ({ categoryId, after, limit }: Page) => ({
+  filter: { 'value.listedIn': categoryId ?? everywhere, ...(after === undefined ? {} : { _id: { $gt: documentId(after) } }) },
+  sort: { _id: 1 },
+  limit,
+  projection: { value: 1 },
+}) as const
+
 export type ProductStore = ReturnType<typeof createProductStore>
 
 /** Products and the SKUs that they hold. Everything throws `unavailable` when the store is away. `query` is a binding to the same collection. */
 export function createProductStore(o: { state: StateStore; query: Dapr['binding']; now: () => Date }) {
   /** At most `limit` products; `full`: there may be others. */
-  async function find(filter: object, limit: number): Promise<{ products: StoredProduct[]; full: boolean }> {
+  async function find(page: Page): Promise<{ products: StoredProduct[]; full: boolean }> {
+    const { limit } = page
     try {
-      const documents = await o.query('catalog-query', 'find', { data: { filter, sort: { _id: 1 }, limit, projection: { value: 1 } } })
+      const documents = await o.query('catalog-query', 'find', { data: pageQuery(page) })
       const products = (found.parse(documents) ?? []).map((d) => d.value)
       return { products, full: products.length === limit }
     } catch (error) {
       // Huge products: half as many fit. A page may be shorter than its limit.
       const cause = error instanceof AppError && error.cause instanceof Error ? error.cause.message : ''
-      if (limit > 1 && /larger than max/.test(cause)) return find(filter, limit >> 1)
+      if (limit > 1 && /larger than max/.test(cause)) return find({ ...page, limit: limit >> 1 })
       throw error
     }
   }
@@ -50,11 +61,10 @@ export function createProductStore(o: { state: StateStore; query: Dapr['binding'
      * Published products in the order of their ids, those after `after` (undefined: from the start), at most `limit`. `categoryId` undefined: of all
      * categories. `more`: there are others behind them.
      */
-    async list({ categoryId, after, limit }: { categoryId?: string; after?: string; limit: number }): Promise<{ products: StoredProduct[]; more: boolean }> {
-      const filter = { 'value.listedIn': categoryId ?? everywhere, ...(after === undefined ? {} : { _id: { $gt: documentId(after) } }) }
-      const found = await find(filter, limit + 1)
+    async list(page: Page): Promise<{ products: StoredProduct[]; more: boolean }> {
+      const found = await find({ ...page, limit: page.limit + 1 })
       let bytes = 0
-      const products = found.products.slice(0, limit).filter((p, i) => (bytes += Buffer.byteLength(JSON.stringify(p))) <= pageBytes || i === 0)
+      const products = found.products.slice(0, page.limit).filter((p, i) => (bytes += Buffer.byteLength(JSON.stringify(p))) <= pageBytes || i === 0)
       return { products, more: found.full || products.length < found.products.length }
     },
 

@@ -109,13 +109,17 @@ export function parseProduct(input: ProductInput): ProductContent {
 }
 
 function parseDescription(html: string, wrong: Report): string {
-  if (html.length > limits.descriptionBytes || Buffer.byteLength(html) > limits.descriptionBytes) {
+  const tooLong = (text: string) => text.length > limits.descriptionBytes || Buffer.byteLength(text) > limits.descriptionBytes
+  if (tooLong(html)) {
     wrong('description', `must have at most ${limits.descriptionBytes} bytes`)
     return ''
   }
   const problem = textProblem(html, { max: limits.descriptionBytes, layout: true })
   if (problem) wrong('description', problem)
-  return sanitiseDescription(html)
+  const clean = sanitiseDescription(html)
+  // What is stored must be fit to be sent again.
+  if (tooLong(clean)) wrong('description', `must have at most ${limits.descriptionBytes} bytes once & is written &amp; and so on`)
+  return clean
 }
 
 /** HTML reduced to the mark-up of text and to links to the web. Harmless when repeated. */

@@ -16,7 +16,12 @@ export function openApiDocument(operations: Operation[]) {
       description: 'The shop. Errors are problem+json (RFC 9457) with a `code` for programs and, where fields are to blame, `errors` that name them. Lists answer `{items, next}`. Money is in minor units.',
     },
     servers: [{ url: '/' }],
-    tags: [{ name: 'Accounts' }, { name: 'Catalogue' }, { name: 'Orders' }, { name: 'Stock' }],
+    tags: [
+      { name: 'Accounts', description: 'Register, log in, see who you are.' },
+      { name: 'Catalogue', description: 'Categories and products: everybody reads, sellers and admins write.' },
+      { name: 'Orders', description: 'Your own orders.' },
+      { name: 'Stock', description: 'For sellers and admins.' },
+    ],
     paths,
     components: {
       schemas: { Problem: problemSchema },

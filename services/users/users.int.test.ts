@@ -11,7 +11,7 @@ import { createUserStore } from './user-store.ts'
 
 const [service, published] = await Promise.all([startService('users'), watchTopic('users')])
 afterAll(() => Promise.all([service.close(), published.close()]))
-const users = service.dapr.client(UsersServiceService, 'users')
+const users = service.client(UsersServiceService)
 const state = service.dapr.state('users-store')
 
 const password = 'correct horse'
@@ -33,11 +33,11 @@ test('somebody registers, and is found', async () => {
   await users.validateUser({ userId: user.id })
 })
 
-test('of six who register one email at once, one gets it', async () => {
+test('of three who register one email at once, one gets it', async () => {
   const email = newEmail()
-  const outcomes = await Promise.allSettled(Array.from({ length: 6 }, (_, i) => register(i % 2 ? email : email.toUpperCase())))
+  const outcomes = await Promise.allSettled(Array.from({ length: 3 }, (_, i) => register(i % 2 ? email : email.toUpperCase())))
   const refused = outcomes.flatMap((o) => (o.status === 'rejected' ? [o.reason.code] : []))
-  expect(refused).toEqual(Array(5).fill('email_taken'))
+  expect(refused).toEqual(Array(2).fill('email_taken'))
 })
 
 test.each([
