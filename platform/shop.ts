@@ -56,6 +56,8 @@ export type StartOptions = {
   only?: ServerName[]
   /** Leave it running when this process ends. Without it the next start ends what this process did not stop. */
   detach?: boolean
+  /** Start it empty: a test must not meet what an earlier run left. Not heeded where it runs already. */
+  fresh?: boolean
   progress?: Progress
 }
 
@@ -113,6 +115,11 @@ async function startNew(options: StartOptions, paths: Paths, progress: Progress)
     await progress.step({ title: 'End what an earlier start left behind' }, () => stopShop(paths))
   }
   takeOwnership(paths.owner)
+  if (options.fresh) {
+    deleteData(paths)
+    rmSync(paths.logs, { recursive: true, force: true })
+    mkdirSync(paths.logs, { mode: 0o700 })
+  }
   const base = options.portBase === 'free' ? await freePortBase(paths) : options.portBase
   const ports = createPorts(base)
   const taken = await takenPorts(ports)
@@ -176,6 +183,12 @@ function servers(context: Context): Servers & { 'process-compose': { path: strin
   const found = context.servers['process-compose']
   if (found === undefined || found.from === 'address') throw new Error('process-compose was not found')
   return context.servers as Servers & { 'process-compose': { path: string } }
+}
+
+/** Deletes what a stopped shop holds, as if it had never run; its secrets and certificates stay. */
+export function deleteData(paths: Paths): void {
+  // The components keep beside their sockets what they were told to relay, and an import what it has done.
+  for (const folder of [paths.data, paths.sockets, join(paths.state, 'imports')]) rmSync(folder, { recursive: true, force: true })
 }
 
 function removeSockets(paths: Paths): void {
