@@ -286,10 +286,9 @@ function sidecarOf(context: Context, service: ServiceName): Process {
       '--app-id', service,
       '--app-port', String(own.app),
       '--app-protocol', protocol,
-      '--enable-app-health-check',
-      '--app-health-check-path', '/livez',
-      '--app-health-probe-interval', '1',
-      '--app-health-threshold', '3',
+      // No --enable-app-health-check: a sidecar that finds its app unhealthy ends its subscriptions and begins them again, and
+      // where a message was being retried meanwhile, daprd 1.18 was seen to consume nothing any more. The inbound retry
+      // (dapr-config/resources) already waits for an app that is away.
       '--dapr-listen-addresses', '127.0.0.1',
       '--dapr-grpc-port', String(own.daprGrpc),
       '--dapr-http-port', String(own.daprHttp),
