@@ -1,6 +1,7 @@
 // Starting and stopping a shop, or only some of its servers: what the commands and the tests use.
 import { existsSync, mkdirSync, readFileSync, readdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
 import { lock } from './cache.ts'
 import { renderCompose } from './compose.ts'
 import { rootUrls } from './databases.ts'
@@ -191,9 +192,20 @@ export function deleteData(paths: Paths): void {
   for (const folder of [paths.data, paths.sockets, join(paths.state, 'imports')]) rmSync(folder, { recursive: true, force: true })
 }
 
+/**
+ * A new, empty name-resolution database. It is put into WAL mode here, because SQLite cannot wait for a lock while it changes the mode: of
+ * several sidecars that start at once one would fail to, and daprd only logs that and is never found by the others.
+ */
+function prepareNameResolution(paths: Paths): void {
+  const file = join(paths.state, 'name-resolution.db')
+  for (const suffix of ['', '-wal', '-shm']) rmSync(file + suffix, { force: true })
+  const database = new DatabaseSync(file)
+  database.exec('PRAGMA journal_mode = WAL; CREATE TABLE made (at TEXT)')
+  database.close()
+}
+
 function removeSockets(paths: Paths): void {
   // A socket that nobody listens on any more stops a sidecar at its start.
-  rmSync(join(paths.state, 'name-resolution.db'), { force: true })
   for (const service of serviceNames) {
     const folder = join(paths.sockets, service)
     mkdirSync(folder, { recursive: true, mode: 0o700 })
