@@ -132,6 +132,7 @@ async function startNew(options: StartOptions, paths: Paths, progress: Progress)
   const context = await createContext(ports, paths, neededParts(options.only), progress)
   writeGeneratedFiles(context)
   removeSockets(paths)
+  prepareNameResolution(paths)
   const { kafka } = context.servers
   const kafkaArchive = kafka?.from === 'cache' ? await ensureKafkaArchive(kafka.path, progress) : undefined
   const wantsSentry = options.only === undefined || options.only.includes('sentry')
