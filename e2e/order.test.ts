@@ -16,6 +16,13 @@ it('an order is CONFIRMED, its stock sold and its money charged once', async () 
   expect(list.body.items.map((o: Json) => o.id)).toEqual([placed.body.id])
 })
 
+it('a SKU with odd characters is sold like any other, and blocks nobody', async () => {
+  const sku = await product(2, { suffix: ' 🏺||50%/é' })
+  const who = await shopper()
+  expect(await terminal(who, (await place(who, sku)).body.id)).toMatchObject({ status: 'CONFIRMED' })
+  await until('one is left', async () => ((await available(sku)) === 1 ? true : undefined), 5_000)
+})
+
 it('a declined card ends in CANCELLED with the reason, and the stock is back', async () => {
   const sku = await product(3)
   const who = await shopper()

@@ -60,25 +60,26 @@ export async function login(email: string, password: string): Promise<string> {
 }
 
 /** A new published product of one variant with so many units in stock; answers its SKU once the shop can sell it. */
-export async function product(units: number, o: { amount?: number } = {}): Promise<string> {
+export async function product(units: number, o: { amount?: number; suffix?: string } = {}): Promise<string> {
   const seller = await login(inject('adminEmail'), inject('adminPassword'))
   const handle = `thing-${randomUUID()}`
-  const sku = handle.toUpperCase()
+  const sku = handle.toUpperCase() + (o.suffix ?? '')
   const body = {
     title: 'A thing', description: '<p>Fine</p>', vendor: 'Acme', images: [], attributes: {}, published: true,
     variants: [{ sku, options: {}, price: { amount: o.amount ?? 999, currency: 'USD' } }],
   }
   const made = await patiently(() => api(`/v1/products/${handle}`, { method: 'PUT', token: seller, body }))
   if (made.status >= 300) throw new Error(`could not make a product: ${made.status} ${JSON.stringify(made.body)}`)
-  const stocked = await patiently(() => api(`/v1/stock/${sku}`, { method: 'PUT', token: seller, body: { source: 'test', quantity: units } }))
+  const stocked = await patiently(() => api(`/v1/stock/${encodeURIComponent(sku)}`, { method: 'PUT', token: seller, body: { source: 'test', quantity: units } }))
   if (stocked.status >= 300) throw new Error(`could not stock it: ${stocked.status} ${JSON.stringify(stocked.body)}`)
-  await until(`${sku} is shown with ${units} units`, async () => ((await available(handle)) === units ? true : undefined))
+  await until(`${sku} is shown with ${units} units`, async () => ((await available(sku)) === units ? true : undefined))
   return sku
 }
 
-/** How many units of a product of one variant are shown to shoppers. */
-export async function available(handle: string): Promise<number> {
-  const { body } = await api(`/v1/products/${handle.toLowerCase()}`)
+/** How many units of what `product` made are shown to shoppers. */
+export async function available(sku: string): Promise<number> {
+  const handle = sku.slice(0, 'thing-'.length + randomUUID().length).toLowerCase()
+  const { body } = await api(`/v1/products/${handle}`)
   return body.variants?.[0]?.available
 }
 

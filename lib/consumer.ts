@@ -1,5 +1,5 @@
 import * as z from 'zod'
-import { AppCallbackHealthCheckService, AppCallbackService, TopicEventResponse_TopicEventResponseStatus as verdicts } from '#protos/dapr/proto/runtime/v1/appcallback.ts'
+import { AppCallbackService, TopicEventResponse_TopicEventResponseStatus as verdicts } from '#protos/dapr/proto/runtime/v1/appcallback.ts'
 import { toAppError } from './errors.ts'
 import { implement, type Implementation } from './grpc-server.ts'
 import type { Logger } from './logger.ts'
@@ -32,7 +32,7 @@ export const on = <T>(schema: z.ZodType<T>, handle: (event: Event<T>) => Promise
  * retried: whatever it needed is away, so the partition waits and nothing is dead-lettered by an outage.
  * (Not by the JS SDK: its gRPC server acknowledges an event whose handler throws.)
  */
-export function consume(log: Logger, handlers: Record<string, { schema: z.ZodType<unknown>; handle: EventHandler }>): Implementation[] {
+export function consume(log: Logger, handlers: Record<string, { schema: z.ZodType<unknown>; handle: EventHandler }>): Implementation {
   // Only what a subscriber needs: the rest of AppCallback answers UNIMPLEMENTED.
   const { onTopicEvent, listTopicSubscriptions, listInputBindings } = AppCallbackService
   const callback = implement({ onTopicEvent, listTopicSubscriptions, listInputBindings }, {
@@ -77,8 +77,5 @@ export function consume(log: Logger, handlers: Record<string, { schema: z.ZodTyp
     listTopicSubscriptions: async () => ({ subscriptions: [] }),
     listInputBindings: async () => ({ bindings: [] }),
   })
-  return [callback, health()]
+  return callback
 }
-
-/** Answers the sidecar's probe, which holds back events until the app is there. */
-export const health = (): Implementation => implement(AppCallbackHealthCheckService, { healthCheck: async () => ({}) })

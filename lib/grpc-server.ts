@@ -43,7 +43,7 @@ const duration = new Histogram({
 })
 
 // daprd sends the app token with everything but these (dapr-facts: pkg/channel/grpc, pkg/runtime).
-const withoutToken = /\/(ListTopicSubscriptions|ListInputBindings|HealthCheck)$/
+const withoutToken = /\/(ListTopicSubscriptions|ListInputBindings)$/
 
 const deadlineKey = createContextKey('deadline')
 /** When the caller of the RPC being handled gives up, as epoch milliseconds; Infinity outside of one. */

@@ -26,6 +26,7 @@ export function renderCompose(processes: Process[], logs: string): string {
 
 function renderProcess(process: Process, logs: string, names: Set<string>) {
   const conditions = [
+    ...(process.waitsFor.started ?? []).map((name) => [name, { condition: 'process_started' }] as const),
     ...(process.waitsFor.healthy ?? []).map((name) => [name, { condition: 'process_healthy' }] as const),
     ...(process.waitsFor.done ?? []).map((name) => [name, { condition: 'process_completed_successfully' }] as const),
     // A server that is used by its address is no process, so nothing can wait for it.

@@ -26,6 +26,7 @@ export type Paths = {
   generated: string
   compose: string
   supervisorLog: string
+  supervisorErrors: string
   /** Unix sockets: the supervisor's API, and a folder per sidecar for its components. */
   sockets: string
   supervisorSocket: string
@@ -62,6 +63,7 @@ export function createPaths(instance: string, clone: string = root, cache: strin
     generated,
     compose: join(generated, 'process-compose.yaml'),
     supervisorLog: join(state, 'logs', 'supervisor.log'),
+    supervisorErrors: join(state, 'logs', 'supervisor-errors.log'),
     sockets,
     supervisorSocket: join(sockets, 'supervisor.sock'),
     sentry: join(state, 'sentry'),

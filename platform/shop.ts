@@ -1,6 +1,7 @@
 // Starting and stopping a shop, or only some of its servers: what the commands and the tests use.
 import { existsSync, mkdirSync, readFileSync, readdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
 import { lock } from './cache.ts'
 import { renderCompose } from './compose.ts'
 import { rootUrls } from './databases.ts'
@@ -56,6 +57,8 @@ export type StartOptions = {
   only?: ServerName[]
   /** Leave it running when this process ends. Without it the next start ends what this process did not stop. */
   detach?: boolean
+  /** Start it empty: a test must not meet what an earlier run left. Not heeded where it runs already. */
+  fresh?: boolean
   progress?: Progress
 }
 
@@ -69,7 +72,7 @@ export async function startShop(options: StartOptions): Promise<Shop> {
   const paths = createPaths(options.instance)
   const progress = options.progress ?? createProgress()
   mkdirSync(paths.logs, { recursive: true, mode: 0o700 })
-  const release = await lock(paths.lock)
+  const release = await lock(paths.lock, (holder) => console.error(`Process ${holder} starts this shop already: waiting for it …`))
   try {
     if ((await isRunning(paths)) && !isAbandoned(paths.owner)) return await attach(options, paths)
     const shop = await startNew(options, paths, progress)
@@ -113,6 +116,11 @@ async function startNew(options: StartOptions, paths: Paths, progress: Progress)
     await progress.step({ title: 'End what an earlier start left behind' }, () => stopShop(paths))
   }
   takeOwnership(paths.owner)
+  if (options.fresh) {
+    deleteData(paths)
+    rmSync(paths.logs, { recursive: true, force: true })
+    mkdirSync(paths.logs, { mode: 0o700 })
+  }
   const base = options.portBase === 'free' ? await freePortBase(paths) : options.portBase
   const ports = createPorts(base)
   const taken = await takenPorts(ports)
@@ -124,6 +132,7 @@ async function startNew(options: StartOptions, paths: Paths, progress: Progress)
   const context = await createContext(ports, paths, neededParts(options.only), progress)
   writeGeneratedFiles(context)
   removeSockets(paths)
+  prepareNameResolution(paths)
   const { kafka } = context.servers
   const kafkaArchive = kafka?.from === 'cache' ? await ensureKafkaArchive(kafka.path, progress) : undefined
   const wantsSentry = options.only === undefined || options.only.includes('sentry')
@@ -178,9 +187,26 @@ function servers(context: Context): Servers & { 'process-compose': { path: strin
   return context.servers as Servers & { 'process-compose': { path: string } }
 }
 
+/** Deletes what a stopped shop holds, as if it had never run; its secrets and certificates stay. */
+export function deleteData(paths: Paths): void {
+  // The components keep beside their sockets what they were told to relay, and an import what it has done.
+  for (const folder of [paths.data, paths.sockets, join(paths.state, 'imports')]) rmSync(folder, { recursive: true, force: true })
+}
+
+/**
+ * A new, empty name-resolution database. It is put into WAL mode here, because SQLite cannot wait for a lock while it changes the mode: of
+ * several sidecars that start at once one would fail to, and daprd only logs that and is never found by the others.
+ */
+function prepareNameResolution(paths: Paths): void {
+  const file = join(paths.state, 'name-resolution.db')
+  for (const suffix of ['', '-wal', '-shm']) rmSync(file + suffix, { force: true })
+  const database = new DatabaseSync(file)
+  database.exec('PRAGMA journal_mode = WAL; CREATE TABLE made (at TEXT)')
+  database.close()
+}
+
 function removeSockets(paths: Paths): void {
   // A socket that nobody listens on any more stops a sidecar at its start.
-  rmSync(join(paths.state, 'name-resolution.db'), { force: true })
   for (const service of serviceNames) {
     const folder = join(paths.sockets, service)
     mkdirSync(folder, { recursive: true, mode: 0o700 })

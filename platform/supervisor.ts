@@ -31,14 +31,15 @@ const statesAnswer = z.object({ data: z.array(processState).nullable() })
  */
 export function startSupervisor(binary: string, paths: Paths): number {
   mkdirSync(dirname(paths.supervisorSocket), { recursive: true, mode: 0o700 })
-  const log = openSync(paths.supervisorLog, 'a', 0o600)
+  // It prints every process's lines, which have files of their own: only what goes wrong with itself is kept.
+  const log = openSync(paths.supervisorErrors, 'a', 0o600)
   const child = spawn(
     binary,
     ['--use-uds', '--unix-socket', paths.supervisorSocket, '--log-file', paths.supervisorLog, '--disable-dotenv',
       '--ordered-shutdown', '--keep-project', '--tui=false', '--config', paths.compose, 'up'],
     // The processes inherit this environment: only what every program needs, so that no service finds a database's
     // address that the starter's shell happened to hold.
-    { cwd: paths.state, detached: true, stdio: ['ignore', log, log], env: bareEnvironment(paths) },
+    { cwd: paths.state, detached: true, stdio: ['ignore', 'ignore', log], env: bareEnvironment(paths) },
   )
   closeSync(log)
   child.unref()

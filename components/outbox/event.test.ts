@@ -43,6 +43,7 @@ test.each([
   ['no type', set('k', '1', { 'outbox.projection': 'true' }), 'cloudevent.type'],
   ['no JSON', set('k', 'text', marked), 'JSON'],
   ['a delete', { kind: 'delete', key: 'k', metadata: marked } as Operation, 'delete'],
+  ['a partition key that no header can hold', set('krug-🏺', '1', marked), 'partitionKey'],
   ['a number of its own', set('k', '1', { ...marked, 'cloudevent.sequence': '5' }), 'cloudevent.sequence'],
 ])('an event with %s is refused', (_, operation, named) => {
   expect(() => oneEvent(operation)).toThrow(named);

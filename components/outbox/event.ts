@@ -54,6 +54,9 @@ function toEvent(operation: SetOperation | DeleteOperation, transaction: Record<
   const given = operation.metadata;
   const partitionKey = given['partitionKey'] || appKey;
   if (Buffer.byteLength(partitionKey) > 1_024) throw refuse('partitionKey is longer than 1024 bytes');
+  // daprd hands a record's key on as the gRPC header `__key`, which cannot hold anything else: the event would block its
+  // partition for every subscriber, without end.
+  if (!/^[\x20-\x7e]+$/.test(partitionKey)) throw refuse('partitionKey must be printable ASCII (percent-encode what is not)');
   const type = given['cloudevent.type'];
   if (!type) throw refuse('metadata cloudevent.type is missing');
 

@@ -1,5 +1,3 @@
-import { rmSync } from 'node:fs'
-import { join } from 'node:path'
 import { Kafka, logLevel } from 'kafkajs'
 import { MongoClient } from 'mongodb'
 import { createConnection } from 'mysql2/promise'
@@ -8,16 +6,14 @@ import { findLeftovers } from '../leftovers.ts'
 import { createPaths } from '../paths.ts'
 import { serviceNames } from '../ports.ts'
 import { consumers, services, topics } from '../services.ts'
-import { isRunning, stopShop } from '../shop.ts'
+import { deleteData, isRunning, stopShop } from '../shop.ts'
 
 /** Empties the shop: stops it, and deletes its data. Secrets and certificates stay. */
 export async function reset(): Promise<void> {
   const paths = createPaths(currentInstance().instance)
   const ran = (await isRunning(paths)) || findLeftovers(paths).length > 0
   if (ran) await stopShop(paths)
-  // The components keep beside their sockets what they were told to relay; that belongs to the data.
-  // And an import that was cut short has nothing to go on from.
-  for (const folder of [paths.data, paths.sockets, join(paths.state, 'imports')]) rmSync(folder, { recursive: true, force: true })
+  deleteData(paths)
   await emptyOwnServers()
   console.log(`The shop is empty.${ran ? ' It was running and is stopped now.' : ''} \`npm start\` starts it.`)
 }

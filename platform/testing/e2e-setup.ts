@@ -17,7 +17,7 @@ declare module 'vitest' {
 }
 
 export default async function setup(project: TestProject): Promise<(() => Promise<void>) | undefined> {
-  const shop = await startShop({ instance: 'e2e', portBase: 'free' })
+  const shop = await startShop({ instance: 'e2e', portBase: 'free', fresh: true })
   const login = await ensureDemoLogin(shop)
   const provided = {
     shopApi: `http://127.0.0.1:${shop.ports.api}`,

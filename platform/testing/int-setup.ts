@@ -17,7 +17,7 @@ export default async function setup(project: TestProject): Promise<(() => Promis
     provide(project, { mongodbUri: TEST_MONGODB_URI, mysqlUrl: TEST_MYSQL_URL, kafkaBrokers: TEST_KAFKA_BROKERS })
     return undefined
   }
-  const shop = await startServers(['mongodb', 'mysql', 'kafka'], { instance: 'test', portBase: 'free' })
+  const shop = await startServers(['mongodb', 'mysql', 'kafka'], { instance: 'test', portBase: 'free', fresh: true })
   provide(project, shop.urls)
   return shop.reused ? undefined : shop.stop
 }

@@ -94,7 +94,6 @@ export async function startService(name: ServiceName): Promise<RunningService> {
     await Promise.all(services[name].components.map(startComponent))
     start('sidecar', daprd.from === 'address' ? 'daprd' : daprd.path, [
       '--app-id', name, '--app-port', String(app), '--app-protocol', services[name].protocol,
-      '--enable-app-health-check', '--app-health-check-path', '/livez', '--app-health-probe-interval', '1',
       '--dapr-listen-addresses', '127.0.0.1', '--dapr-grpc-port', String(daprGrpc), '--dapr-http-port', String(daprHttp),
       '--dapr-internal-grpc-listen-address', '127.0.0.1', '--dapr-internal-grpc-port', String(daprInternal),
       '--metrics-listen-address', '127.0.0.1', '--metrics-port', String(daprMetrics),

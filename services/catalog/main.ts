@@ -26,7 +26,7 @@ await runProcess(log, async (onClose) => {
   const products = createProductStore({ state, query: dapr.binding, now: () => new Date() })
   const availability = createAvailabilityStore(state)
   const categories = createCategoryStore(dapr.binding)
-  const services = [implement(CatalogServiceService, createCatalogHandlers({ products, availability, categories })), ...consume(log, createStockEvents(availability))]
+  const services = [implement(CatalogServiceService, createCatalogHandlers({ products, availability, categories })), consume(log, createStockEvents(availability))]
   onClose('gRPC server', await serveGrpc({ port: env.APP_PORT, appToken: env.APP_API_TOKEN, log, services }))
 
   // The sidecar may come up after this process, and the database after the sidecar.

@@ -18,6 +18,6 @@ await runProcess(log, async (onClose) => {
   onClose('sidecar connection', dapr.close)
   const store = createStockStore(dapr.state('inventory-store'))
   onClose('admin server', await serveAdmin(config.ADMIN_PORT, () => store.ping().then(() => true as const)))
-  const services = [createInventoryService({ store }), ...createEventHandlers({ store, log })]
+  const services = [createInventoryService({ store }), createEventHandlers({ store, log })]
   onClose('gRPC server', await serveGrpc({ port: config.APP_PORT, appToken: config.APP_API_TOKEN, log, services }))
 })

@@ -8,8 +8,8 @@ import { adjust, emptyStock, level, reservationSchema, setSupply, stockSchema, t
 
 // One hash tag for everything: all lines or none spans SKUs, and what commits together shares a tag.
 const stockKey = (sku: string) => `stock:{inventory}:${keyPart(sku)}`
-/** Dapr refuses keys with "||" in them, of events too; a SKU may have anything. */
-const keyPart = (sku: string) => sku.replaceAll('%', '%25').replaceAll('|', '%7C')
+/** A SKU may have anything in it, but Dapr refuses keys with "||", and delivers no event whose key is not printable ASCII. */
+const keyPart = (sku: string) => encodeURIComponent(sku)
 const reservationKey = (orderId: string) => `reservation:{inventory}:${orderId}`
 const adjustmentKey = (adjustmentId: string) => `adjustment:{inventory}:${createHash('sha256').update(adjustmentId).digest('hex')}`
 

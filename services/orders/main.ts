@@ -23,7 +23,7 @@ await runProcess(log, async (onClose) => {
   onClose('admin server', await serveAdmin(config.ADMIN_PORT, () => store.ping().then(() => true as const)))
   const services = [
     createOrdersService({ store, users: createUsersClient(dapr), catalog: createCatalogClient(dapr), now }),
-    ...createEventHandlers({ store, log, now }),
+    createEventHandlers({ store, log, now }),
   ]
   onClose('gRPC server', await serveGrpc({ port: config.APP_PORT, appToken: config.APP_API_TOKEN, log, services }))
 })

@@ -21,6 +21,6 @@ await runProcess(log, async (onClose) => {
   const store = createPaymentStore(dapr.state('payments-store'))
   const payments = createPayments({ store, provider: createProviderClient({ dapr, log }) })
   onClose('admin server', await serveAdmin(config.ADMIN_PORT, () => store.ping().then(() => true as const)))
-  const services = [createPaymentsService({ store, payments }), ...createEventHandlers({ payments, log })]
+  const services = [createPaymentsService({ store, payments }), createEventHandlers({ payments, log })]
   onClose('gRPC server', await serveGrpc({ port: config.APP_PORT, appToken: config.APP_API_TOKEN, log, services }))
 })

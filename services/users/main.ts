@@ -1,6 +1,5 @@
 import { ulid } from 'ulid'
 import { serveAdmin } from '#lib/admin-server.ts'
-import { health } from '#lib/consumer.ts'
 import { createDapr } from '#lib/dapr.ts'
 import { implement, serveGrpc } from '#lib/grpc-server.ts'
 import { runProcess } from '#lib/lifecycle.ts'
@@ -30,6 +29,6 @@ await runProcess(log, async (onClose) => {
 
   const sidecarAnswers = () =>
     fetch(`http://127.0.0.1:${env.DAPR_HTTP_PORT}/v1.0/healthz/outbound`, { signal: AbortSignal.timeout(1_000) }).then((r) => r.ok, () => false)
-  onClose('gRPC server', await serveGrpc({ port: env.APP_PORT, appToken: env.APP_API_TOKEN, log, services: [implement(UsersServiceService, handlers), health()] }))
+  onClose('gRPC server', await serveGrpc({ port: env.APP_PORT, appToken: env.APP_API_TOKEN, log, services: [implement(UsersServiceService, handlers)] }))
   onClose('admin server', await serveAdmin(env.ADMIN_PORT, async () => (await sidecarAnswers()) || 'the sidecar does not answer'))
 })
