@@ -12,7 +12,7 @@ export async function conformance(args: string[]): Promise<void> {
   const progress = createProgress()
   const program = await ensureConformanceSuite(progress)
   const { TEST_MONGODB_URI: mongodbUri, TEST_MYSQL_URL: mysqlUrl } = process.env
-  const shop = mongodbUri && mysqlUrl ? undefined : await startServers(['mongodb', 'mysql'], { instance: 'conformance', portBase: 'free', progress })
+  const shop = mongodbUri && mysqlUrl ? undefined : await startServers(['mongodb', 'mysql'], { instance: 'conformance', portBase: 'free', fresh: true, progress })
   progress.close()
   try {
     const urls = { mongodbUri: mongodbUri ?? '', mysqlUrl: mysqlUrl ?? '', ...shop?.urls }
