@@ -16,6 +16,6 @@ test('schemaName is the database where the connection string names none', () => 
   expect(['u@tcp(h)/', 'u@tcp(h)/named', 'mysql://u@h'].map((text) => parseConnectionString(text, 'schema').database)).toEqual(['schema', 'named', 'schema']);
 });
 
-test.each(['nonsense', 'mysql://user:secret@host', 'user:secret@tcp(h)/d?tls=other'])('what cannot be used is refused without telling the password: %s', (text) => {
+test.each(['nonsense', 'mysql://user:secret@host', 'mysql://user:secret@host/d?ssl-mode=REQUIRED', 'user:secret@tcp(h)/d?tls=other'])('what cannot be used is refused without telling the password: %s', (text) => {
   expect(() => parseConnectionString(text)).toThrow(/^(?!.*secret)/s);
 });

@@ -28,6 +28,8 @@ export function parseConnectionString(text: string, schemaName?: string): MysqlA
   if (!database) throw new Error('names no database');
   const tls = params.get('tls') ?? 'false';
   // Not passed over: who asks for an encrypted connection must not get another.
+  const foreign = [...params.keys()].find((name) => /^ssl/i.test(name));
+  if (foreign !== undefined) throw new Error(`has "${foreign}": encryption is asked for with tls`);
   if (tls !== 'false' && tlsOf[tls] === undefined) throw new Error(`tls may be true, false, skip-verify or custom, not "${tls}"`);
   return { ...address, database, ...(tlsOf[tls] ? { tls: tlsOf[tls] } : {}) };
 }
