@@ -61,7 +61,7 @@ export const parts: Record<PartName, Part> = {
     file: 'bin/secantusd-rs',
     recipe: fromCargo('secantus-mdb', '0.5.3-beta.193'),
     tools: ['cargo'],
-    usualSeconds: 900,
+    usualSeconds: 450,
     howToGet: 'install Rust (https://rustup.rs) and it is built, or MongoDB >= 6 on PATH, or MONGODB_URI',
   },
   mysql: {
