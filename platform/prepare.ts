@@ -6,7 +6,7 @@ import { get } from 'node:http'
 import { dirname, join } from 'node:path'
 import type { Paths } from './paths.ts'
 import { poll } from './poll.ts'
-import { isMariaDb, sentryCommand, type Context } from './processes.ts'
+import { isMariaDb, mysqlTemporary, sentryCommand, type Context } from './processes.ts'
 import type { Progress } from './progress.ts'
 import { runLogged } from './servers/run-logged.ts'
 
@@ -16,6 +16,7 @@ export async function prepareData(context: Context, progress: Progress): Promise
   mkdirSync(paths.data, { recursive: true, mode: 0o700 })
   mkdirSync(join(paths.data, 'mongodb'), { recursive: true })
   mkdirSync(join(paths.data, 'payment-sandbox'), { recursive: true })
+  mkdirSync(mysqlTemporary(paths), { recursive: true })
   const log = join(paths.logs, 'prepare.log')
   const work: Promise<void>[] = []
   if (servers.mysql && servers.mysql.from !== 'address' && !existsSync(join(paths.data, 'mysql'))) {
@@ -32,6 +33,8 @@ async function initialiseMysql({ servers, paths }: Context, log: string): Promis
   if (mysql === undefined || mysql.from === 'address') return
   const temporary = join(paths.data, 'mysql.new')
   rmSync(temporary, { recursive: true, force: true })
+  // Of its own: a second MariaDB that starts meanwhile deletes what it finds in a common /tmp.
+  const env = { ...process.env, TMPDIR: mysqlTemporary(paths) }
   const asRoot = process.getuid?.() === 0 ? ['--user=root'] : []
   if (isMariaDb(servers)) {
     const base = dirname(dirname(mysql.path))
@@ -40,9 +43,9 @@ async function initialiseMysql({ servers, paths }: Context, log: string): Promis
     await runLogged(log, program ?? 'mariadb-install-db', [
       '--no-defaults', ...asRoot, ...(unpacked ? [`--basedir=${base}`] : []), `--datadir=${temporary}`,
       '--auth-root-authentication-method=normal', '--skip-test-db',
-    ])
+    ], { env })
   } else {
-    await runLogged(log, mysql.path, ['--no-defaults', ...asRoot, '--initialize-insecure', `--datadir=${temporary}`])
+    await runLogged(log, mysql.path, ['--no-defaults', ...asRoot, '--initialize-insecure', `--datadir=${temporary}`], { env })
   }
   renameSync(temporary, join(paths.data, 'mysql'))
 }

@@ -166,6 +166,8 @@ function mongodCommand({ paths, ports }: Context, binary: string): string[] {
   ]
 }
 
+export const mysqlTemporary = (paths: Paths) => join(paths.data, 'mysql-tmp')
+
 function mysqldCommand({ paths, ports, servers }: Context, binary: string): string[] {
   const unpacked = servers.mysql?.from === 'cache'
   return [
@@ -175,6 +177,7 @@ function mysqldCommand({ paths, ports, servers }: Context, binary: string): stri
     // A database refuses to run as root unless it is told to.
     ...(process.getuid?.() === 0 ? ['--user=root'] : []),
     `--datadir=${join(paths.data, 'mysql')}`,
+    `--tmpdir=${mysqlTemporary(paths)}`,
     `--port=${ports.mysql}`,
     '--bind-address=127.0.0.1',
     `--socket=${join(paths.sockets, 'mysql.sock')}`,
