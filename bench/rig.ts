@@ -75,8 +75,8 @@ export async function createRig(database: DatabaseName, servers: Servers): Promi
       components: [
         { name: 'kafka', type: 'pubsub.kafka', metadata: kafka },
         { name: 'ours', type: `state.outbox-${database}`, metadata: { ...backend.ours, relayBrokers: servers.kafkaBrokers, relayTopic: topics.ours } },
-        { ...backend.dapr, name: 'dapr' },
-        { ...backend.dapr, name: 'builtin', metadata: { ...backend.dapr.metadata, outboxPublishPubsub: 'kafka', outboxPublishTopic: topics.builtin } },
+        { ...backend.dapr('dapr'), name: 'dapr' },
+        { ...withBuiltinOutbox(backend.dapr('builtin'), topics.builtin), name: 'builtin' },
       ],
     })
     closers.push(sidecar.close)
@@ -99,6 +99,11 @@ export async function createRig(database: DatabaseName, servers: Servers): Promi
   }
 }
 
+const withBuiltinOutbox = <C extends Omit<DaprComponent, 'name'>>(component: C, topic: string): C => ({
+  ...component,
+  metadata: { ...component.metadata, outboxPublishPubsub: 'kafka', outboxPublishTopic: topic },
+})
+
 async function sendOne(way: Way): Promise<void> {
   const change = createChanges().next()
   await poll('a first transaction', () => way.transact(change).then(() => true), { timeoutMs: 20_000 })
@@ -119,7 +124,8 @@ async function reader(store: StateStore): Promise<() => Promise<unknown>> {
 
 type Backend = {
   ours: Record<string, string>
-  dapr: Omit<DaprComponent, 'name'>
+  /** Dapr's own component, on a database of its own. */
+  dapr: (kind: 'dapr' | 'builtin') => Omit<DaprComponent, 'name'>
   plain: Way['transact']
   versions: Record<string, string>
   durability: Record<string, string>
@@ -129,7 +135,7 @@ type Backend = {
 async function mysqlBackend({ mysqlUrl }: Servers, name: string): Promise<Backend> {
   const admin = await createConnection({ uri: mysqlUrl })
   const urlOf = (kind: string) => Object.assign(new URL(mysqlUrl), { pathname: `/${name}_${kind}` }).href
-  // Dapr's component makes its own.
+  // Dapr's components make their own.
   for (const kind of ['ours', 'plain']) await admin.query(`CREATE DATABASE ${name}_${kind}`)
   const plain = await createPlainMysql(urlOf('plain'))
   const { username, password, hostname, port } = new URL(mysqlUrl)
@@ -137,19 +143,19 @@ async function mysqlBackend({ mysqlUrl }: Servers, name: string): Promise<Backen
   const { version = '', ...durability } = Object.fromEntries((variables[0] as { Variable_name: string; Value: string }[]).map((row) => [row.Variable_name, row.Value]))
   return {
     ours: { connectionString: urlOf('ours') },
-    dapr: {
+    dapr: (kind) => ({
       type: 'state.mysql',
       metadata: {
         connectionString: `${decodeURIComponent(username)}:${decodeURIComponent(password)}@tcp(${hostname}:${port || 3306})/`,
-        schemaName: `${name}_dapr`,
+        schemaName: `${name}_${kind}`,
       },
-    },
+    }),
     plain: plain.transact,
     versions: { mysql: version },
     durability,
     async close() {
       await plain.close()
-      for (const kind of ['ours', 'plain', 'dapr']) await admin.query(`DROP DATABASE IF EXISTS ${name}_${kind}`)
+      for (const kind of ['ours', 'plain', 'dapr', 'builtin']) await admin.query(`DROP DATABASE IF EXISTS ${name}_${kind}`)
       await admin.end()
     },
   }
@@ -161,13 +167,13 @@ async function mongodbBackend({ mongodbUri }: Servers, name: string): Promise<Ba
   const { version } = await admin.db('admin').command({ buildInfo: 1 })
   return {
     ours: { connectionString: mongodbUri, databaseName: `${name}_ours` },
-    dapr: { type: 'state.mongodb', metadata: { connectionString: mongodbUri, databaseName: `${name}_dapr`, collectionName: 'state' } },
+    dapr: (kind) => ({ type: 'state.mongodb', metadata: { connectionString: mongodbUri, databaseName: `${name}_${kind}`, collectionName: 'state' } }),
     plain: plain.transact,
     versions: { mongodb: String(version) },
     durability: { writeConcern: 'majority, journaled', members: '1' },
     async close() {
       await plain.close()
-      for (const kind of ['ours', 'plain', 'dapr']) await admin.db(`${name}_${kind}`).dropDatabase()
+      for (const kind of ['ours', 'plain', 'dapr', 'builtin']) await admin.db(`${name}_${kind}`).dropDatabase()
       await admin.close()
     },
   }
