@@ -36,7 +36,9 @@ const partitions = 6
 export async function createRig(database: DatabaseName, servers: Servers): Promise<Rig> {
   const closers: (() => unknown)[] = []
   const close = async () => {
-    for (const closer of closers.splice(0).toReversed()) await closer()
+    const failures: unknown[] = []
+    for (const closer of closers.splice(0).toReversed()) await Promise.try(closer).catch((error: unknown) => failures.push(error))
+    if (failures.length > 0) throw failures[0]
   }
   try {
     const name = `bench_${randomBytes(4).toString('hex')}`
@@ -48,13 +50,13 @@ export async function createRig(database: DatabaseName, servers: Servers): Promi
     const topics = { ours: `${name}_ours`, builtin: `${name}_builtin`, plain: `${name}_plain` }
     const admin = new Kafka({ brokers: servers.kafkaBrokers.split(','), logLevel: logLevel.NOTHING }).admin()
     await admin.connect()
+    closers.push(() => admin.disconnect())
     // The built-in outbox sends through a topic of its own between the two (namespace, app id, topic, "outbox"); by its partitions it is as fast as it can be.
     const all = [...Object.values(topics), `default${name}${topics.builtin}outbox`]
     await admin.createTopics({ waitForLeaders: true, topics: all.map((topic) => ({ topic, numPartitions: partitions, replicationFactor: 1 })) })
-    closers.push(async () => {
-      await admin.deleteTopics({ topics: all })
-      await admin.disconnect()
-    })
+    // A new topic has a leader a moment before that leader answers for it.
+    await poll('the topics answer', () => Promise.all(all.map((topic) => admin.fetchTopicOffsets(topic))), { timeoutMs: 30_000 })
+    closers.push(() => admin.deleteTopics({ topics: all }))
     const watch = async (way: WayName) => {
       const arrivals = await watchArrivals(servers.kafkaBrokers, topics[way])
       closers.push(arrivals.close)
@@ -94,7 +96,8 @@ export async function createRig(database: DatabaseName, servers: Servers): Promi
     for (const way of Object.values(ways)) await sendOne(way)
     return { ways, get: { ours: await reader(stores.ours), dapr: await reader(stores.dapr) }, versions: backend.versions, durability: backend.durability, close }
   } catch (error) {
-    await close()
+    // Why it did not come up matters more than what could not be removed after that.
+    await close().catch(() => {})
     throw error
   }
 }
