@@ -25,7 +25,7 @@ export function judge({ results }: Pick<OutboxReport, 'results'>): Ratio[] {
     return [
       ratio('commit to consumer, p99: built-in outbox / ours', latency.builtin.p99Ms / latency.ours.p99Ms, 40),
       ratio('events per second: ours / built-in outbox', eventsPerSecond.ours / eventsPerSecond.builtin, 200),
-      ...transactions.ours.map((ours, i) => ratio(`transactions, ${ours.callers} callers: ours / driver alone`, ours.perSecond / transactions.plain[i]!.perSecond, 0.5)),
+      ...transactions.ours.map((ours, i) => ratio(`transactions by ${ours.callers} at once: ours / driver alone`, ours.perSecond / transactions.plain[i]!.perSecond, 0.5)),
       ratio("get, 32 callers: ours / Dapr's own component", gets.ours.perSecond / gets.dapr.perSecond, 1),
     ]
   })
@@ -78,8 +78,8 @@ function figures({ latency, eventsPerSecond, transactions, gets }: Measured, ope
       ['from the call, p50 ms', ...names.map((name) => number(latency[name].fromCall.p50Ms))],
       ['from the call, p99 ms', ...names.map((name) => number(latency[name].fromCall.p99Ms))],
       ['events/s at the consumer', ...names.map((name) => number(eventsPerSecond[name]))],
-      ...transactions.ours.map(({ callers }, i) => [`transactions/s, ${callers} callers`, ...names.map((name) => rate(transactions[name][i]))]),
-      ...transactions.ours.map(({ callers }, i) => [`p99 ms, ${callers} callers`, ...names.map((name) => number(transactions[name][i]?.p99Ms ?? Number.NaN))]),
+      ...transactions.ours.map(({ callers }, i) => [`transactions/s, callers: ${callers}`, ...names.map((name) => rate(transactions[name][i]))]),
+      ...transactions.ours.map(({ callers }, i) => [`p99 ms, callers: ${callers}`, ...names.map((name) => number(transactions[name][i]?.p99Ms ?? Number.NaN))]),
       ["get/s, 32 callers (builtin: Dapr's component)", rate(gets.dapr), rate(gets.ours), ''],
     ],
   )
