@@ -2,7 +2,7 @@
 // command's time is loading.
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
-import { Command } from 'commander'
+import { Command, Option } from 'commander'
 
 const program = new Command('npm').description('Sidecart: an online shop on this machine').showHelpAfterError()
 
@@ -56,6 +56,16 @@ program
   .description("run Dapr's own conformance suite against both outbox stores and print each case")
   .allowUnknownOption()
   .action(async (flags: string[]) => (await import('./commands/conformance.ts')).conformance(flags))
+
+const bench = program.command('bench').description('measure, and write the result to bench/results')
+
+bench
+  .command('outbox')
+  .description("the outbox stores beside Dapr's built-in outbox and the plain drivers, on both databases (about 15 minutes)")
+  .option('--quick', 'about a minute: to see whether something broke, not to quote')
+  .addOption(new Option('--only <database>', 'one database').choices(['mysql', 'mongodb']))
+  .option('--keep', 'leave the servers running, for a faster next time (npm stop -- --all ends them)')
+  .action(async (options: { quick?: boolean; only?: 'mysql' | 'mongodb'; keep?: boolean }) => (await import('../bench/outbox.ts')).benchOutbox(options))
 
 // Commands that speak to a running shop. Each file exports `register(program)`, which adds its command.
 for (const name of ['import', 'seed', 'user']) {

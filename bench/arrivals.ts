@@ -1,0 +1,40 @@
+// The plain Kafka consumer that all ways are measured by.
+import { randomUUID } from 'node:crypto'
+import { Kafka, logLevel } from 'kafkajs'
+import { withDeadline } from '../components/host/deadline.ts'
+
+export type Arrivals = {
+  /** When each change's event was first here, by the change's id (performance.now). */
+  at: Map<string, number>
+  close: () => Promise<void>
+}
+
+const idPattern = /bench-[0-9a-f]{8}-\d+/
+
+/** Reads a topic from its beginning. Resolves once the consumer has its partitions. */
+export async function watchArrivals(brokers: string, topic: string): Promise<Arrivals> {
+  const kafka = new Kafka({ brokers: brokers.split(','), logLevel: logLevel.NOTHING })
+  const consumer = kafka.consumer({ groupId: `bench-${randomUUID()}` })
+  const at = new Map<string, number>()
+  const joined = new Promise<void>((resolve) => consumer.on(consumer.events.GROUP_JOIN, () => resolve()))
+  try {
+    await consumer.connect()
+    await consumer.subscribe({ topic, fromBeginning: true })
+    await consumer.run({
+      eachBatch: async ({ batch }) => {
+        const now = performance.now()
+        for (const { value } of batch.messages) {
+          // Not parsed: the consumer must not be what is measured.
+          const id = idPattern.exec(value?.toString('latin1') ?? '')?.[0]
+          if (id !== undefined && !at.has(id)) at.set(id, now)
+        }
+      },
+    })
+    await withDeadline(joined, 30_000, () => new Error(`the consumer of ${topic} got no partitions within 30 s`))
+  } catch (error) {
+    // A consumer that is left connected keeps the process from ending.
+    await consumer.disconnect()
+    throw error
+  }
+  return { at, close: () => consumer.disconnect() }
+}
