@@ -9,7 +9,10 @@ let client: DaprClient
 beforeAll(async () => {
   sidecar = await startStoreSidecar({ appId: 'someone', store: 'someones-store' })
   client = new DaprClient({
-    daprHost: '127.0.0.1', daprPort: String(sidecar.grpcPort), communicationProtocol: CommunicationProtocolEnum.GRPC, daprApiToken: sidecar.apiToken,
+    daprHost: '127.0.0.1',
+    daprPort: String(sidecar.grpcPort),
+    communicationProtocol: CommunicationProtocolEnum.GRPC,
+    daprApiToken: sidecar.apiToken,
   })
 })
 afterAll(async () => {
@@ -18,7 +21,10 @@ afterAll(async () => {
 })
 
 it('saves, reads and deletes', async () => {
-  await client.state.save('someones-store', [{ key: 'a', value: { colour: 'rot' } }, { key: 'b', value: 'grün' }])
+  await client.state.save('someones-store', [
+    { key: 'a', value: { colour: 'rot' } },
+    { key: 'b', value: 'grün' },
+  ])
   expect(await client.state.get('someones-store', 'a')).toEqual({ colour: 'rot' })
   await client.state.delete('someones-store', 'a')
   expect(await client.state.get('someones-store', 'a')).toBeFalsy()

@@ -1,23 +1,23 @@
-import { BSON, MongoServerError, type Document } from 'mongodb';
-import type { OutputBinding } from '../host/binding-service.ts';
-import { ComponentError } from '../host/errors.ts';
-import type { ComponentDefinition } from '../host/instances.ts';
-import { explain, openMongo } from '../host/mongodb.ts';
-import { parseMongodbBindingSettings, type MongodbBindingSettings } from './metadata.ts';
-import { parseQuery } from './query.ts';
+import { BSON, MongoServerError, type Document } from 'mongodb'
+import type { OutputBinding } from '../host/binding-service.ts'
+import { ComponentError } from '../host/errors.ts'
+import type { ComponentDefinition } from '../host/instances.ts'
+import { explain, openMongo } from '../host/mongodb.ts'
+import { parseMongodbBindingSettings, type MongodbBindingSettings } from './metadata.ts'
+import { parseQuery } from './query.ts'
 
-const maxTimeExpired = 50;
-const indexDiffers = new Set([85, 86]);
+const maxTimeExpired = 50
+const indexDiffers = new Set([85, 86])
 
 function explainQuery(error: unknown): unknown {
   if (error instanceof MongoServerError) {
-    if (error.code === maxTimeExpired) return new ComponentError('QUERY_TOO_SLOW', error.message, { cause: error });
+    if (error.code === maxTimeExpired) return new ComponentError('QUERY_TOO_SLOW', error.message, { cause: error })
     // The server read the query and refused it: bad operators, wrong types.
     if (error.code === 2 || error.code === 9 || error.code === 14 || error.codeName?.startsWith('Location')) {
-      return new ComponentError('INVALID_REQUEST', error.message, { cause: error });
+      return new ComponentError('INVALID_REQUEST', error.message, { cause: error })
     }
   }
-  return explain(error);
+  return explain(error)
 }
 
 /** `bindings.mongodb`: read-only queries on one collection, each with a limit on time and rows. */
@@ -25,39 +25,46 @@ export const mongodbBinding: ComponentDefinition<MongodbBindingSettings, OutputB
   parse: parseMongodbBindingSettings,
 
   async open(settings) {
-    const { maxTime: maxTimeMS, maxRows } = settings;
-    const client = openMongo(settings.connectionString, settings.maxConnections, maxTimeMS + 1_000);
-    const collection = client.db(settings.databaseName).collection(settings.collectionName);
+    const { maxTime: maxTimeMS, maxRows } = settings
+    const client = openMongo(settings.connectionString, settings.maxConnections, maxTimeMS + 1_000)
+    const collection = client.db(settings.databaseName).collection(settings.collectionName)
     try {
       if (settings.indexes.length > 0) {
-        await collection.createIndexes(settings.indexes.map(({ key, name, unique }) => ({ key, ...(name ? { name } : {}), ...(unique ? { unique } : {}) })));
+        await collection.createIndexes(
+          settings.indexes.map(({ key, name, unique }) => ({ key, ...(name ? { name } : {}), ...(unique ? { unique } : {}) })),
+        )
       } else {
-        await client.db(settings.databaseName).command({ ping: 1 });
+        await client.db(settings.databaseName).command({ ping: 1 })
       }
     } catch (error) {
-      await client.close().catch(() => {});
+      await client.close().catch(() => {})
       if (error instanceof MongoServerError && typeof error.code === 'number' && indexDiffers.has(error.code)) {
-        throw new ComponentError('INVALID_SETTING', `metadata field "indexes": ${error.message}`, { cause: error });
+        throw new ComponentError('INVALID_SETTING', `metadata field "indexes": ${error.message}`, { cause: error })
       }
-      throw explain(error);
+      throw explain(error)
     }
 
     async function run(operation: string, data: Buffer): Promise<{ rows: Document[]; truncated: boolean }> {
-      const query = parseQuery(operation, data, maxRows);
+      const query = parseQuery(operation, data, maxRows)
       switch (query.operation) {
         case 'count': {
-          return { rows: [{ count: await collection.countDocuments(query.filter, { maxTimeMS }) }], truncated: false };
+          return { rows: [{ count: await collection.countDocuments(query.filter, { maxTimeMS }) }], truncated: false }
         }
         case 'find': {
-          const limit = query.limit ?? maxRows + 1;
+          const limit = query.limit ?? maxRows + 1
           const rows = await collection
-            .find(query.filter, { maxTimeMS, limit, ...(query.sort ? { sort: query.sort } : {}), ...(query.projection ? { projection: query.projection } : {}) })
-            .toArray();
-          return { rows: rows.slice(0, maxRows), truncated: rows.length > maxRows };
+            .find(query.filter, {
+              maxTimeMS,
+              limit,
+              ...(query.sort ? { sort: query.sort } : {}),
+              ...(query.projection ? { projection: query.projection } : {}),
+            })
+            .toArray()
+          return { rows: rows.slice(0, maxRows), truncated: rows.length > maxRows }
         }
         case 'aggregate': {
-          const rows = await collection.aggregate([...query.pipeline, { $limit: maxRows + 1 }], { maxTimeMS }).toArray();
-          return { rows: rows.slice(0, maxRows), truncated: rows.length > maxRows };
+          const rows = await collection.aggregate([...query.pipeline, { $limit: maxRows + 1 }], { maxTimeMS }).toArray()
+          return { rows: rows.slice(0, maxRows), truncated: rows.length > maxRows }
         }
       }
     }
@@ -65,15 +72,15 @@ export const mongodbBinding: ComponentDefinition<MongodbBindingSettings, OutputB
     return {
       async invoke(operation, data) {
         try {
-          const { rows, truncated } = await run(operation, data);
+          const { rows, truncated } = await run(operation, data)
           // So that a caller who gave no limit can tell an end from a cut.
-          const metadata: Record<string, string> = truncated ? { truncated: 'true' } : {};
-          return { data: Buffer.from(BSON.EJSON.stringify(rows, { relaxed: true }), 'utf8'), metadata };
+          const metadata: Record<string, string> = truncated ? { truncated: 'true' } : {}
+          return { data: Buffer.from(BSON.EJSON.stringify(rows, { relaxed: true }), 'utf8'), metadata }
         } catch (error) {
-          throw explainQuery(error);
+          throw explainQuery(error)
         }
       },
       close: () => client.close(),
-    };
+    }
   },
-};
+}

@@ -1,23 +1,25 @@
-import { z } from 'zod';
-import { durationMs, identifier, parseSettings, wholeNumber } from '../host/settings.ts';
+import { z } from 'zod'
+import { durationMs, identifier, parseSettings, wholeNumber } from '../host/settings.ts'
 
 const index = z.strictObject({
-  key: z.record(z.string().min(1), z.union([z.literal(1), z.literal(-1), z.literal('text')])).refine((key) => Object.keys(key).length > 0, 'is empty'),
+  key: z
+    .record(z.string().min(1), z.union([z.literal(1), z.literal(-1), z.literal('text')]))
+    .refine((key) => Object.keys(key).length > 0, 'is empty'),
   name: z.string().min(1).optional(),
   unique: z.boolean().optional(),
-});
+})
 
 const indexes = z
   .string()
   .transform((text, context): unknown => {
     try {
-      return JSON.parse(text) as unknown;
+      return JSON.parse(text) as unknown
     } catch {
-      context.addIssue({ code: 'custom', message: 'is not JSON' });
-      return z.NEVER;
+      context.addIssue({ code: 'custom', message: 'is not JSON' })
+      return z.NEVER
     }
   })
-  .pipe(z.array(index));
+  .pipe(z.array(index))
 
 const schema = z.object({
   connectionString: z.string('is required').regex(/^mongodb(\+srv)?:\/\/./, 'must be a URL like mongodb://user:password@host:27017/?replicaSet=name'),
@@ -27,9 +29,9 @@ const schema = z.object({
   maxRows: wholeNumber(1, 100_000).default(1_000),
   maxConnections: wholeNumber(1, 500).default(20),
   indexes: indexes.default([]),
-});
+})
 
-export type MongodbBindingSettings = z.output<typeof schema>;
+export type MongodbBindingSettings = z.output<typeof schema>
 
 /** The Component metadata of `bindings.mongodb`. Throws INVALID_SETTING naming the field. */
-export const parseMongodbBindingSettings = (properties: Record<string, string>): MongodbBindingSettings => parseSettings(schema, properties);
+export const parseMongodbBindingSettings = (properties: Record<string, string>): MongodbBindingSettings => parseSettings(schema, properties)

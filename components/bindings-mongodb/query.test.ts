@@ -1,13 +1,16 @@
-import { expect, test } from 'vitest';
-import { parseQuery } from './query.ts';
+import { expect, test } from 'vitest'
+import { parseQuery } from './query.ts'
 
-const parse = (operation: string, query: unknown) => parseQuery(operation, Buffer.from(JSON.stringify(query)), 100);
+const parse = (operation: string, query: unknown) => parseQuery(operation, Buffer.from(JSON.stringify(query)), 100)
 
 test('a find keeps filter, sort and limit, and extended JSON becomes dates', () => {
   expect(parse('find', { filter: { at: { $gt: { $date: '2026-01-01T00:00:00Z' } } }, sort: { _id: 1 }, limit: 3 })).toEqual({
-    operation: 'find', filter: { at: { $gt: new Date('2026-01-01T00:00:00Z') } }, sort: { _id: 1 }, limit: 3,
-  });
-});
+    operation: 'find',
+    filter: { at: { $gt: new Date('2026-01-01T00:00:00Z') } },
+    sort: { _id: 1 },
+    limit: 3,
+  })
+})
 
 test.each([
   ['aggregate', { pipeline: [{ $match: {} }, { $out: 'other' }] }, '$out'],
@@ -19,9 +22,9 @@ test.each([
   ['find', { filter: [] }, 'filter'],
   ['insert', {}, 'operation'],
 ])('%s %j is refused, naming %s', (operation, query, named) => {
-  expect(() => parse(operation, query)).toThrow(named);
-});
+  expect(() => parse(operation, query)).toThrow(named)
+})
 
 test('data that is not JSON is refused', () => {
-  expect(() => parseQuery('find', Buffer.from('{'), 100)).toThrow('not JSON');
-});
+  expect(() => parseQuery('find', Buffer.from('{'), 100)).toThrow('not JSON')
+})

@@ -1,6 +1,6 @@
-import { createServer } from 'node:http';
-import type { AddressInfo } from 'node:net';
-import type { Registry } from 'prom-client';
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import type { Registry } from 'prom-client'
 
 /**
  * /livez, /readyz and /metrics on 127.0.0.1. Ready means that the socket listens, since daprd sends Init only after that:
@@ -8,38 +8,38 @@ import type { Registry } from 'prom-client';
  */
 export async function serveAdmin(port: number, registry: Registry, instances: () => { name: string; open: boolean }[]) {
   const server = createServer((request, response) => {
-    const path = (request.url ?? '').split('?')[0];
-    if (path === '/livez') return void response.end('ok\n');
+    const path = (request.url ?? '').split('?')[0]
+    if (path === '/livez') return void response.end('ok\n')
     if (path === '/readyz') {
-      response.setHeader('content-type', 'application/json');
-      return void response.end(JSON.stringify({ ready: true, instances: instances() }));
+      response.setHeader('content-type', 'application/json')
+      return void response.end(JSON.stringify({ ready: true, instances: instances() }))
     }
     if (path === '/metrics') {
       registry.metrics().then(
         (text) => {
-          response.setHeader('content-type', registry.contentType);
-          response.end(text);
+          response.setHeader('content-type', registry.contentType)
+          response.end(text)
         },
         () => {
-          response.statusCode = 500;
-          response.end();
+          response.statusCode = 500
+          response.end()
         },
-      );
-      return;
+      )
+      return
     }
-    response.statusCode = 404;
-    response.end();
-  });
+    response.statusCode = 404
+    response.end()
+  })
   await new Promise<void>((resolve, reject) => {
-    server.once('error', reject);
-    server.listen(port, '127.0.0.1', resolve);
-  });
+    server.once('error', reject)
+    server.listen(port, '127.0.0.1', resolve)
+  })
   return {
     port: (server.address() as AddressInfo).port,
     close: () =>
       new Promise<void>((resolve) => {
-        server.close(() => resolve());
-        server.closeAllConnections();
+        server.close(() => resolve())
+        server.closeAllConnections()
       }),
-  };
+  }
 }

@@ -1,35 +1,35 @@
-import type { Server, UntypedServiceImplementation } from '@grpc/grpc-js';
-import type { Logger } from 'pino';
-import { OutputBindingService, type OutputBindingServer } from '#protos/dapr/proto/components/v1/bindings.ts';
-import { ComponentError } from './errors.ts';
-import type { Closable, Instances } from './instances.ts';
-import { addReflection } from './reflection.ts';
-import { createUnary } from './unary.ts';
+import type { Server, UntypedServiceImplementation } from '@grpc/grpc-js'
+import type { Logger } from 'pino'
+import { OutputBindingService, type OutputBindingServer } from '#protos/dapr/proto/components/v1/bindings.ts'
+import { ComponentError } from './errors.ts'
+import type { Closable, Instances } from './instances.ts'
+import { addReflection } from './reflection.ts'
+import { createUnary } from './unary.ts'
 
 /** A Dapr output binding, as the host serves it. `invoke` throws ComponentError. */
 export type OutputBinding = Closable & {
-  invoke(operation: string, data: Buffer): Promise<{ data: Buffer; metadata: Record<string, string> }>;
-};
+  invoke(operation: string, data: Buffer): Promise<{ data: Buffer; metadata: Record<string, string> }>
+}
 
 /** Adds the service of an output binding to the server, and tells daprd of it by reflection. daprd lets only `operations` through. */
 export function addBindingService(operations: readonly string[]) {
   return (server: Server, instances: Instances<OutputBinding>, log: Logger): void => {
-    const unary = createUnary(log);
+    const unary = createUnary(log)
     const binding: OutputBindingServer = {
       init: unary('Init', async (request, component) => {
-        await instances.init(component, request.metadata?.properties ?? {});
-        return {};
+        await instances.init(component, request.metadata?.properties ?? {})
+        return {}
       }),
       listOperations: unary('ListOperations', async () => ({ operations: [...operations] })),
       ping: unary('Ping', async () => ({})),
       invoke: unary('Invoke', async (request, component) => {
-        if (!operations.includes(request.operation)) throw new ComponentError('INVALID_REQUEST', `operation: must be one of ${operations.join(', ')}`);
-        const { buffer, byteOffset, byteLength } = request.data;
-        const answer = await (await instances.get(component)).invoke(request.operation, Buffer.from(buffer, byteOffset, byteLength));
-        return { ...answer, contentType: 'application/json' };
+        if (!operations.includes(request.operation)) throw new ComponentError('INVALID_REQUEST', `operation: must be one of ${operations.join(', ')}`)
+        const { buffer, byteOffset, byteLength } = request.data
+        const answer = await (await instances.get(component)).invoke(request.operation, Buffer.from(buffer, byteOffset, byteLength))
+        return { ...answer, contentType: 'application/json' }
       }),
-    };
-    server.addService(OutputBindingService, binding as unknown as UntypedServiceImplementation);
-    addReflection(server, 'bindings.proto', ['dapr.proto.components.v1.OutputBinding']);
-  };
+    }
+    server.addService(OutputBindingService, binding as unknown as UntypedServiceImplementation)
+    addReflection(server, 'bindings.proto', ['dapr.proto.components.v1.OutputBinding'])
+  }
 }

@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import { z } from 'zod'
 
 const schema = z.object({
   DAPR_COMPONENTS_SOCKETS_FOLDER: z.string().default('/tmp/dapr-components-sockets'),
@@ -6,20 +6,20 @@ const schema = z.object({
   COMPONENT_OWNER: z.string().default(''),
   LOG_LEVEL: z.string().default('info'),
   LOG_FORMAT: z.enum(['json', 'pretty']).default('json'),
-});
+})
 
-export type Environment = { socketsFolder: string; metricsPort?: number; owner: string; logLevel: string; logFormat: 'json' | 'pretty' };
+export type Environment = { socketsFolder: string; metricsPort?: number; owner: string; logLevel: string; logFormat: 'json' | 'pretty' }
 
 /** What a component takes from its environment: where to listen and how to log. Everything else is Component metadata. */
 export function readEnvironment(env: NodeJS.ProcessEnv): Environment {
-  const parsed = schema.safeParse(env);
-  if (!parsed.success) throw new Error(parsed.error.issues.map((issue) => `${issue.path.join('.')}: ${issue.message}`).join('; '));
-  const { data } = parsed;
+  const parsed = schema.safeParse(env)
+  if (!parsed.success) throw new Error(parsed.error.issues.map((issue) => `${issue.path.join('.')}: ${issue.message}`).join('; '))
+  const { data } = parsed
   return {
     socketsFolder: data.DAPR_COMPONENTS_SOCKETS_FOLDER,
     ...(data.METRICS_PORT === undefined ? {} : { metricsPort: data.METRICS_PORT }),
     owner: data.COMPONENT_OWNER,
     logLevel: data.LOG_LEVEL,
     logFormat: data.LOG_FORMAT,
-  };
+  }
 }

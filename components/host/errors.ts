@@ -1,7 +1,7 @@
-import { Metadata, status, type ServiceError } from '@grpc/grpc-js';
-import { Any } from '#protos/google/protobuf/any.ts';
-import { BadRequest } from '#protos/google/rpc/error_details.ts';
-import { Status } from '#protos/google/rpc/status.ts';
+import { Metadata, status, type ServiceError } from '@grpc/grpc-js'
+import { Any } from '#protos/google/protobuf/any.ts'
+import { BadRequest } from '#protos/google/rpc/error_details.ts'
+import { Status } from '#protos/google/rpc/status.ts'
 
 /**
  * What can go wrong in a component, as a caller needs to tell it apart. Dapr turns every failed transaction into
@@ -17,7 +17,7 @@ export type ComponentErrorCode =
   | 'STORE_UNAVAILABLE'
   | 'QUERY_TOO_SLOW'
   | 'NOT_INITIALISED'
-  | 'INTERNAL';
+  | 'INTERNAL'
 
 const grpcStatus = {
   INVALID_SETTING: status.INVALID_ARGUMENT,
@@ -30,23 +30,23 @@ const grpcStatus = {
   QUERY_TOO_SLOW: status.DEADLINE_EXCEEDED,
   NOT_INITIALISED: status.UNAVAILABLE,
   INTERNAL: status.INTERNAL,
-} as const satisfies Record<ComponentErrorCode, status>;
+} as const satisfies Record<ComponentErrorCode, status>
 
 /** The only error that components throw on purpose. `message` is the text without the code. */
 export class ComponentError extends Error {
-  readonly code: ComponentErrorCode;
+  readonly code: ComponentErrorCode
 
   constructor(code: ComponentErrorCode, message: string, options?: { cause?: unknown }) {
-    super(message, options);
-    this.name = 'ComponentError';
-    this.code = code;
+    super(message, options)
+    this.name = 'ComponentError'
+    this.code = code
   }
 }
 
 /** Any thrown value as a ComponentError; what is not one already is INTERNAL. */
 export function toComponentError(error: unknown): ComponentError {
-  if (error instanceof ComponentError) return error;
-  return new ComponentError('INTERNAL', error instanceof Error ? error.message : String(error), { cause: error });
+  if (error instanceof ComponentError) return error
+  return new ComponentError('INTERNAL', error instanceof Error ? error.message : String(error), { cause: error })
 }
 
 /**
@@ -54,18 +54,18 @@ export function toComponentError(error: unknown): ComponentError {
  * with the single field `etag`.
  */
 export function toServiceError(thrown: unknown): ServiceError {
-  const error = toComponentError(thrown);
-  const code = grpcStatus[error.code];
-  const details = `${error.code}: ${error.message}`;
-  const metadata = new Metadata();
+  const error = toComponentError(thrown)
+  const code = grpcStatus[error.code]
+  const details = `${error.code}: ${error.message}`
+  const metadata = new Metadata()
   if (error.code === 'ETAG_MISMATCH') {
-    const badRequest = BadRequest.encode({ fieldViolations: [{ field: 'etag', description: details }] }).finish();
+    const badRequest = BadRequest.encode({ fieldViolations: [{ field: 'etag', description: details }] }).finish()
     const rich = Status.encode({
       code,
       message: details,
       details: [Any.fromPartial({ typeUrl: 'type.googleapis.com/google.rpc.BadRequest', value: Buffer.from(badRequest) })],
-    }).finish();
-    metadata.set('grpc-status-details-bin', Buffer.from(rich));
+    }).finish()
+    metadata.set('grpc-status-details-bin', Buffer.from(rich))
   }
-  return Object.assign(new Error(details), { code, details, metadata });
+  return Object.assign(new Error(details), { code, details, metadata })
 }

@@ -1,72 +1,72 @@
-import { chmodSync, mkdirSync, rmSync } from 'node:fs';
-import { join } from 'node:path';
-import { Server, ServerCredentials } from '@grpc/grpc-js';
-import type { Logger } from 'pino';
-import { collectDefaultMetrics, type Registry } from 'prom-client';
-import { serveAdmin } from './admin.ts';
-import type { Environment } from './environment.ts';
-import { createInstances, type Closable, type ComponentDefinition, type Instances } from './instances.ts';
-import { createKeptSettings } from './kept-settings.ts';
+import { chmodSync, mkdirSync, rmSync } from 'node:fs'
+import { join } from 'node:path'
+import { Server, ServerCredentials } from '@grpc/grpc-js'
+import type { Logger } from 'pino'
+import { collectDefaultMetrics, type Registry } from 'prom-client'
+import { serveAdmin } from './admin.ts'
+import type { Environment } from './environment.ts'
+import { createInstances, type Closable, type ComponentDefinition, type Instances } from './instances.ts'
+import { createKeptSettings } from './kept-settings.ts'
 
 /** Room for values above gRPC's default of 4 MiB; beyond it a value is refused instead of filling the memory. */
-const maxMessageBytes = 32 * 1024 * 1024;
-const drainMs = 3_000;
+const maxMessageBytes = 32 * 1024 * 1024
+const drainMs = 3_000
 
 export type HostOptions<Settings, Instance extends Closable> = {
   /** The component's type without its kind: the socket is `<type>.sock`, which daprd turns into `state.<type>`. */
-  type: string;
-  definition: ComponentDefinition<Settings, Instance>;
+  type: string
+  definition: ComponentDefinition<Settings, Instance>
   /** Adds the gRPC services for this kind of component. */
-  addServices(server: Server, instances: Instances<Instance>, log: Logger): void;
-  environment: Environment;
-  registry: Registry;
-  log: Logger;
-};
+  addServices(server: Server, instances: Instances<Instance>, log: Logger): void
+  environment: Environment
+  registry: Registry
+  log: Logger
+}
 
 /**
  * Serves one type of component on its socket, with instances that outlive a restart of this process.
  * Resolves when it listens. `close` drains calls, closes the instances and removes the socket.
  */
 export async function startHost<Settings, Instance extends Closable>(options: HostOptions<Settings, Instance>) {
-  const { type, environment, log, registry } = options;
-  const folder = environment.socketsFolder;
-  mkdirSync(folder, { recursive: true, mode: 0o700 });
-  chmodSync(folder, 0o700);
-  const socket = join(folder, `${type}.sock`);
+  const { type, environment, log, registry } = options
+  const folder = environment.socketsFolder
+  mkdirSync(folder, { recursive: true, mode: 0o700 })
+  chmodSync(folder, 0o700)
+  const socket = join(folder, `${type}.sock`)
   // daprd's discovery hangs on a socket that nobody answers, and listening on an existing file fails.
-  rmSync(socket, { force: true });
+  rmSync(socket, { force: true })
 
   // Hidden files: daprd warns of everything in the folder that is not a socket.
-  const keptPath = (instance: string) => join(folder, `.${type}.${encodeURIComponent(instance)}`);
-  const instances = createInstances(options.definition, createKeptSettings(join(folder, `.${type}.settings.json`)), keptPath, log);
+  const keptPath = (instance: string) => join(folder, `.${type}.${encodeURIComponent(instance)}`)
+  const instances = createInstances(options.definition, createKeptSettings(join(folder, `.${type}.settings.json`)), keptPath, log)
   const server = new Server({
     'grpc.max_receive_message_length': maxMessageBytes,
     'grpc.max_send_message_length': maxMessageBytes,
-  });
-  options.addServices(server, instances, log);
+  })
+  options.addServices(server, instances, log)
   await new Promise<void>((resolve, reject) => {
-    server.bindAsync(`unix:${socket}`, ServerCredentials.createInsecure(), (error) => (error ? reject(error) : resolve()));
-  });
-  chmodSync(socket, 0o600);
-  instances.resume();
+    server.bindAsync(`unix:${socket}`, ServerCredentials.createInsecure(), (error) => (error ? reject(error) : resolve()))
+  })
+  chmodSync(socket, 0o600)
+  instances.resume()
 
-  const admin = environment.metricsPort === undefined ? undefined : await serveAdmin(environment.metricsPort, registry, instances.states);
-  if (admin) collectDefaultMetrics({ register: registry });
-  log.info({ socket, metricsPort: admin?.port }, 'listening');
+  const admin = environment.metricsPort === undefined ? undefined : await serveAdmin(environment.metricsPort, registry, instances.states)
+  if (admin) collectDefaultMetrics({ register: registry })
+  log.info({ socket, metricsPort: admin?.port }, 'listening')
 
-  let closing: Promise<void> | undefined;
+  let closing: Promise<void> | undefined
   async function close(): Promise<void> {
-    const drained = new Promise<void>((resolve) => server.tryShutdown(() => resolve()));
-    const timer = setTimeout(() => server.forceShutdown(), drainMs);
-    await Promise.race([drained, new Promise((resolve) => setTimeout(resolve, drainMs + 200).unref())]);
-    clearTimeout(timer);
-    await instances.close();
-    await admin?.close();
-    rmSync(socket, { force: true });
+    const drained = new Promise<void>((resolve) => server.tryShutdown(() => resolve()))
+    const timer = setTimeout(() => server.forceShutdown(), drainMs)
+    await Promise.race([drained, new Promise((resolve) => setTimeout(resolve, drainMs + 200).unref())])
+    clearTimeout(timer)
+    await instances.close()
+    await admin?.close()
+    rmSync(socket, { force: true })
   }
 
   return {
     socket,
     close: () => (closing ??= close()),
-  };
+  }
 }

@@ -3,32 +3,32 @@
  * stored as plain bytes.
  */
 export function jsonDepth(text: string): number {
-  let depth = 0;
-  let deepest = 0;
-  let inString = false;
+  let depth = 0
+  let deepest = 0
+  let inString = false
   for (let at = 0; at < text.length; at += 1) {
-    const code = text.charCodeAt(at);
+    const code = text.charCodeAt(at)
     if (inString) {
-      if (code === 92) at += 1;
-      else if (code === 34) inString = false;
-    } else if (code === 34) inString = true;
-    else if (code === 123 || code === 91) deepest = Math.max(deepest, (depth += 1));
-    else if (code === 125 || code === 93) depth -= 1;
+      if (code === 92) at += 1
+      else if (code === 34) inString = false
+    } else if (code === 34) inString = true
+    else if (code === 123 || code === 91) deepest = Math.max(deepest, (depth += 1))
+    else if (code === 125 || code === 93) depth -= 1
   }
-  return deepest;
+  return deepest
 }
 
 /** The bytes as text when they are valid UTF-8, else undefined. */
 export function utf8(bytes: Buffer): string | undefined {
-  const text = bytes.toString('utf8');
-  return Buffer.byteLength(text) === bytes.length && Buffer.from(text, 'utf8').equals(bytes) ? text : undefined;
+  const text = bytes.toString('utf8')
+  return Buffer.byteLength(text) === bytes.length && Buffer.from(text, 'utf8').equals(bytes) ? text : undefined
 }
 
 /** The parsed value of a JSON text, wrapped so that `null` can be told from "not JSON". */
 export function parseJson(text: string): { value: unknown } | undefined {
   try {
-    return { value: JSON.parse(text) as unknown };
+    return { value: JSON.parse(text) as unknown }
   } catch {
-    return undefined;
+    return undefined
   }
 }

@@ -1,6 +1,6 @@
-import { setLogger, setLogVerbosity, logVerbosity } from '@grpc/grpc-js';
-import { pino, type Logger } from 'pino';
-import type { Environment } from './environment.ts';
+import { setLogger, setLogVerbosity, logVerbosity } from '@grpc/grpc-js'
+import { pino, type Logger } from 'pino'
+import type { Environment } from './environment.ts'
 
 /** A component's logger: JSON lines on stdout, or readable ones with LOG_FORMAT=pretty. */
 export function createComponentLog(type: string, environment: Environment): Logger {
@@ -8,9 +8,9 @@ export function createComponentLog(type: string, environment: Environment): Logg
     level: environment.logLevel,
     base: { service: environment.owner ? `${environment.owner}-${type}` : type },
     timestamp: pino.stdTimeFunctions.isoTime,
-  };
-  if (environment.logFormat === 'pretty') return pino({ ...options, transport: { target: 'pino-pretty' } });
-  return pino(options);
+  }
+  if (environment.logFormat === 'pretty') return pino({ ...options, transport: { target: 'pino-pretty' } })
+  return pino(options)
 }
 
 /**
@@ -21,9 +21,9 @@ export function createComponentLog(type: string, environment: Environment): Logg
  * Dapr sends durations such as `553.2µs`: on stderr that would be a line for each call.
  */
 export function quietLibraries(log: Logger): void {
-  const debug = (...parts: unknown[]) => log.debug({ from: 'grpc-js' }, parts.map(String).join(' '));
-  setLogVerbosity(logVerbosity.ERROR);
-  setLogger({ error: debug, info: debug, debug });
-  process.removeAllListeners('warning');
-  process.on('warning', (warning) => log.debug({ err: warning }, 'process warning'));
+  const debug = (...parts: unknown[]) => log.debug({ from: 'grpc-js' }, parts.map(String).join(' '))
+  setLogVerbosity(logVerbosity.ERROR)
+  setLogger({ error: debug, info: debug, debug })
+  process.removeAllListeners('warning')
+  process.on('warning', (warning) => log.debug({ err: warning }, 'process warning'))
 }

@@ -1,25 +1,27 @@
-import { MongoClient, MongoError, MongoNetworkError, MongoServerError, MongoServerSelectionError } from 'mongodb';
-import { ComponentError } from './errors.ts';
+import { MongoClient, MongoError, MongoNetworkError, MongoServerError, MongoServerSelectionError } from 'mongodb'
+import { ComponentError } from './errors.ts'
 
 /** Codes of a server that is shutting down, stepping down or not (yet) the primary, and of a wait for it that ran out. */
-const awayCodes = new Set([6, 7, 89, 91, 189, 262, 9001, 10107, 11600, 11602, 13435, 13436]);
+const awayCodes = new Set([6, 7, 89, 91, 189, 262, 9001, 10107, 11600, 11602, 13435, 13436])
 
 /** The server did not answer, or is not in a state to. */
 export function isAway(error: unknown): boolean {
-  if (error instanceof ComponentError) return error.code === 'STORE_UNAVAILABLE';
-  if (error instanceof MongoNetworkError || error instanceof MongoServerSelectionError) return true;
-  if (error instanceof MongoServerError) return typeof error.code === 'number' && awayCodes.has(error.code);
+  if (error instanceof ComponentError) return error.code === 'STORE_UNAVAILABLE'
+  if (error instanceof MongoNetworkError || error instanceof MongoServerSelectionError) return true
+  if (error instanceof MongoServerError) return typeof error.code === 'number' && awayCodes.has(error.code)
   // Pool cleared, wait queue timeout, topology closed: the driver's own words for the same thing.
-  return error instanceof MongoError && /Pool|Queue|Topology|NotConnected|ExpiredSession/.test(error.name);
+  return error instanceof MongoError && /Pool|Queue|Topology|NotConnected|ExpiredSession/.test(error.name)
 }
 
 /** STORE_UNAVAILABLE for an error that means so, the error itself otherwise. */
 export function explain(error: unknown): unknown {
-  if (error instanceof ComponentError || !isAway(error)) return error;
-  return new ComponentError('STORE_UNAVAILABLE', `MongoDB does not answer (${error instanceof Error ? error.message : String(error)})`, { cause: error });
+  if (error instanceof ComponentError || !isAway(error)) return error
+  return new ComponentError('STORE_UNAVAILABLE', `MongoDB does not answer (${error instanceof Error ? error.message : String(error)})`, {
+    cause: error,
+  })
 }
 
-export const isDuplicateKey = (error: unknown): boolean => error instanceof MongoServerError && error.code === 11_000;
+export const isDuplicateKey = (error: unknown): boolean => error instanceof MongoServerError && error.code === 11_000
 
 /**
  * A client that gives up on a server within 2 s, or within `socketTimeoutMS` where that is longer. Connects on first use; the caller closes it.
@@ -38,8 +40,8 @@ export function openMongo(connectionString: string, maxConnections: number, sock
       readConcern: { level: 'majority' },
       retryReads: true,
       retryWrites: true,
-    });
+    })
   } catch (error) {
-    throw new ComponentError('INVALID_SETTING', `metadata field "connectionString": ${error instanceof Error ? error.message : String(error)}`);
+    throw new ComponentError('INVALID_SETTING', `metadata field "connectionString": ${error instanceof Error ? error.message : String(error)}`)
   }
 }

@@ -1,21 +1,21 @@
-import type { Server } from '@grpc/grpc-js';
-import type { Logger } from 'pino';
-import { Registry } from 'prom-client';
-import { readEnvironment } from './environment.ts';
-import { startHost } from './host.ts';
-import type { Closable, ComponentDefinition, Instances } from './instances.ts';
-import { createComponentLog, quietLibraries } from './log.ts';
+import type { Server } from '@grpc/grpc-js'
+import type { Logger } from 'pino'
+import { Registry } from 'prom-client'
+import { readEnvironment } from './environment.ts'
+import { startHost } from './host.ts'
+import type { Closable, ComponentDefinition, Instances } from './instances.ts'
+import { createComponentLog, quietLibraries } from './log.ts'
 
 /** The main program of a component: environment, log, host, and a graceful end on SIGTERM or SIGINT. */
 export async function runComponent<Settings, Instance extends Closable>(component: {
-  type: string;
-  define(registry: Registry): ComponentDefinition<Settings, Instance>;
-  addServices(server: Server, instances: Instances<Instance>, log: Logger): void;
+  type: string
+  define(registry: Registry): ComponentDefinition<Settings, Instance>
+  addServices(server: Server, instances: Instances<Instance>, log: Logger): void
 }): Promise<void> {
-  const environment = readEnvironment(process.env);
-  const log = createComponentLog(component.type, environment);
-  quietLibraries(log);
-  const registry = new Registry();
+  const environment = readEnvironment(process.env)
+  const log = createComponentLog(component.type, environment)
+  quietLibraries(log)
+  const registry = new Registry()
   const host = await startHost({
     type: component.type,
     definition: component.define(registry),
@@ -23,18 +23,18 @@ export async function runComponent<Settings, Instance extends Closable>(componen
     environment,
     registry,
     log,
-  });
+  })
   const end = (signal: NodeJS.Signals) => {
-    log.info({ signal }, 'stopping');
-    setTimeout(() => process.exit(1), 10_000).unref();
+    log.info({ signal }, 'stopping')
+    setTimeout(() => process.exit(1), 10_000).unref()
     host.close().then(
       () => process.exit(0),
       (error: unknown) => {
-        log.error({ err: error }, 'did not stop cleanly');
-        process.exit(1);
+        log.error({ err: error }, 'did not stop cleanly')
+        process.exit(1)
       },
-    );
-  };
-  process.once('SIGTERM', end);
-  process.once('SIGINT', end);
+    )
+  }
+  process.once('SIGTERM', end)
+  process.once('SIGINT', end)
 }

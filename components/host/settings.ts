@@ -1,5 +1,5 @@
-import { z } from 'zod';
-import { ComponentError } from './errors.ts';
+import { z } from 'zod'
+import { ComponentError } from './errors.ts'
 
 /**
  * Reads a Component's metadata with a zod schema. Names are matched without regard to case, as Dapr's own components do;
@@ -8,32 +8,32 @@ import { ComponentError } from './errors.ts';
  * Throws INVALID_SETTING naming every wrong field.
  */
 export function parseSettings<S extends z.ZodObject>(schema: S, properties: Record<string, string>): z.output<S> {
-  const names = new Map(Object.keys(schema.shape).map((name) => [name.toLowerCase(), name]));
-  const input: Record<string, string> = {};
+  const names = new Map(Object.keys(schema.shape).map((name) => [name.toLowerCase(), name]))
+  const input: Record<string, string> = {}
   for (const [key, value] of Object.entries(properties)) {
-    const name = names.get(key.toLowerCase());
+    const name = names.get(key.toLowerCase())
     // An empty value means "not set": a template that fills in nothing must fall back to the default.
-    if (name !== undefined && value !== '') input[name] = value;
+    if (name !== undefined && value !== '') input[name] = value
   }
-  const parsed = schema.safeParse(input);
-  if (parsed.success) return parsed.data;
-  const problems = parsed.error.issues.map((issue) => `metadata field "${issue.path.join('.')}": ${issue.message}`);
-  throw new ComponentError('INVALID_SETTING', problems.join('; '));
+  const parsed = schema.safeParse(input)
+  if (parsed.success) return parsed.data
+  const problems = parsed.error.issues.map((issue) => `metadata field "${issue.path.join('.')}": ${issue.message}`)
+  throw new ComponentError('INVALID_SETTING', problems.join('; '))
 }
 
-const units = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000 } as const;
+const units = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000 } as const
 
 /** A duration as Go and Dapr write it (`500ms`, `2s`, `1m`), in milliseconds; a bare number is milliseconds. */
 export const durationMs = z.string().transform((text, context) => {
-  const match = /^(\d+(?:\.\d+)?)(ms|s|m|h)?$/.exec(text);
-  if (match) return Math.round(Number(match[1]) * units[(match[2] ?? 'ms') as keyof typeof units]);
-  context.addIssue({ code: 'custom', message: `"${text}" is not a duration such as 500ms or 2s` });
-  return z.NEVER;
-});
+  const match = /^(\d+(?:\.\d+)?)(ms|s|m|h)?$/.exec(text)
+  if (match) return Math.round(Number(match[1]) * units[(match[2] ?? 'ms') as keyof typeof units])
+  context.addIssue({ code: 'custom', message: `"${text}" is not a duration such as 500ms or 2s` })
+  return z.NEVER
+})
 
 /** A whole number between two bounds, written as text. */
 export const wholeNumber = (min: number, max: number) =>
-  z.string().regex(/^\d+$/, 'must be a whole number').transform(Number).pipe(z.number().min(min).max(max));
+  z.string().regex(/^\d+$/, 'must be a whole number').transform(Number).pipe(z.number().min(min).max(max))
 
 /** The name of a table, collection or database: letters, digits, `_`; it goes into statements unquoted. */
-export const identifier = z.string().regex(/^[A-Za-z_][A-Za-z0-9_]{0,40}$/, 'may hold letters, digits and _ only, at most 41');
+export const identifier = z.string().regex(/^[A-Za-z_][A-Za-z0-9_]{0,40}$/, 'may hold letters, digits and _ only, at most 41')

@@ -1,22 +1,22 @@
-import type { MongoClient } from 'mongodb';
-import type { ComponentDefinition } from '../host/instances.ts';
-import { explain, openMongo } from '../host/mongodb.ts';
-import type { StateStore } from '../host/state-store.ts';
-import { createKafkaPublisher } from '../outbox/kafka-publisher.ts';
-import type { OutboxMetrics } from '../outbox/metrics.ts';
-import { relayDefaults, startRelay, type Relay } from '../outbox/relay.ts';
-import { startSweeper } from '../outbox/sweeper.ts';
-import { parseMongodbSettings, type MongodbSettings } from './metadata.ts';
-import { openSessions } from './open-sessions.ts';
-import { createMongodbOutbox } from './outbox.ts';
-import { collectionsOf, migrate } from './schema.ts';
-import { createMongodbStore } from './store.ts';
+import type { MongoClient } from 'mongodb'
+import type { ComponentDefinition } from '../host/instances.ts'
+import { explain, openMongo } from '../host/mongodb.ts'
+import type { StateStore } from '../host/state-store.ts'
+import { createKafkaPublisher } from '../outbox/kafka-publisher.ts'
+import type { OutboxMetrics } from '../outbox/metrics.ts'
+import { relayDefaults, startRelay, type Relay } from '../outbox/relay.ts'
+import { startSweeper } from '../outbox/sweeper.ts'
+import { parseMongodbSettings, type MongodbSettings } from './metadata.ts'
+import { openSessions } from './open-sessions.ts'
+import { createMongodbOutbox } from './outbox.ts'
+import { collectionsOf, migrate } from './schema.ts'
+import { createMongodbStore } from './store.ts'
 
 /** How far the server's clock is ahead of ours, as near as half a round trip. */
 async function clockOffsetMs(client: MongoClient): Promise<number> {
-  const sent = Date.now();
-  const hello = await client.db('admin').command({ hello: 1 });
-  return (hello['localTime'] as Date).getTime() - (sent + Date.now()) / 2;
+  const sent = Date.now()
+  const hello = await client.db('admin').command({ hello: 1 })
+  return (hello['localTime'] as Date).getTime() - (sent + Date.now()) / 2
 }
 
 /** `state.outbox-mongodb`: a state store and, where its metadata names brokers, the relay of its outbox. */
@@ -25,38 +25,38 @@ export function defineMongodbComponent(metrics: OutboxMetrics): ComponentDefinit
     parse: parseMongodbSettings,
 
     async open(settings, { instance, log, keptPath }) {
-      const client = openMongo(settings.connectionString, settings.maxConnections);
-      const db = client.db(settings.databaseName);
-      const collections = collectionsOf(db, settings.collectionName);
-      const sessions = openSessions(client, `${keptPath}.sessions`, log);
-      let offsetMs: number;
+      const client = openMongo(settings.connectionString, settings.maxConnections)
+      const db = client.db(settings.databaseName)
+      const collections = collectionsOf(db, settings.collectionName)
+      const sessions = openSessions(client, `${keptPath}.sessions`, log)
+      let offsetMs: number
       try {
-        offsetMs = await clockOffsetMs(client);
-        await sessions.endFormer();
-        await migrate(db, collections);
+        offsetMs = await clockOffsetMs(client)
+        await sessions.endFormer()
+        await migrate(db, collections)
       } catch (error) {
-        await client.close().catch(() => {});
-        throw explain(error);
+        await client.close().catch(() => {})
+        throw explain(error)
       }
-      const now = () => new Date(Date.now() + offsetMs);
-      const outbox = createMongodbOutbox(client, collections, now);
-      const metered = metrics.forInstance(instance, outbox.backlog);
-      let relay: Relay | undefined;
+      const now = () => new Date(Date.now() + offsetMs)
+      const outbox = createMongodbOutbox(client, collections, now)
+      const metered = metrics.forInstance(instance, outbox.backlog)
+      let relay: Relay | undefined
       if (settings.relayBrokers && settings.relayTopic) {
         const publisher = createKafkaPublisher(
           { brokers: settings.relayBrokers, topic: settings.relayTopic, clientId: `outbox-${instance}`, sendLimitMs: relayDefaults.sendLimitMs },
           log,
-        );
-        relay = startRelay(outbox, publisher, metered, log);
+        )
+        relay = startRelay(outbox, publisher, metered, log)
       }
       const sweeper = startSweeper(async (limit) => {
-        offsetMs = await clockOffsetMs(client);
-        const expired = { _ttl: { $lte: now() } };
-        const found = await collections.state.find(expired, { projection: { _id: 1 }, limit }).toArray();
+        offsetMs = await clockOffsetMs(client)
+        const expired = { _ttl: { $lte: now() } }
+        const found = await collections.state.find(expired, { projection: { _id: 1 }, limit }).toArray()
         // The condition again: one of them may have been written anew since.
-        if (found.length > 0) await collections.state.deleteMany({ _id: { $in: found.map(({ _id }) => _id) }, ...expired });
-        return found.length;
-      }, log);
+        if (found.length > 0) await collections.state.deleteMany({ _id: { $in: found.map(({ _id }) => _id) }, ...expired })
+        return found.length
+      }, log)
       const store = createMongodbStore({
         client,
         sessions,
@@ -65,17 +65,17 @@ export function defineMongodbComponent(metrics: OutboxMetrics): ComponentDefinit
         events: { ...(settings.relaySource ? { source: settings.relaySource } : {}), maxEventBytes: settings.maxEventBytes, now: () => new Date() },
         onEvents: relay?.wake,
         log,
-      });
+      })
       return {
         ...store,
         async close() {
-          await relay?.close();
-          await sweeper.close();
-          metered.remove();
-          await client.close();
-          sessions.forget();
+          await relay?.close()
+          await sweeper.close()
+          metered.remove()
+          await client.close()
+          sessions.forget()
         },
-      };
+      }
     },
-  };
+  }
 }

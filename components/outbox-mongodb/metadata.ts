@@ -1,10 +1,13 @@
-import { z } from 'zod';
-import { identifier, parseSettings, wholeNumber } from '../host/settings.ts';
-import { relayIncomplete, relayIsComplete, relaySettings } from '../outbox/settings.ts';
+import { z } from 'zod'
+import { identifier, parseSettings, wholeNumber } from '../host/settings.ts'
+import { relayIncomplete, relayIsComplete, relaySettings } from '../outbox/settings.ts'
 
 const schema = z
   .object({
-    connectionString: z.string().regex(/^mongodb(\+srv)?:\/\/./, 'must be a URL like mongodb://user:password@host:27017/?replicaSet=name').optional(),
+    connectionString: z
+      .string()
+      .regex(/^mongodb(\+srv)?:\/\/./, 'must be a URL like mongodb://user:password@host:27017/?replicaSet=name')
+      .optional(),
     host: z.string().optional(),
     server: z.string().optional(),
     username: z.string().optional(),
@@ -17,21 +20,21 @@ const schema = z
   })
   .refine(relayIsComplete, relayIncomplete)
   .refine(({ connectionString, host, server }) => connectionString ?? host ?? server, { path: ['connectionString'], message: 'is required' })
-  .refine(({ host, server }) => !host || !server, { path: ['server'], message: 'cannot be set together with host' });
+  .refine(({ host, server }) => !host || !server, { path: ['server'], message: 'cannot be set together with host' })
 
-type Parsed = z.output<typeof schema>;
+type Parsed = z.output<typeof schema>
 
-export type MongodbSettings = Parsed & { connectionString: string };
+export type MongodbSettings = Parsed & { connectionString: string }
 
 /** A connection string from the single fields of Dapr's state.mongodb, which takes them as they are, without escaping. */
 function fromFields({ host, server, username, password, databaseName, params = '' }: Parsed): string {
-  const login = username && password ? `${username}:${password}@` : '';
-  const query = params && !params.startsWith('?') ? `?${params}` : params;
-  return server ? `mongodb+srv://${login}${server}/${login ? databaseName : ''}${query}` : `mongodb://${login}${host}/${databaseName}${query}`;
+  const login = username && password ? `${username}:${password}@` : ''
+  const query = params && !params.startsWith('?') ? `?${params}` : params
+  return server ? `mongodb+srv://${login}${server}/${login ? databaseName : ''}${query}` : `mongodb://${login}${host}/${databaseName}${query}`
 }
 
 /** The Component metadata of `state.outbox-mongodb`; that of Dapr's `state.mongodb` will do. Throws INVALID_SETTING naming the field. */
 export function parseMongodbSettings(properties: Record<string, string>): MongodbSettings {
-  const parsed = parseSettings(schema, properties);
-  return { ...parsed, connectionString: parsed.connectionString ?? fromFields(parsed) };
+  const parsed = parseSettings(schema, properties)
+  return { ...parsed, connectionString: parsed.connectionString ?? fromFields(parsed) }
 }

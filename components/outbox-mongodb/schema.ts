@@ -1,25 +1,25 @@
-import { MongoServerError, type Binary, type Collection, type Db } from 'mongodb';
-import { ComponentError } from '../host/errors.ts';
+import { MongoServerError, type Binary, type Collection, type Db } from 'mongodb'
+import { ComponentError } from '../host/errors.ts'
 
-export type StateDocument = { _id: string; value: unknown; _etag: string; _ttl: Date | null };
+export type StateDocument = { _id: string; value: unknown; _etag: string; _ttl: Date | null }
 
 /** `position` orders the rows: it rises within a partition key, and follows the clock otherwise. */
-export type OutboxDocument = { partitionKey: string; sequence: number; position: number; bytes: number; payload: Binary; created: Date };
+export type OutboxDocument = { partitionKey: string; sequence: number; position: number; bytes: number; payload: Binary; created: Date }
 
-export type SequenceDocument = { _id: string; last: number; position: number };
+export type SequenceDocument = { _id: string; last: number; position: number }
 
-export type LeaseDocument = { _id: string; owner: string; token: number; expires: Date };
+export type LeaseDocument = { _id: string; owner: string; token: number; expires: Date }
 
-type VersionDocument = { _id: string; version: number };
+type VersionDocument = { _id: string; version: number }
 
 /** The collections of one store; all names begin with the state collection's. */
 export type Collections = {
-  state: Collection<StateDocument>;
-  outbox: Collection<OutboxDocument>;
-  sequence: Collection<SequenceDocument>;
-  lease: Collection<LeaseDocument>;
-  version: Collection<VersionDocument>;
-};
+  state: Collection<StateDocument>
+  outbox: Collection<OutboxDocument>
+  sequence: Collection<SequenceDocument>
+  lease: Collection<LeaseDocument>
+  version: Collection<VersionDocument>
+}
 
 export const collectionsOf = (db: Db, name: string): Collections => ({
   state: db.collection(name),
@@ -27,28 +27,28 @@ export const collectionsOf = (db: Db, name: string): Collections => ({
   sequence: db.collection(`${name}_outbox_sequence`),
   lease: db.collection(`${name}_outbox_lease`),
   version: db.collection(`${name}_outbox_version`),
-});
+})
 
-const newest = 1;
+const newest = 1
 
 /**
  * Makes the collections and indexes. Every step may run twice and at once in several components.
  * They are made here because a transaction should not create collections.
  */
 export async function migrate(db: Db, collections: Collections): Promise<void> {
-  const found = await collections.version.findOne({ _id: 'schema' });
+  const found = await collections.version.findOne({ _id: 'schema' })
   if (found && found.version > newest) {
-    throw new ComponentError('INVALID_SETTING', `the schema has version ${found.version}, this component knows ${newest}`);
+    throw new ComponentError('INVALID_SETTING', `the schema has version ${found.version}, this component knows ${newest}`)
   }
-  if (found?.version === newest) return;
+  if (found?.version === newest) return
   for (const collection of Object.values(collections)) {
     await db.createCollection(collection.collectionName).catch((error: unknown) => {
-      if (!(error instanceof MongoServerError && error.codeName === 'NamespaceExists')) throw error;
-    });
+      if (!(error instanceof MongoServerError && error.codeName === 'NamespaceExists')) throw error
+    })
   }
   // The index that Dapr's state.mongodb makes, so that a server which sweeps by it does.
-  await collections.state.createIndex({ _ttl: 1 }, { expireAfterSeconds: 0 });
-  await collections.outbox.createIndex({ position: 1 }, { name: 'position' });
-  await collections.lease.updateOne({ _id: 'relay' }, { $setOnInsert: { owner: '', token: 0, expires: new Date(0) } }, { upsert: true });
-  await collections.version.updateOne({ _id: 'schema' }, { $set: { version: newest } }, { upsert: true });
+  await collections.state.createIndex({ _ttl: 1 }, { expireAfterSeconds: 0 })
+  await collections.outbox.createIndex({ position: 1 }, { name: 'position' })
+  await collections.lease.updateOne({ _id: 'relay' }, { $setOnInsert: { owner: '', token: 0, expires: new Date(0) } }, { upsert: true })
+  await collections.version.updateOne({ _id: 'schema' }, { $set: { version: newest } }, { upsert: true })
 }

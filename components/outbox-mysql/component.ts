@@ -1,14 +1,14 @@
-import type { ComponentDefinition } from '../host/instances.ts';
-import type { StateStore } from '../host/state-store.ts';
-import { createKafkaPublisher } from '../outbox/kafka-publisher.ts';
-import type { OutboxMetrics } from '../outbox/metrics.ts';
-import { relayDefaults, startRelay, type Relay } from '../outbox/relay.ts';
-import { startSweeper } from '../outbox/sweeper.ts';
-import { openDatabase } from './database.ts';
-import { parseMysqlSettings, type MysqlSettings } from './metadata.ts';
-import { createMysqlOutbox } from './outbox.ts';
-import { migrate, tablesOf } from './schema.ts';
-import { createMysqlStore } from './store.ts';
+import type { ComponentDefinition } from '../host/instances.ts'
+import type { StateStore } from '../host/state-store.ts'
+import { createKafkaPublisher } from '../outbox/kafka-publisher.ts'
+import type { OutboxMetrics } from '../outbox/metrics.ts'
+import { relayDefaults, startRelay, type Relay } from '../outbox/relay.ts'
+import { startSweeper } from '../outbox/sweeper.ts'
+import { openDatabase } from './database.ts'
+import { parseMysqlSettings, type MysqlSettings } from './metadata.ts'
+import { createMysqlOutbox } from './outbox.ts'
+import { migrate, tablesOf } from './schema.ts'
+import { createMysqlStore } from './store.ts'
 
 /** `state.outbox-mysql`: a state store and, where its metadata names brokers, the relay of its outbox. */
 export function defineMysqlComponent(metrics: OutboxMetrics): ComponentDefinition<MysqlSettings, StateStore> {
@@ -16,46 +16,46 @@ export function defineMysqlComponent(metrics: OutboxMetrics): ComponentDefinitio
     parse: parseMysqlSettings,
 
     async open(settings, { instance, log }) {
-      const database = openDatabase(settings);
-      const tables = tablesOf(settings.tableName);
+      const database = openDatabase(settings)
+      const tables = tablesOf(settings.tableName)
       try {
-        await migrate(database, tables);
+        await migrate(database, tables)
       } catch (error) {
-        await database.close();
-        throw error;
+        await database.close()
+        throw error
       }
-      const outbox = createMysqlOutbox(database, tables);
-      const metered = metrics.forInstance(instance, outbox.backlog);
-      let relay: Relay | undefined;
+      const outbox = createMysqlOutbox(database, tables)
+      const metered = metrics.forInstance(instance, outbox.backlog)
+      let relay: Relay | undefined
       if (settings.relayBrokers && settings.relayTopic) {
         const publisher = createKafkaPublisher(
           { brokers: settings.relayBrokers, topic: settings.relayTopic, clientId: `outbox-${instance}`, sendLimitMs: relayDefaults.sendLimitMs },
           log,
-        );
-        relay = startRelay(outbox, publisher, metered, log);
+        )
+        relay = startRelay(outbox, publisher, metered, log)
       }
       const sweeper = startSweeper(async (limit) => {
         const result = await database.use((session) =>
           session.write(`DELETE FROM ${tables.state} WHERE expiredate <= CURRENT_TIMESTAMP LIMIT ${limit}`),
-        );
-        return result.affectedRows;
-      }, log);
+        )
+        return result.affectedRows
+      }, log)
       const store = createMysqlStore({
         database,
         tables,
         events: { ...(settings.relaySource ? { source: settings.relaySource } : {}), maxEventBytes: settings.maxEventBytes, now: () => new Date() },
         onEvents: relay?.wake,
         log,
-      });
+      })
       return {
         ...store,
         async close() {
-          await relay?.close();
-          await sweeper.close();
-          metered.remove();
-          await database.close();
+          await relay?.close()
+          await sweeper.close()
+          metered.remove()
+          await database.close()
         },
-      };
+      }
     },
-  };
+  }
 }

@@ -1,20 +1,20 @@
-import { isIP } from 'node:net';
-import type { ConnectionOptions } from 'mysql2';
+import { isIP } from 'node:net'
+import type { ConnectionOptions } from 'mysql2'
 
-type Target = Pick<ConnectionOptions, 'host' | 'port' | 'socketPath' | 'user' | 'password' | 'database'>;
+type Target = Pick<ConnectionOptions, 'host' | 'port' | 'socketPath' | 'user' | 'password' | 'database'>
 
 /** How the server's certificate is checked: by the authorities that Node knows, by those in the file at `pemPath`, or not at all. */
-export type Tls = 'verify' | 'verify-by-pem' | 'skip-verify';
+export type Tls = 'verify' | 'verify-by-pem' | 'skip-verify'
 
-export type MysqlAddress = Target & { tls?: Tls };
+export type MysqlAddress = Target & { tls?: Tls }
 
 /** The database of Dapr's state.mysql where its metadata names none. */
-const defaultSchema = 'dapr_state_store';
+const defaultSchema = 'dapr_state_store'
 
 // The form of Go's driver, which Dapr's own components take: user:password@tcp(host:port)/database?tls=true
-const goForm = /^(?:([^:]*)(?::(.*))?@)?(?:(tcp|unix)(?:\((.*)\))?)?\/([^/?]*)(?:\?([^/]*))?$/s;
+const goForm = /^(?:([^:]*)(?::(.*))?@)?(?:(tcp|unix)(?:\((.*)\))?)?\/([^/?]*)(?:\?([^/]*))?$/s
 
-const tlsOf: Record<string, Tls | undefined> = { true: 'verify', custom: 'verify-by-pem', 'skip-verify': 'skip-verify' };
+const tlsOf: Record<string, Tls | undefined> = { true: 'verify', custom: 'verify-by-pem', 'skip-verify': 'skip-verify' }
 
 /**
  * A connection string as a URL (`mysql://user:password@host:3306/database`) or in the form of Dapr's state.mysql.
@@ -22,42 +22,42 @@ const tlsOf: Record<string, Tls | undefined> = { true: 'verify', custom: 'verify
  * Throws Error with what is wrong about it, without repeating it: it holds a password.
  */
 export function parseConnectionString(text: string, schemaName?: string): MysqlAddress {
-  const isUrl = /^mysql:\/\//i.test(text);
-  const { params, ...address } = isUrl ? fromUrl(text) : fromGoForm(text);
-  const database = address.database || schemaName || (isUrl ? '' : defaultSchema);
-  if (!database) throw new Error('names no database');
-  const tls = params.get('tls') ?? 'false';
+  const isUrl = /^mysql:\/\//i.test(text)
+  const { params, ...address } = isUrl ? fromUrl(text) : fromGoForm(text)
+  const database = address.database || schemaName || (isUrl ? '' : defaultSchema)
+  if (!database) throw new Error('names no database')
+  const tls = params.get('tls') ?? 'false'
   // Not passed over: who asks for an encrypted connection must not get another.
-  const foreign = [...params.keys()].find((name) => /^ssl/i.test(name));
-  if (foreign !== undefined) throw new Error(`has "${foreign}": encryption is asked for with tls`);
-  if (tls !== 'false' && tlsOf[tls] === undefined) throw new Error(`tls may be true, false, skip-verify or custom, not "${tls}"`);
-  return { ...address, database, ...(tlsOf[tls] ? { tls: tlsOf[tls] } : {}) };
+  const foreign = [...params.keys()].find((name) => /^ssl/i.test(name))
+  if (foreign !== undefined) throw new Error(`has "${foreign}": encryption is asked for with tls`)
+  if (tls !== 'false' && tlsOf[tls] === undefined) throw new Error(`tls may be true, false, skip-verify or custom, not "${tls}"`)
+  return { ...address, database, ...(tlsOf[tls] ? { tls: tlsOf[tls] } : {}) }
 }
 
-type Parsed = Target & { database: string; params: URLSearchParams };
+type Parsed = Target & { database: string; params: URLSearchParams }
 
 function fromUrl(text: string): Parsed {
-  if (!URL.canParse(text)) throw new Error('must be a URL like mysql://user:password@host:3306/database');
-  const { hostname, port, username, password, pathname, searchParams } = new URL(text);
+  if (!URL.canParse(text)) throw new Error('must be a URL like mysql://user:password@host:3306/database')
+  const { hostname, port, username, password, pathname, searchParams } = new URL(text)
   return {
     ...tcp(decodeURIComponent(hostname), port),
     user: decodeURIComponent(username),
     password: decodeURIComponent(password),
     database: decodeURIComponent(pathname.slice(1)),
     params: searchParams,
-  };
+  }
 }
 
 function fromGoForm(text: string): Parsed {
-  const match = goForm.exec(text);
-  if (!match) throw new Error('must be a URL like mysql://user:password@host:3306/database or like user:password@tcp(host:3306)/database');
-  const [, user = '', password = '', network = 'tcp', address = '', database = '', params = ''] = match;
-  const [, host = '', port = ''] = /^(.*?)(?::(\d+))?$/s.exec(address) ?? [];
-  const target = network === 'unix' ? { socketPath: address || '/tmp/mysql.sock' } : tcp(host, port);
-  return { ...target, user, password, database: decodeURIComponent(database), params: new URLSearchParams(params) };
+  const match = goForm.exec(text)
+  if (!match) throw new Error('must be a URL like mysql://user:password@host:3306/database or like user:password@tcp(host:3306)/database')
+  const [, user = '', password = '', network = 'tcp', address = '', database = '', params = ''] = match
+  const [, host = '', port = ''] = /^(.*?)(?::(\d+))?$/s.exec(address) ?? []
+  const target = network === 'unix' ? { socketPath: address || '/tmp/mysql.sock' } : tcp(host, port)
+  return { ...target, user, password, database: decodeURIComponent(database), params: new URLSearchParams(params) }
 }
 
 function tcp(host: string, port: string): { host: string; port: number } {
-  const bare = host.replace(/^\[(.*)\]$/, '$1');
-  return { host: (isIP(bare) === 6 ? bare : host) || '127.0.0.1', port: Number(port || '3306') };
+  const bare = host.replace(/^\[(.*)\]$/, '$1')
+  return { host: (isIP(bare) === 6 ? bare : host) || '127.0.0.1', port: Number(port || '3306') }
 }

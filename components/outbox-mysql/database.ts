@@ -1,69 +1,79 @@
-import { readFileSync } from 'node:fs';
-import { createPool, type PoolConnection, type ResultSetHeader, type RowDataPacket, type SslOptions } from 'mysql2/promise';
-import { withDeadline } from '../host/deadline.ts';
-import { ComponentError } from '../host/errors.ts';
-import type { MysqlAddress, Tls } from './connection-string.ts';
+import { readFileSync } from 'node:fs'
+import { createPool, type PoolConnection, type ResultSetHeader, type RowDataPacket, type SslOptions } from 'mysql2/promise'
+import { withDeadline } from '../host/deadline.ts'
+import { ComponentError } from '../host/errors.ts'
+import type { MysqlAddress, Tls } from './connection-string.ts'
 
 /** Values that statements take. Text becomes utf8mb4, Buffers stay bytes. */
-export type Parameter = string | number | Buffer | Date | null;
+export type Parameter = string | number | Buffer | Date | null
 
 /** One connection, every statement with a time limit. */
 export type Session = {
-  rows(sql: string, parameters?: Parameter[]): Promise<RowDataPacket[]>;
-  write(sql: string, parameters?: Parameter[]): Promise<ResultSetHeader>;
+  rows(sql: string, parameters?: Parameter[]): Promise<RowDataPacket[]>
+  write(sql: string, parameters?: Parameter[]): Promise<ResultSetHeader>
   /** For statements that cannot be prepared or whose text differs from call to call. */
-  plain(sql: string, parameters?: (Parameter | Parameter[])[]): Promise<RowDataPacket[]>;
-};
+  plain(sql: string, parameters?: (Parameter | Parameter[])[]): Promise<RowDataPacket[]>
+}
 
 export type Database = {
   /** Runs `work` on a connection. Throws STORE_UNAVAILABLE within 2 s, or `statementMs`, when the server is away or stands still. */
-  use<T>(work: (session: Session) => Promise<T>, statementMs?: number): Promise<T>;
-  close(): Promise<void>;
-};
+  use<T>(work: (session: Session) => Promise<T>, statementMs?: number): Promise<T>
+  close(): Promise<void>
+}
 
-const connectMs = 1_500;
-const defaultStatementMs = 1_900;
+const connectMs = 1_500
+const defaultStatementMs = 1_900
 
-type MysqlError = Error & { code?: string; errno?: number; fatal?: boolean };
+type MysqlError = Error & { code?: string; errno?: number; fatal?: boolean }
 
-export const isMysqlError = (error: unknown): error is MysqlError => error instanceof Error && ('errno' in error || 'fatal' in error);
+export const isMysqlError = (error: unknown): error is MysqlError => error instanceof Error && ('errno' in error || 'fatal' in error)
 
 /** Deadlock or lock wait: the server has rolled back the transaction or can be told to; it may be tried again. */
-export const isLockConflict = (error: unknown): boolean => isMysqlError(error) && (error.code === 'ER_LOCK_DEADLOCK' || error.code === 'ER_LOCK_WAIT_TIMEOUT');
+export const isLockConflict = (error: unknown): boolean =>
+  isMysqlError(error) && (error.code === 'ER_LOCK_DEADLOCK' || error.code === 'ER_LOCK_WAIT_TIMEOUT')
 
-export const isDuplicate = (error: unknown): boolean => isMysqlError(error) && error.code === 'ER_DUP_ENTRY';
+export const isDuplicate = (error: unknown): boolean => isMysqlError(error) && error.code === 'ER_DUP_ENTRY'
 
 const awayCodes = new Set([
-  'ER_CON_COUNT_ERROR', 'ER_SERVER_SHUTDOWN', 'ER_NORMAL_SHUTDOWN', 'ER_CONNECTION_KILLED', 'ER_TOO_MANY_USER_CONNECTIONS', 'ER_OPTION_PREVENTS_STATEMENT',
-]);
+  'ER_CON_COUNT_ERROR',
+  'ER_SERVER_SHUTDOWN',
+  'ER_NORMAL_SHUTDOWN',
+  'ER_CONNECTION_KILLED',
+  'ER_TOO_MANY_USER_CONNECTIONS',
+  'ER_OPTION_PREVENTS_STATEMENT',
+])
 
 /** The server did not answer: it is away, or it said that it is going. */
 export function isAway(error: unknown): boolean {
-  if (error instanceof ComponentError) return error.code === 'STORE_UNAVAILABLE';
-  if (!(error instanceof Error)) return false;
-  const { code, fatal, errno } = error as MysqlError;
-  if (code !== undefined && awayCodes.has(code)) return true;
+  if (error instanceof ComponentError) return error.code === 'STORE_UNAVAILABLE'
+  if (!(error instanceof Error)) return false
+  const { code, fatal, errno } = error as MysqlError
+  if (code !== undefined && awayCodes.has(code)) return true
   // Errors that a server sent have its number above 1000; others come from the socket.
-  return (fatal === true && !(errno !== undefined && errno >= 1_000)) || /^(ECONN|EPIPE|ETIMEDOUT|EHOST|ENET|ENOTFOUND|EAI_|PROTOCOL_)/.test(code ?? '') || /closed state|Pool is closed|Queue limit/.test(error.message);
+  return (
+    (fatal === true && !(errno !== undefined && errno >= 1_000)) ||
+    /^(ECONN|EPIPE|ETIMEDOUT|EHOST|ENET|ENOTFOUND|EAI_|PROTOCOL_)/.test(code ?? '') ||
+    /closed state|Pool is closed|Queue limit/.test(error.message)
+  )
 }
 
 const away = (cause: unknown): ComponentError =>
-  new ComponentError('STORE_UNAVAILABLE', `MySQL does not answer (${cause instanceof Error ? cause.message : String(cause)})`, { cause });
+  new ComponentError('STORE_UNAVAILABLE', `MySQL does not answer (${cause instanceof Error ? cause.message : String(cause)})`, { cause })
 
 function tlsOptions(tls: Tls, pemPath: string | undefined): SslOptions {
-  if (tls === 'skip-verify') return { rejectUnauthorized: false };
-  const verified = { rejectUnauthorized: true, verifyIdentity: true };
-  if (tls === 'verify') return verified;
+  if (tls === 'skip-verify') return { rejectUnauthorized: false }
+  const verified = { rejectUnauthorized: true, verifyIdentity: true }
+  if (tls === 'verify') return verified
   try {
-    return { ...verified, ca: readFileSync(pemPath ?? '') };
+    return { ...verified, ca: readFileSync(pemPath ?? '') }
   } catch (error) {
-    throw new ComponentError('INVALID_SETTING', `metadata field "pemPath": ${error instanceof Error ? error.message : String(error)}`);
+    throw new ComponentError('INVALID_SETTING', `metadata field "pemPath": ${error instanceof Error ? error.message : String(error)}`)
   }
 }
 
 /** A pool of connections to one database, made lazily. Throws INVALID_SETTING when the file at `pemPath` cannot be read. */
 export function openDatabase(settings: { address: MysqlAddress; maxConnections: number; pemPath?: string | undefined }): Database {
-  const { tls, ...address } = settings.address;
+  const { tls, ...address } = settings.address
   const pool = createPool({
     ...address,
     ...(tls ? { ssl: tlsOptions(tls, settings.pemPath) } : {}),
@@ -78,53 +88,56 @@ export function openDatabase(settings: { address: MysqlAddress; maxConnections: 
     jsonStrings: true,
     // Affected rows then means changed rows: an insert-or-update that changes nothing says 0.
     flags: ['-FOUND_ROWS'],
-  });
+  })
   // Each statement's text is fixed here, so that a server's configuration cannot change what it means.
   pool.on('connection', (connection) => {
-    connection.query("SET SESSION time_zone = '+00:00'");
-    connection.query('SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED');
-    connection.query("SET SESSION sql_mode = 'STRICT_TRANS_TABLES,NO_ENGINE_SUBSTITUTION', innodb_lock_wait_timeout = 1");
-  });
+    connection.query("SET SESSION time_zone = '+00:00'")
+    connection.query('SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED')
+    connection.query("SET SESSION sql_mode = 'STRICT_TRANS_TABLES,NO_ENGINE_SUBSTITUTION', innodb_lock_wait_timeout = 1")
+  })
 
   async function acquire(): Promise<PoolConnection> {
-    const waiting = pool.getConnection();
+    const waiting = pool.getConnection()
     try {
-      return await withDeadline(waiting, connectMs, () => new Error(`no connection within ${connectMs} ms`));
+      return await withDeadline(waiting, connectMs, () => new Error(`no connection within ${connectMs} ms`))
     } catch (error) {
-      waiting.then((late) => late.release(), () => {});
-      throw away(error);
+      waiting.then(
+        (late) => late.release(),
+        () => {},
+      )
+      throw away(error)
     }
   }
 
   return {
     async use(work, statementMs = defaultStatementMs) {
-      const connection = await acquire();
-      let broken = false;
+      const connection = await acquire()
+      let broken = false
       async function timed<T>(statement: Promise<T>): Promise<T> {
         try {
           return await withDeadline(statement, statementMs, () => {
-            statement.catch(() => {});
-            return away(new Error(`no answer within ${statementMs} ms`));
-          });
+            statement.catch(() => {})
+            return away(new Error(`no answer within ${statementMs} ms`))
+          })
         } catch (error) {
-          if (!isAway(error)) throw error;
-          broken = true;
-          throw error instanceof ComponentError ? error : away(error);
+          if (!isAway(error)) throw error
+          broken = true
+          throw error instanceof ComponentError ? error : away(error)
         }
       }
       const session: Session = {
         rows: async (sql, parameters = []) => (await timed(connection.execute<RowDataPacket[]>(sql, parameters)))[0],
         write: async (sql, parameters = []) => (await timed(connection.execute<ResultSetHeader>(sql, parameters)))[0],
         plain: async (sql, parameters = []) => (await timed(connection.query<RowDataPacket[]>(sql, parameters)))[0],
-      };
+      }
       try {
-        return await work(session);
+        return await work(session)
       } finally {
         // A connection whose answer was given up must not be used again: the answer may still come.
-        if (broken) connection.destroy();
-        else connection.release();
+        if (broken) connection.destroy()
+        else connection.release()
       }
     },
     close: () => withDeadline(pool.end(), 1_000, () => new Error('slow end')).catch(() => {}),
-  };
+  }
 }

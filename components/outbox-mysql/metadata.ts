@@ -1,14 +1,14 @@
-import { z } from 'zod';
-import { relayIncomplete, relayIsComplete, relaySettings } from '../outbox/settings.ts';
-import { identifier, parseSettings, wholeNumber } from '../host/settings.ts';
-import { parseConnectionString, type MysqlAddress } from './connection-string.ts';
+import { z } from 'zod'
+import { relayIncomplete, relayIsComplete, relaySettings } from '../outbox/settings.ts'
+import { identifier, parseSettings, wholeNumber } from '../host/settings.ts'
+import { parseConnectionString, type MysqlAddress } from './connection-string.ts'
 
 const schema = z
   .object({
     connectionString: z.string('is required').superRefine((text, context) => {
       // The database may be named by schemaName: that is looked at below.
-      const problem = problemOf(() => parseConnectionString(text, 'any'));
-      if (problem) context.addIssue({ code: 'custom', message: problem });
+      const problem = problemOf(() => parseConnectionString(text, 'any'))
+      if (problem) context.addIssue({ code: 'custom', message: problem })
     }),
     schemaName: identifier.optional(),
     pemPath: z.string().optional(),
@@ -19,27 +19,27 @@ const schema = z
   .refine(relayIsComplete, relayIncomplete)
   .superRefine(({ connectionString, schemaName, pemPath }, context) => {
     const problem = problemOf(() => {
-      const { tls } = parseConnectionString(connectionString, schemaName);
-      if (tls === 'verify-by-pem' && pemPath === undefined) throw new Error('tls=custom needs pemPath');
-    });
-    if (problem) context.addIssue({ code: 'custom', path: ['connectionString'], message: problem });
-  });
+      const { tls } = parseConnectionString(connectionString, schemaName)
+      if (tls === 'verify-by-pem' && pemPath === undefined) throw new Error('tls=custom needs pemPath')
+    })
+    if (problem) context.addIssue({ code: 'custom', path: ['connectionString'], message: problem })
+  })
 
 function problemOf(work: () => unknown): string | undefined {
   try {
-    work();
-    return undefined;
+    work()
+    return undefined
   } catch (error) {
-    return error instanceof Error ? error.message : String(error);
+    return error instanceof Error ? error.message : String(error)
   }
 }
 
-type Parsed = z.output<typeof schema>;
+type Parsed = z.output<typeof schema>
 
-export type MysqlSettings = Omit<Parsed, 'connectionString' | 'schemaName'> & { address: MysqlAddress };
+export type MysqlSettings = Omit<Parsed, 'connectionString' | 'schemaName'> & { address: MysqlAddress }
 
 /** The Component metadata of `state.outbox-mysql`; that of Dapr's `state.mysql` will do. Throws INVALID_SETTING naming the field. */
 export function parseMysqlSettings(properties: Record<string, string>): MysqlSettings {
-  const { connectionString, schemaName, ...settings } = parseSettings(schema, properties);
-  return { ...settings, address: parseConnectionString(connectionString, schemaName) };
+  const { connectionString, schemaName, ...settings } = parseSettings(schema, properties)
+  return { ...settings, address: parseConnectionString(connectionString, schemaName) }
 }

@@ -1,15 +1,15 @@
-import { randomUUID } from 'node:crypto';
-import type { Backlog } from '../outbox/metrics.ts';
-import type { OutboxSource } from '../outbox/relay.ts';
-import type { Database } from './database.ts';
-import type { Tables } from './schema.ts';
+import { randomUUID } from 'node:crypto'
+import type { Backlog } from '../outbox/metrics.ts'
+import type { OutboxSource } from '../outbox/relay.ts'
+import type { Database } from './database.ts'
+import type { Tables } from './schema.ts'
 
-const maxCounted = 100_000;
+const maxCounted = 100_000
 
 /** How the relay reads and empties the outbox table. The lease runs by the database's clock alone. */
 export function createMysqlOutbox(database: Database, tables: Tables): OutboxSource<number> & { backlog(): Promise<Backlog> } {
-  const owner = `${process.pid}-${randomUUID()}`;
-  const until = 'UTC_TIMESTAMP(6) + INTERVAL ? MICROSECOND';
+  const owner = `${process.pid}-${randomUUID()}`
+  const until = 'UTC_TIMESTAMP(6) + INTERVAL ? MICROSECOND'
 
   return {
     async acquireLease(leaseMs) {
@@ -18,42 +18,44 @@ export function createMysqlOutbox(database: Database, tables: Tables): OutboxSou
           `UPDATE ${tables.lease} SET owner = ?, token = LAST_INSERT_ID(token + 1), expires = ${until} WHERE name = 'relay' AND expires <= UTC_TIMESTAMP(6)`,
           [owner, leaseMs * 1_000],
         ),
-      );
-      return result.affectedRows === 1 ? { token: Number(result.insertId) } : undefined;
+      )
+      return result.affectedRows === 1 ? { token: Number(result.insertId) } : undefined
     },
 
     async renewLease({ token }, leaseMs) {
       const result = await database.use((session) =>
         session.write(`UPDATE ${tables.lease} SET expires = ${until} WHERE name = 'relay' AND token = ?`, [leaseMs * 1_000, token]),
-      );
-      return result.affectedRows === 1;
+      )
+      return result.affectedRows === 1
     },
 
     async releaseLease({ token }) {
-      await database.use((session) => session.write(`UPDATE ${tables.lease} SET expires = UTC_TIMESTAMP(6) WHERE name = 'relay' AND token = ?`, [token]));
+      await database.use((session) =>
+        session.write(`UPDATE ${tables.lease} SET expires = UTC_TIMESTAMP(6) WHERE name = 'relay' AND token = ?`, [token]),
+      )
     },
 
     async read(limits) {
       return database.use(async (session) => {
         // Sizes first: 500 rows of a megabyte each must not be in memory together. The one SELECT is one snapshot, and a
         // transaction takes its ids under its partition key's lock, so no key has a hole before a row that is seen here.
-        const sizes = await session.rows(`SELECT id, bytes FROM ${tables.outbox} ORDER BY id LIMIT ${Math.trunc(limits.rows)}`);
-        const ids: number[] = [];
-        let bytes = 0;
+        const sizes = await session.rows(`SELECT id, bytes FROM ${tables.outbox} ORDER BY id LIMIT ${Math.trunc(limits.rows)}`)
+        const ids: number[] = []
+        let bytes = 0
         for (const row of sizes) {
-          bytes += Number(row['bytes']);
-          if (ids.length > 0 && bytes > limits.bytes) break;
-          ids.push(Number(row['id']));
+          bytes += Number(row['bytes'])
+          if (ids.length > 0 && bytes > limits.bytes) break
+          ids.push(Number(row['id']))
         }
-        if (ids.length === 0) return [];
-        const rows = await session.plain(`SELECT id, partition_key, sequence, payload FROM ${tables.outbox} WHERE id IN (?) ORDER BY id`, [ids]);
+        if (ids.length === 0) return []
+        const rows = await session.plain(`SELECT id, partition_key, sequence, payload FROM ${tables.outbox} WHERE id IN (?) ORDER BY id`, [ids])
         return rows.map((row) => ({
           position: Number(row['id']),
           partitionKey: (row['partition_key'] as Buffer).toString('utf8'),
           sequence: Number(row['sequence']),
           payload: row['payload'] as Buffer,
-        }));
-      });
+        }))
+      })
     },
 
     async remove(rows, { token }) {
@@ -62,19 +64,19 @@ export function createMysqlOutbox(database: Database, tables: Tables): OutboxSou
         const result = (await session.plain(
           `DELETE o FROM ${tables.outbox} AS o JOIN ${tables.lease} AS l ON l.name = 'relay' AND l.token = ? WHERE o.id IN (?)`,
           [token, rows.map((row) => row.position)],
-        )) as unknown as { affectedRows: number };
-        return result.affectedRows > 0;
-      });
+        )) as unknown as { affectedRows: number }
+        return result.affectedRows > 0
+      })
     },
 
     async backlog() {
       return database.use(async (session) => {
-        const [counted] = await session.rows(`SELECT COUNT(*) AS n FROM (SELECT 1 FROM ${tables.outbox} LIMIT ${maxCounted}) AS counted`);
+        const [counted] = await session.rows(`SELECT COUNT(*) AS n FROM (SELECT 1 FROM ${tables.outbox} LIMIT ${maxCounted}) AS counted`)
         const [oldest] = await session.rows(
           `SELECT TIMESTAMPDIFF(MICROSECOND, created, CURRENT_TIMESTAMP(6)) AS age FROM ${tables.outbox} ORDER BY id LIMIT 1`,
-        );
-        return { rows: Number(counted?.['n'] ?? 0), oldestAgeSeconds: Math.max(0, Number(oldest?.['age'] ?? 0) / 1e6) };
-      });
+        )
+        return { rows: Number(counted?.['n'] ?? 0), oldestAgeSeconds: Math.max(0, Number(oldest?.['age'] ?? 0) / 1e6) }
+      })
     },
-  };
+  }
 }

@@ -1,8 +1,8 @@
-import { ComponentError } from '../host/errors.ts';
-import type { Database, Session } from './database.ts';
+import { ComponentError } from '../host/errors.ts'
+import type { Database, Session } from './database.ts'
 
 /** The tables of one store; all names begin with the state table's. */
-export type Tables = { state: string; outbox: string; sequence: string; lease: string; version: string };
+export type Tables = { state: string; outbox: string; sequence: string; lease: string; version: string }
 
 export const tablesOf = (tableName: string): Tables => ({
   state: tableName,
@@ -10,7 +10,7 @@ export const tablesOf = (tableName: string): Tables => ({
   sequence: `${tableName}_outbox_sequence`,
   lease: `${tableName}_outbox_lease`,
   version: `${tableName}_outbox_version`,
-});
+})
 
 /**
  * Each entry makes the schema one version newer. Every statement can run twice: DDL commits by itself, so a crash in the
@@ -53,35 +53,35 @@ const migrations: ((tables: Tables, session: Session) => string[] | Promise<stri
     `INSERT IGNORE INTO ${tables.lease} (name, owner, token, expires) VALUES ('relay', '', 0, '2000-01-01')`,
   ],
   async (tables, session) => changesOfDaprsTable(tables, await columnsOf(tables.state, session)),
-];
+]
 
-type Column = { type: string; charset: string | null };
+type Column = { type: string; charset: string | null }
 
 async function columnsOf(table: string, session: Session): Promise<Map<string, Column>> {
   const rows = await session.rows(
     `SELECT column_name AS name, data_type AS type, character_set_name AS charset FROM information_schema.columns
      WHERE table_schema = DATABASE() AND table_name = ?`,
     [table],
-  );
-  return new Map(rows.map((row) => [String(row['name']), { type: String(row['type']), charset: row['charset'] as string | null }]));
+  )
+  return new Map(rows.map((row) => [String(row['name']), { type: String(row['type']), charset: row['charset'] as string | null }]))
 }
 
 /** What a table that Dapr's state.mysql made still needs: keys of up to 255 characters, compared as the database's default has it. */
 function changesOfDaprsTable({ state }: Tables, columns: Map<string, Column>): string[] {
-  const changes: string[] = [];
-  const id = columns.get('id');
+  const changes: string[] = []
+  const id = columns.get('id')
   if (id?.type === 'varchar') {
     // Turned into bytes as they are; our keys are UTF-8.
-    if (id.charset !== 'utf8mb4') changes.push(`ALTER TABLE ${state} MODIFY id VARCHAR(255) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL`);
-    changes.push(`ALTER TABLE ${state} MODIFY id VARBINARY(1024) NOT NULL`);
+    if (id.charset !== 'utf8mb4') changes.push(`ALTER TABLE ${state} MODIFY id VARCHAR(255) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL`)
+    changes.push(`ALTER TABLE ${state} MODIFY id VARBINARY(1024) NOT NULL`)
   }
   // Dapr before 1.11 knew no TTL.
-  if (!columns.has('expiredate')) changes.push(`ALTER TABLE ${state} ADD COLUMN expiredate TIMESTAMP NULL, ADD INDEX expiredate_idx (expiredate)`);
-  return changes;
+  if (!columns.has('expiredate')) changes.push(`ALTER TABLE ${state} ADD COLUMN expiredate TIMESTAMP NULL, ADD INDEX expiredate_idx (expiredate)`)
+  return changes
 }
 
 /** Making a table writes files and waits for the disk. */
-const ddlMs = 10_000;
+const ddlMs = 10_000
 
 /**
  * Brings the schema to the newest version. Components that start at once take turns under a named lock.
@@ -89,22 +89,23 @@ const ddlMs = 10_000;
  */
 export async function migrate(database: Database, tables: Tables): Promise<void> {
   await database.use(async (session) => {
-    const [named] = await session.rows('SELECT DATABASE() AS name');
+    const [named] = await session.rows('SELECT DATABASE() AS name')
     // Named locks are server-wide and at most 64 characters long.
-    const lock = `outbox:${String(named?.['name'])}.${tables.state}`.slice(0, 64);
-    const [locked] = await session.rows('SELECT GET_LOCK(?, 1) AS taken', [lock]);
-    if (Number(locked?.['taken']) !== 1) throw new ComponentError('STORE_UNAVAILABLE', 'another component is changing the schema');
+    const lock = `outbox:${String(named?.['name'])}.${tables.state}`.slice(0, 64)
+    const [locked] = await session.rows('SELECT GET_LOCK(?, 1) AS taken', [lock])
+    if (Number(locked?.['taken']) !== 1) throw new ComponentError('STORE_UNAVAILABLE', 'another component is changing the schema')
     try {
-      await session.plain(`CREATE TABLE IF NOT EXISTS ${tables.version} (version INT NOT NULL PRIMARY KEY) ENGINE = InnoDB`);
-      const [found] = await session.rows(`SELECT COALESCE(MAX(version), 0) AS version FROM ${tables.version}`);
-      const version = Number(found?.['version'] ?? 0);
-      if (version > migrations.length) throw new ComponentError('INVALID_SETTING', `the schema has version ${version}, this component knows ${migrations.length}`);
+      await session.plain(`CREATE TABLE IF NOT EXISTS ${tables.version} (version INT NOT NULL PRIMARY KEY) ENGINE = InnoDB`)
+      const [found] = await session.rows(`SELECT COALESCE(MAX(version), 0) AS version FROM ${tables.version}`)
+      const version = Number(found?.['version'] ?? 0)
+      if (version > migrations.length)
+        throw new ComponentError('INVALID_SETTING', `the schema has version ${version}, this component knows ${migrations.length}`)
       for (let next = version; next < migrations.length; next += 1) {
-        for (const statement of (await migrations[next]?.(tables, session)) ?? []) await session.plain(statement);
-        await session.write(`INSERT INTO ${tables.version} (version) VALUES (?)`, [next + 1]);
+        for (const statement of (await migrations[next]?.(tables, session)) ?? []) await session.plain(statement)
+        await session.write(`INSERT INTO ${tables.version} (version) VALUES (?)`, [next + 1])
       }
     } finally {
-      await session.rows('SELECT RELEASE_LOCK(?) AS released', [lock]).catch(() => {});
+      await session.rows('SELECT RELEASE_LOCK(?) AS released', [lock]).catch(() => {})
     }
-  }, ddlMs);
+  }, ddlMs)
 }

@@ -1,7 +1,7 @@
-import { Kafka, logLevel, Partitioners, type Producer } from 'kafkajs';
-import type { Logger } from 'pino';
-import { withDeadline } from '../host/deadline.ts';
-import type { Publisher } from './relay.ts';
+import { Kafka, logLevel, Partitioners, type Producer } from 'kafkajs'
+import type { Logger } from 'pino'
+import { withDeadline } from '../host/deadline.ts'
+import type { Publisher } from './relay.ts'
 
 /**
  * Publishes to one topic with acks from all in-sync replicas, idempotent, one request at a time.
@@ -10,10 +10,7 @@ import type { Publisher } from './relay.ts';
  * for a repeat and drop it. A producer whose send failed is therefore never used again: the next send makes a new one, with
  * a new producer id. For the same reason its own retries are few: by default an idempotent producer retries without end.
  */
-export function createKafkaPublisher(
-  settings: { brokers: string[]; topic: string; clientId: string; sendLimitMs: number },
-  log: Logger,
-): Publisher {
+export function createKafkaPublisher(settings: { brokers: string[]; topic: string; clientId: string; sendLimitMs: number }, log: Logger): Publisher {
   const kafka = new Kafka({
     clientId: settings.clientId,
     brokers: settings.brokers,
@@ -23,8 +20,8 @@ export function createKafkaPublisher(
     // Its errors reach the log through the relay; its warning about few retries is the choice explained above.
     logLevel: logLevel.ERROR,
     logCreator: () => (entry) => log.debug({ from: 'kafkajs', reason: entry.log['error'] }, entry.log.message),
-  });
-  let producer: Promise<Producer> | undefined;
+  })
+  let producer: Promise<Producer> | undefined
 
   async function connect(): Promise<Producer> {
     const made = kafka.producer({
@@ -33,47 +30,52 @@ export function createKafkaPublisher(
       allowAutoTopicCreation: false,
       createPartitioner: Partitioners.JavaCompatiblePartitioner,
       retry: { retries: 1, initialRetryTime: 50, maxRetryTime: 200 },
-    });
+    })
     try {
-      await made.connect();
-      return made;
+      await made.connect()
+      return made
     } catch (error) {
-      made.disconnect().catch(() => {});
-      throw error;
+      made.disconnect().catch(() => {})
+      throw error
     }
   }
 
   function discard(): void {
-    const former = producer;
-    producer = undefined;
+    const former = producer
+    producer = undefined
     // Not awaited: disconnecting waits for requests that may never be answered.
-    former?.then((each) => each.disconnect()).catch(() => {});
+    former?.then((each) => each.disconnect()).catch(() => {})
   }
 
   return {
     async publish(rows) {
       const send = async () => {
-        producer ??= connect();
-        const ready = await producer;
+        producer ??= connect()
+        const ready = await producer
         await ready.send({
           topic: settings.topic,
           acks: -1,
           timeout: 2_000,
           // No headers: Dapr's consumer knows a structured CloudEvent without them, and would hand them on as gRPC metadata.
           messages: rows.map((row) => ({ key: row.partitionKey, value: row.payload })),
-        });
-      };
+        })
+      }
       try {
-        await withDeadline(send(), settings.sendLimitMs, () => new Error(`no answer from Kafka within ${settings.sendLimitMs} ms`));
+        await withDeadline(send(), settings.sendLimitMs, () => new Error(`no answer from Kafka within ${settings.sendLimitMs} ms`))
       } catch (error) {
-        discard();
-        throw error;
+        discard()
+        throw error
       }
     },
     async close() {
-      const former = producer;
-      producer = undefined;
-      if (former) await withDeadline(former.then((each) => each.disconnect()), 1_000, () => new Error('slow disconnect')).catch(() => {});
+      const former = producer
+      producer = undefined
+      if (former)
+        await withDeadline(
+          former.then((each) => each.disconnect()),
+          1_000,
+          () => new Error('slow disconnect'),
+        ).catch(() => {})
     },
-  };
+  }
 }

@@ -1,30 +1,30 @@
-import { Counter, Gauge, type Registry } from 'prom-client';
-import type { RelayMetrics } from './relay.ts';
+import { Counter, Gauge, type Registry } from 'prom-client'
+import type { RelayMetrics } from './relay.ts'
 
-export type Backlog = { rows: number; oldestAgeSeconds: number };
+export type Backlog = { rows: number; oldestAgeSeconds: number }
 
 export type OutboxMetrics = {
   /** Metrics of one instance; `backlog` is asked at each scrape. `remove` when the instance closes. */
-  forInstance(component: string, backlog: () => Promise<Backlog>): RelayMetrics & { remove(): void };
-};
+  forInstance(component: string, backlog: () => Promise<Backlog>): RelayMetrics & { remove(): void }
+}
 
 /** The outbox's metrics in this registry, one time series for each component instance. */
 export function createOutboxMetrics(registry: Registry): OutboxMetrics {
-  const backlogs = new Map<string, () => Promise<Backlog>>();
-  const common = { labelNames: ['component' as const], registers: [registry] };
-  let measured: { at: number; found: Promise<Map<string, Backlog>> } | undefined;
+  const backlogs = new Map<string, () => Promise<Backlog>>()
+  const common = { labelNames: ['component' as const], registers: [registry] }
+  let measured: { at: number; found: Promise<Map<string, Backlog>> } | undefined
 
   /** One question for both gauges of a scrape. A database that is away leaves no figure rather than a wrong one. */
   function measure(): Promise<Map<string, Backlog>> {
-    if (measured && performance.now() - measured.at < 500) return measured.found;
+    if (measured && performance.now() - measured.at < 500) return measured.found
     const found = Promise.all(
       [...backlogs].map(async ([component, backlog]) => {
-        const figures = await backlog().catch(() => undefined);
-        return figures ? [[component, figures] as const] : [];
+        const figures = await backlog().catch(() => undefined)
+        return figures ? [[component, figures] as const] : []
       }),
-    ).then((entries) => new Map(entries.flat()));
-    measured = { at: performance.now(), found };
-    return found;
+    ).then((entries) => new Map(entries.flat()))
+    measured = { at: performance.now(), found }
+    return found
   }
 
   const gauge = (name: string, help: string, value: (backlog: Backlog) => number) =>
@@ -33,32 +33,32 @@ export function createOutboxMetrics(registry: Registry): OutboxMetrics {
       name,
       help,
       async collect() {
-        const found = await measure();
-        this.reset();
-        for (const [component, backlog] of found) this.set({ component }, value(backlog));
+        const found = await measure()
+        this.reset()
+        for (const [component, backlog] of found) this.set({ component }, value(backlog))
       },
-    });
-  gauge('outbox_rows_waiting', 'Events that wait to be relayed, counted up to 100,000', ({ rows }) => rows);
-  gauge('outbox_oldest_row_age_seconds', 'Age of the oldest event that waits to be relayed', ({ oldestAgeSeconds }) => oldestAgeSeconds);
-  const relayed = new Counter({ ...common, name: 'outbox_relayed_total', help: 'Events that Kafka acknowledged and that were deleted' });
-  const errors = new Counter({ ...common, name: 'outbox_relay_errors_total', help: 'Rounds of the relay that failed' });
-  const leader = new Gauge({ ...common, name: 'outbox_leader', help: '1 where this process relays' });
+    })
+  gauge('outbox_rows_waiting', 'Events that wait to be relayed, counted up to 100,000', ({ rows }) => rows)
+  gauge('outbox_oldest_row_age_seconds', 'Age of the oldest event that waits to be relayed', ({ oldestAgeSeconds }) => oldestAgeSeconds)
+  const relayed = new Counter({ ...common, name: 'outbox_relayed_total', help: 'Events that Kafka acknowledged and that were deleted' })
+  const errors = new Counter({ ...common, name: 'outbox_relay_errors_total', help: 'Rounds of the relay that failed' })
+  const leader = new Gauge({ ...common, name: 'outbox_leader', help: '1 where this process relays' })
 
   return {
     forInstance(component, backlog) {
-      backlogs.set(component, backlog);
-      relayed.inc({ component }, 0);
-      errors.inc({ component }, 0);
-      leader.set({ component }, 0);
+      backlogs.set(component, backlog)
+      relayed.inc({ component }, 0)
+      errors.inc({ component }, 0)
+      leader.set({ component }, 0)
       return {
         relayed: (count) => relayed.inc({ component }, count),
         failed: () => errors.inc({ component }),
         leader: (isLeader) => leader.set({ component }, isLeader ? 1 : 0),
         remove() {
-          backlogs.delete(component);
-          leader.set({ component }, 0);
+          backlogs.delete(component)
+          leader.set({ component }, 0)
         },
-      };
+      }
     },
-  };
+  }
 }

@@ -1,47 +1,47 @@
-import type { Logger } from 'pino';
+import type { Logger } from 'pino'
 
 /** A committed event that waits to be published. `position` names its row. */
-export type OutboxRow<Position> = { position: Position; partitionKey: string; sequence: number; payload: Buffer };
+export type OutboxRow<Position> = { position: Position; partitionKey: string; sequence: number; payload: Buffer }
 
 /** The right to relay, valid for `leaseMs` by the database's clock from the moment it was asked for. */
-export type Lease = { token: number };
+export type Lease = { token: number }
 
 export type OutboxSource<Position> = {
   /** Takes the lease if it is free or run out, by the database's clock. Every success has a higher token. */
-  acquireLease(leaseMs: number): Promise<Lease | undefined>;
+  acquireLease(leaseMs: number): Promise<Lease | undefined>
   /** False when somebody else has it by now. */
-  renewLease(lease: Lease, leaseMs: number): Promise<boolean>;
-  releaseLease(lease: Lease): Promise<void>;
+  renewLease(lease: Lease, leaseMs: number): Promise<boolean>
+  releaseLease(lease: Lease): Promise<void>
   /**
    * The oldest rows, always from the start. Guarantee: where a row is in the answer, every earlier row of its partition key
    * that is still in the outbox stands before it.
    */
-  read(limits: { rows: number; bytes: number }): Promise<OutboxRow<Position>[]>;
+  read(limits: { rows: number; bytes: number }): Promise<OutboxRow<Position>[]>
   /** Deletes exactly these rows if the lease's token still holds; false, and nothing is deleted, if not. */
-  remove(rows: OutboxRow<Position>[], lease: Lease): Promise<boolean>;
-};
+  remove(rows: OutboxRow<Position>[], lease: Lease): Promise<boolean>
+}
 
 export type Publisher = {
   /** Resolves when the broker has all rows on all in-sync replicas; rejects within its own time limit. */
-  publish(rows: { partitionKey: string; payload: Buffer }[]): Promise<void>;
-  close(): Promise<void>;
-};
+  publish(rows: { partitionKey: string; payload: Buffer }[]): Promise<void>
+  close(): Promise<void>
+}
 
-export type RelayMetrics = { relayed(count: number): void; failed(): void; leader(isLeader: boolean): void };
+export type RelayMetrics = { relayed(count: number): void; failed(): void; leader(isLeader: boolean): void }
 
 export type RelayOptions = {
-  leaseMs: number;
+  leaseMs: number
   /** A send ends within this time, so a lease must have at least this much left when one starts. */
-  sendLimitMs: number;
+  sendLimitMs: number
   /** How often one that has no lease asks for it. */
-  standbyMs: number;
-  pollMinMs: number;
-  pollMaxMs: number;
-  batchRows: number;
-  batchBytes: number;
-  retryMinMs: number;
-  retryMaxMs: number;
-};
+  standbyMs: number
+  pollMinMs: number
+  pollMaxMs: number
+  batchRows: number
+  batchBytes: number
+  retryMinMs: number
+  retryMaxMs: number
+}
 
 export const relayDefaults: RelayOptions = {
   leaseMs: 4_000,
@@ -53,22 +53,22 @@ export const relayDefaults: RelayOptions = {
   batchBytes: 4 * 1024 * 1024,
   retryMinMs: 100,
   retryMaxMs: 1_000,
-};
+}
 
-export type Relay = { wake(): void; close(): Promise<void> };
+export type Relay = { wake(): void; close(): Promise<void> }
 
 /**
  * The rows that may be sent now: those without a gap in their key's numbers. A gap means that an earlier event has not been
  * read, so it and everything after it in that key waits for the next read.
  */
 export function withoutGaps<Row extends { partitionKey: string; sequence: number }>(rows: Row[]): Row[] {
-  const last = new Map<string, number>();
+  const last = new Map<string, number>()
   return rows.filter(({ partitionKey, sequence }) => {
-    const previous = last.get(partitionKey);
-    if (previous !== undefined && sequence !== previous + 1) return false;
-    last.set(partitionKey, sequence);
-    return true;
-  });
+    const previous = last.get(partitionKey)
+    if (previous !== undefined && sequence !== previous + 1) return false
+    last.set(partitionKey, sequence)
+    return true
+  })
 }
 
 /**
@@ -83,105 +83,105 @@ export function startRelay<Position>(
   log: Logger,
   options: RelayOptions = relayDefaults,
 ): Relay {
-  let closing = false;
-  let woken = false;
-  let interrupt: (() => void) | undefined;
+  let closing = false
+  let woken = false
+  let interrupt: (() => void) | undefined
 
   /** Waits, at most until `wake` or `close`. */
   async function pause(ms: number, wakeable: boolean): Promise<void> {
-    if (closing || (wakeable && woken)) return;
+    if (closing || (wakeable && woken)) return
     await new Promise<void>((resolve) => {
-      const timer = setTimeout(resolve, ms);
+      const timer = setTimeout(resolve, ms)
       interrupt = () => {
-        if (!wakeable && !closing) return;
-        clearTimeout(timer);
-        resolve();
-      };
-    });
-    interrupt = undefined;
+        if (!wakeable && !closing) return
+        clearTimeout(timer)
+        resolve()
+      }
+    })
+    interrupt = undefined
   }
 
   async function run(): Promise<void> {
-    let lease: (Lease & { since: number }) | undefined;
-    let idleMs = options.pollMinMs;
-    let retryMs = options.retryMinMs;
-    let failing = false;
+    let lease: (Lease & { since: number }) | undefined
+    let idleMs = options.pollMinMs
+    let retryMs = options.retryMinMs
+    let failing = false
 
     const drop = () => {
-      if (lease) log.info({ token: lease.token }, 'relay lost its lease');
-      lease = undefined;
-      metrics.leader(false);
-    };
+      if (lease) log.info({ token: lease.token }, 'relay lost its lease')
+      lease = undefined
+      metrics.leader(false)
+    }
     // The monotonic clock from before the question: the lease cannot have begun earlier, so it cannot end earlier either.
-    const left = () => (lease ? options.leaseMs - (performance.now() - lease.since) : 0);
-    const renewBelow = options.sendLimitMs + (options.leaseMs - options.sendLimitMs) / 2;
+    const left = () => (lease ? options.leaseMs - (performance.now() - lease.since) : 0)
+    const renewBelow = options.sendLimitMs + (options.leaseMs - options.sendLimitMs) / 2
 
     while (!closing) {
       try {
         if (!lease) {
-          const since = performance.now();
-          const taken = await source.acquireLease(options.leaseMs);
+          const since = performance.now()
+          const taken = await source.acquireLease(options.leaseMs)
           if (!taken) {
-            await pause(options.standbyMs, false);
-            continue;
+            await pause(options.standbyMs, false)
+            continue
           }
-          lease = { ...taken, since };
-          metrics.leader(true);
-          log.info({ token: taken.token }, 'relay leads');
+          lease = { ...taken, since }
+          metrics.leader(true)
+          log.info({ token: taken.token }, 'relay leads')
         }
         if (left() < renewBelow) {
-          const since = performance.now();
+          const since = performance.now()
           if (!(await source.renewLease(lease, options.leaseMs))) {
-            drop();
-            continue;
+            drop()
+            continue
           }
-          lease.since = since;
+          lease.since = since
         }
-        woken = false;
-        const rows = withoutGaps(await source.read({ rows: options.batchRows, bytes: options.batchBytes }));
+        woken = false
+        const rows = withoutGaps(await source.read({ rows: options.batchRows, bytes: options.batchBytes }))
         if (rows.length === 0) {
-          await pause(idleMs, true);
+          await pause(idleMs, true)
           // Something committed here: poll quickly for a while, more is likely to follow.
-          idleMs = woken ? options.pollMinMs : Math.min(idleMs * 2, options.pollMaxMs);
-          continue;
+          idleMs = woken ? options.pollMinMs : Math.min(idleMs * 2, options.pollMaxMs)
+          continue
         }
-        idleMs = options.pollMinMs;
-        if (left() < options.sendLimitMs) continue;
-        await publisher.publish(rows);
+        idleMs = options.pollMinMs
+        if (left() < options.sendLimitMs) continue
+        await publisher.publish(rows)
         if (!(await source.remove(rows, lease))) {
-          drop();
-          continue;
+          drop()
+          continue
         }
-        metrics.relayed(rows.length);
-        retryMs = options.retryMinMs;
-        if (failing) log.info({ rows: rows.length }, 'relay works again');
-        failing = false;
+        metrics.relayed(rows.length)
+        retryMs = options.retryMinMs
+        if (failing) log.info({ rows: rows.length }, 'relay works again')
+        failing = false
       } catch (error) {
-        metrics.failed();
+        metrics.failed()
         // One line when it starts, not one for each attempt while a broker is away for minutes.
-        if (!failing) log.warn({ err: error }, 'relay failed, trying again');
-        else log.debug({ err: error }, 'relay failed again');
-        failing = true;
-        if (lease && left() <= 0) drop();
-        await pause(retryMs, false);
-        retryMs = Math.min(retryMs * 2, options.retryMaxMs);
+        if (!failing) log.warn({ err: error }, 'relay failed, trying again')
+        else log.debug({ err: error }, 'relay failed again')
+        failing = true
+        if (lease && left() <= 0) drop()
+        await pause(retryMs, false)
+        retryMs = Math.min(retryMs * 2, options.retryMaxMs)
       }
     }
-    await publisher.close();
-    if (lease) await source.releaseLease(lease);
-    metrics.leader(false);
+    await publisher.close()
+    if (lease) await source.releaseLease(lease)
+    metrics.leader(false)
   }
 
-  const ended = run().catch((error: unknown) => log.warn({ err: error }, 'relay did not end cleanly'));
+  const ended = run().catch((error: unknown) => log.warn({ err: error }, 'relay did not end cleanly'))
   return {
     wake() {
-      woken = true;
-      interrupt?.();
+      woken = true
+      interrupt?.()
     },
     async close() {
-      closing = true;
-      interrupt?.();
-      await ended;
+      closing = true
+      interrupt?.()
+      await ended
     },
-  };
+  }
 }
