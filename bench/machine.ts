@@ -14,22 +14,15 @@ export function describeMachine(): Machine {
 
 /** Of what is measured and of what it is measured with; the databases tell their own. */
 export function describeVersions(): Record<string, string> {
-  const installed = (name: string) =>
-    (JSON.parse(readFileSync(join(root, 'node_modules', name, 'package.json'), 'utf8')) as { version: string }).version
+  const installed = (name: string) => (JSON.parse(readFileSync(join(root, 'node_modules', name, 'package.json'), 'utf8')) as { version: string }).version
   const printed = (name: 'daprd' | 'kafka' | 'mongodb') => {
     const found = findPart(name)
     return 'printedVersion' in found ? found.printedVersion.split('\n')[0]! : found.detail
   }
   const numbered = (name: 'daprd' | 'kafka') => parseVersion(printed(name))?.join('.') ?? printed(name)
   return {
-    sidecart: commit(),
-    node: process.versions.node,
-    daprd: numbered('daprd'),
-    kafka: numbered('kafka'),
-    'mongodb server': printed('mongodb'),
-    mysql2: installed('mysql2'),
-    'mongodb driver': installed('mongodb'),
-    kafkajs: installed('kafkajs'),
+    sidecart: commit(), node: process.versions.node, daprd: numbered('daprd'), kafka: numbered('kafka'), 'mongodb server': printed('mongodb'),
+    mysql2: installed('mysql2'), 'mongodb driver': installed('mongodb'), kafkajs: installed('kafkajs'),
   }
 }
 

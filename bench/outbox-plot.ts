@@ -13,47 +13,27 @@ export function plotOutbox(report: OutboxReport): string {
   const rows = databases(report.results).map(([database, measured], row) => {
     const at = (column: number, content: string) => `<g transform="translate(${column * panel.width},${24 + row * panel.height})">${content}</g>`
     return [
-      at(
-        0,
-        bars(
-          `${database}: commit to consumer, ms (p50, p99)`,
-          names.map((name) => ({ name, values: [measured.latency[name].p50Ms, measured.latency[name].p99Ms] })),
-        ),
-      ),
-      at(
-        1,
-        bars(
-          `${database}: events per second`,
-          names.map((name) => ({ name, values: [measured.eventsPerSecond[name]] })),
-        ),
-      ),
+      at(0, bars(`${database}: commit to consumer, ms (p50, p99)`, names.map((name) => ({ name, values: [measured.latency[name].p50Ms, measured.latency[name].p99Ms] })))),
+      at(1, bars(`${database}: events per second`, names.map((name) => ({ name, values: [measured.eventsPerSecond[name]] })))),
       at(2, lines(`${database}: transactions per second by callers`, measured.transactions)),
     ].join('\n')
   })
   const width = panel.width * 3
   const height = 30 + rows.length * panel.height
-  const legend = names
-    .map((name, i) => `<rect x="${10 + i * 80}" y="8" width="10" height="10" fill="${colours[name]}"/>${text(24 + i * 80, 17, name, 'start')}`)
-    .join('')
+  const legend = names.map((name, i) => `<rect x="${10 + i * 80}" y="8" width="10" height="10" fill="${colours[name]}"/>${text(24 + i * 80, 17, name, 'start')}`).join('')
   const { machine, date } = report
   return [
     `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" width="${width}" height="${height}" font-family="system-ui, sans-serif" font-size="11" fill="#222">`,
     `<rect width="${width}" height="${height}" fill="#fff"/>`,
     legend,
-    text(
-      width - 10,
-      17,
-      `${date.slice(0, 10)}, ${machine.cores} cores, ${machine.memoryGiB} GiB, all on one machine${report.quick ? ', quick run' : ''}`,
-      'end',
-    ),
+    text(width - 10, 17, `${date.slice(0, 10)}, ${machine.cores} cores, ${machine.memoryGiB} GiB, all on one machine${report.quick ? ', quick run' : ''}`, 'end'),
     ...rows,
     '</svg>',
     '',
   ].join('\n')
 }
 
-const text = (x: number, y: number, content: string, anchor: 'start' | 'middle' | 'end' = 'middle') =>
-  `<text x="${x.toFixed(1)}" y="${y.toFixed(1)}" text-anchor="${anchor}">${content}</text>`
+const text = (x: number, y: number, content: string, anchor: 'start' | 'middle' | 'end' = 'middle') => `<text x="${x.toFixed(1)}" y="${y.toFixed(1)}" text-anchor="${anchor}">${content}</text>`
 
 const frame = (title: string) =>
   `${text(panel.left, panel.top - 14, title, 'start')}<path d="M${panel.left} ${panel.top}v${inner.height}h${inner.width}" fill="none" stroke="#999"/>`

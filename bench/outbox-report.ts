@@ -25,9 +25,7 @@ export function judge({ results }: Pick<OutboxReport, 'results'>): Ratio[] {
     return [
       ratio('commit to consumer, p99: built-in outbox / ours', latency.builtin.p99Ms / latency.ours.p99Ms, 40),
       ratio('events per second: ours / built-in outbox', eventsPerSecond.ours / eventsPerSecond.builtin, 200),
-      ...transactions.ours.map((ours, i) =>
-        ratio(`transactions by ${ours.callers} at once: ours / driver alone`, ours.perSecond / transactions.plain[i]!.perSecond, 0.5),
-      ),
+      ...transactions.ours.map((ours, i) => ratio(`transactions by ${ours.callers} at once: ours / driver alone`, ours.perSecond / transactions.plain[i]!.perSecond, 0.5)),
       ratio("get, 32 callers: ours / Dapr's own component", gets.ours.perSecond / gets.dapr.perSecond, 1),
     ]
   })
@@ -45,10 +43,7 @@ export function outboxMarkdown(report: OutboxReport): string {
     report.ratios.map(({ database, what, value, bar, met }) => [database, what, number(value), `at least ${bar}`, met ? 'met' : '**missed**']),
   )
   const sections = databases(report.results).map(([database, measured]) => `## ${database}\n\n${figures(measured, openRates)}${growth(measured)}`)
-  const list = (of: Record<string, string>) =>
-    Object.entries(of)
-      .map(([name, value]) => `${name} ${value}`)
-      .join(', ')
+  const list = (of: Record<string, string>) => Object.entries(of).map(([name, value]) => `${name} ${value}`).join(', ')
   return [
     '# The outbox, measured',
     `${report.date.slice(0, 16).replace('T', ' ')} UTC, ${machine.cores} cores (${machine.model}), ${machine.memoryGiB} GiB, ${machine.system}; everything on this one machine, so it is the ratios that carry over.` +
@@ -84,10 +79,7 @@ function figures({ latency, eventsPerSecond, transactions, gets }: Measured, ope
       ['from the call, p99 ms', ...names.map((name) => number(latency[name].fromCall.p99Ms))],
       ['events/s at the consumer', ...names.map((name) => number(eventsPerSecond[name]))],
       ...transactions.ours.map(({ callers }, i) => [`transactions/s, callers: ${callers}`, ...names.map((name) => rate(transactions[name][i]))]),
-      ...transactions.ours.map(({ callers }, i) => [
-        `p99 ms, callers: ${callers}`,
-        ...names.map((name) => number(transactions[name][i]?.p99Ms ?? Number.NaN)),
-      ]),
+      ...transactions.ours.map(({ callers }, i) => [`p99 ms, callers: ${callers}`, ...names.map((name) => number(transactions[name][i]?.p99Ms ?? Number.NaN))]),
       ["get/s, 32 callers (builtin: Dapr's component)", rate(gets.dapr), rate(gets.ours), ''],
     ],
   )
@@ -96,12 +88,7 @@ function figures({ latency, eventsPerSecond, transactions, gets }: Measured, ope
 function growth({ growth }: Measured): string {
   if (!growth) return ''
   const rows = (of: Growth[], unit: string) =>
-    of.map(({ at, ours, plain }) => [
-      `${at.toLocaleString('en')} ${unit}`,
-      number(ours.perSecond),
-      number(plain.perSecond),
-      number(ours.perSecond / plain.perSecond),
-    ])
+    of.map(({ at, ours, plain }) => [`${at.toLocaleString('en')} ${unit}`, number(ours.perSecond), number(plain.perSecond), number(ours.perSecond / plain.perSecond)])
   return `\n\nHow it grows, 32 callers:\n\n${table(['', 'ours, tx/s', 'plain, tx/s', 'ratio'], [...rows(growth.keys, 'keys'), ...rows(growth.bytes, 'bytes a value')])}`
 }
 

@@ -38,24 +38,8 @@ type Plan = {
   growth: boolean
 }
 
-const full: Plan = {
-  latencyMs: { builtin: 40_000, others: 15_000 },
-  callers: [1, 8, 32, 64],
-  rounds: 3,
-  roundMs: 3_000,
-  burst: 20_000,
-  builtinWindowMs: 15_000,
-  growth: true,
-}
-const quick: Plan = {
-  latencyMs: { builtin: 4_000, others: 2_000 },
-  callers: [1, 8, 32],
-  rounds: 1,
-  roundMs: 800,
-  burst: 1_500,
-  builtinWindowMs: 4_000,
-  growth: false,
-}
+const full: Plan = { latencyMs: { builtin: 40_000, others: 15_000 }, callers: [1, 8, 32, 64], rounds: 3, roundMs: 3_000, burst: 20_000, builtinWindowMs: 15_000, growth: true }
+const quick: Plan = { latencyMs: { builtin: 4_000, others: 2_000 }, callers: [1, 8, 32], rounds: 1, roundMs: 800, burst: 1_500, builtinWindowMs: 4_000, growth: false }
 
 const openRates: Record<WayName, number> = { builtin: 3, ours: 100, plain: 100 }
 
@@ -76,28 +60,14 @@ export async function benchOutbox(o: { quick?: boolean; only?: DatabaseName; kee
   try {
     const { daprd } = await ensureParts(['daprd'], progress)
     if (daprd.from === 'address') throw new Error('the sidecar has to be a program')
-    const shop = await startServers(['mongodb', 'mysql', 'kafka'], {
-      instance: 'bench',
-      portBase: 'free',
-      progress,
-      ...(o.keep ? { detach: true } : {}),
-    })
+    const shop = await startServers(['mongodb', 'mysql', 'kafka'], { instance: 'bench', portBase: 'free', progress, ...(o.keep ? { detach: true } : {}) })
     if (!o.keep) closers.push(shop.stop)
     const report: OutboxReport = {
-      date: new Date().toISOString(),
-      quick: o.quick ?? false,
-      machine: describeMachine(),
-      versions: describeVersions(),
-      durability: { kafka: { acks: 'all', brokers: '1', flush: "the broker's default (page cache)" } },
-      openRates,
-      results: {},
-      ratios: [],
-      seconds: 0,
+      date: new Date().toISOString(), quick: o.quick ?? false, machine: describeMachine(), versions: describeVersions(),
+      durability: { kafka: { acks: 'all', brokers: '1', flush: "the broker's default (page cache)" } }, openRates, results: {}, ratios: [], seconds: 0,
     }
     for (const database of o.only ? [o.only] : (['mysql', 'mongodb'] as const)) {
-      const rig = await progress.step({ title: `${database}: sidecar, component, topics` }, () =>
-        createRig(database, { ...shop.urls, daprd: daprd.path }),
-      )
+      const rig = await progress.step({ title: `${database}: sidecar, component, topics` }, () => createRig(database, { ...shop.urls, daprd: daprd.path }))
       closers.push(rig.close)
       Object.assign(report.versions, rig.versions)
       report.durability[database] = rig.durability
@@ -138,10 +108,7 @@ async function measure(database: DatabaseName, { ways, get }: Rig, plan: Plan, p
   }
 
   const gets = await step('get', async () => {
-    const { ours, dapr } = await inTurns(plan, {
-      ours: () => closedLoop(32, plan.roundMs, get.ours),
-      dapr: () => closedLoop(32, plan.roundMs, get.dapr),
-    })
+    const { ours, dapr } = await inTurns(plan, { ours: () => closedLoop(32, plan.roundMs, get.ours), dapr: () => closedLoop(32, plan.roundMs, get.dapr) })
     return { ours, dapr }
   })
 
@@ -169,9 +136,7 @@ async function measure(database: DatabaseName, { ways, get }: Rig, plan: Plan, p
   // Not in turns: its backlog would run beside the others' rounds.
   for (const callers of plan.callers) {
     const changes = createChanges()
-    transactions.builtin.push(
-      await step(`transactions, ${callers} callers, builtin`, () => closedLoop(callers, plan.roundMs, () => ways.builtin.transact(changes.next()))),
-    )
+    transactions.builtin.push(await step(`transactions, ${callers} callers, builtin`, () => closedLoop(callers, plan.roundMs, () => ways.builtin.transact(changes.next()))))
   }
   eventsPerSecond.builtin = await step('events a second, builtin', () => measureBacklogged(ways.builtin, plan.builtinWindowMs))
   return { latency, eventsPerSecond, transactions, gets, ...(growth ? { growth } : {}) }
@@ -236,10 +201,7 @@ async function measureBurst(way: Way, count: number): Promise<number> {
       }
     }),
   )
-  await arrived(
-    way,
-    sent.map(({ id }) => id),
-  )
+  await arrived(way, sent.map(({ id }) => id))
   return count / ((Math.max(...sent.map(({ id }) => way.arrivals.at.get(id)!)) - began) / 1_000)
 }
 

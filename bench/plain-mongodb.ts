@@ -3,10 +3,7 @@ import { Binary, MongoClient } from 'mongodb'
 import { cloudEvent, type Change } from './way.ts'
 
 /** The mongodb driver alone: one state upsert and one outbox insert in a transaction, as durable as the stores' own. */
-export async function createPlainMongodb(
-  uri: string,
-  databaseName: string,
-): Promise<{ transact: (change: Change) => Promise<void>; close: () => Promise<void> }> {
+export async function createPlainMongodb(uri: string, databaseName: string): Promise<{ transact: (change: Change) => Promise<void>; close: () => Promise<void> }> {
   const client = await MongoClient.connect(uri, { maxPoolSize: 64, writeConcern: { w: 'majority', journal: true } })
   const db = client.db(databaseName)
   const state = await db.createCollection<{ _id: string; value: unknown; _etag: string; _ttl: null }>('state')
@@ -18,10 +15,7 @@ export async function createPlainMongodb(
         session.withTransaction(
           async () => {
             await state.updateOne({ _id: change.key }, { $set: { value: change.value, _etag: randomUUID(), _ttl: null } }, { upsert: true, session })
-            await outbox.insertOne(
-              { partitionKey: change.key, eventId: change.id, payload: new Binary(Buffer.from(cloudEvent(change))), created: new Date() },
-              { session },
-            )
+            await outbox.insertOne({ partitionKey: change.key, eventId: change.id, payload: new Binary(Buffer.from(cloudEvent(change))), created: new Date() }, { session })
           },
           { readConcern: { level: 'snapshot' }, writeConcern: { w: 'majority', journal: true } },
         ),

@@ -24,11 +24,7 @@ export async function createPlainMysql(url: string): Promise<{ transact: (change
           'INSERT INTO state (id, value, isbinary, eTag) VALUES (?, ?, 0, ?) ON DUPLICATE KEY UPDATE value = VALUES(value), isbinary = VALUES(isbinary), eTag = VALUES(eTag), expiredate = NULL',
           [change.key, JSON.stringify(change.value), randomUUID()],
         )
-        await connection.execute('INSERT INTO outbox (partition_key, event_id, payload) VALUES (?, ?, ?)', [
-          change.key,
-          change.id,
-          cloudEvent(change),
-        ])
+        await connection.execute('INSERT INTO outbox (partition_key, event_id, payload) VALUES (?, ?, ?)', [change.key, change.id, cloudEvent(change)])
         await connection.commit()
       } catch (error) {
         await connection.rollback().catch(() => {})

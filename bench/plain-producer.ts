@@ -2,10 +2,7 @@ import { Kafka, logLevel, Partitioners } from 'kafkajs'
 import { cloudEvent, type Change } from './way.ts'
 
 /** kafkajs as an application without an outbox uses it: one message a call, acknowledged by all in-sync replicas. */
-export async function createPlainProducer(
-  brokers: string,
-  topic: string,
-): Promise<{ publish: (change: Change) => Promise<void>; close: () => Promise<void> }> {
+export async function createPlainProducer(brokers: string, topic: string): Promise<{ publish: (change: Change) => Promise<void>; close: () => Promise<void> }> {
   const kafka = new Kafka({ brokers: brokers.split(','), logLevel: logLevel.NOTHING })
   const producer = kafka.producer({ createPartitioner: Partitioners.JavaCompatiblePartitioner })
   await producer.connect()

@@ -76,11 +76,7 @@ export async function createRig(database: DatabaseName, servers: Servers): Promi
       folder,
       components: [
         { name: 'kafka', type: 'pubsub.kafka', metadata: kafka },
-        {
-          name: 'ours',
-          type: `state.outbox-${database}`,
-          metadata: { ...backend.ours, relayBrokers: servers.kafkaBrokers, relayTopic: topics.ours },
-        },
+        { name: 'ours', type: `state.outbox-${database}`, metadata: { ...backend.ours, relayBrokers: servers.kafkaBrokers, relayTopic: topics.ours } },
         { ...backend.dapr('dapr'), name: 'dapr' },
         { ...withBuiltinOutbox(backend.dapr('builtin'), topics.builtin), name: 'builtin' },
       ],
@@ -92,20 +88,13 @@ export async function createRig(database: DatabaseName, servers: Servers): Promi
       // Every upsert of a transaction is an event.
       builtin: { transact: ({ key, value }) => stores.builtin.transact([{ upsert: key, value }]), arrivals: arrivals.builtin },
       ours: {
-        transact: ({ id, key, value }) =>
-          stores.ours.transact([{ upsert: key, value }, { event: { type: 'bench.changed.v1', data: value, key, id } }]),
+        transact: ({ id, key, value }) => stores.ours.transact([{ upsert: key, value }, { event: { type: 'bench.changed.v1', data: value, key, id } }]),
         arrivals: arrivals.ours,
       },
       plain: { transact: backend.plain, publish: producer.publish, arrivals: arrivals.plain },
     }
     for (const way of Object.values(ways)) await sendOne(way)
-    return {
-      ways,
-      get: { ours: await reader(stores.ours), dapr: await reader(stores.dapr) },
-      versions: backend.versions,
-      durability: backend.durability,
-      close,
-    }
+    return { ways, get: { ours: await reader(stores.ours), dapr: await reader(stores.dapr) }, versions: backend.versions, durability: backend.durability, close }
   } catch (error) {
     // Why it did not come up matters more than what could not be removed after that.
     await close().catch(() => {})
@@ -153,12 +142,8 @@ async function mysqlBackend({ mysqlUrl }: Servers, name: string): Promise<Backen
   for (const kind of ['ours', 'plain']) await admin.query(`CREATE DATABASE ${name}_${kind}`)
   const plain = await createPlainMysql(urlOf('plain'))
   const { username, password, hostname, port } = new URL(mysqlUrl)
-  const variables = await admin.query(
-    "SHOW GLOBAL VARIABLES WHERE Variable_name IN ('version', 'innodb_flush_log_at_trx_commit', 'innodb_doublewrite', 'log_bin', 'sync_binlog')",
-  )
-  const { version = '', ...durability } = Object.fromEntries(
-    (variables[0] as { Variable_name: string; Value: string }[]).map((row) => [row.Variable_name, row.Value]),
-  )
+  const variables = await admin.query("SHOW GLOBAL VARIABLES WHERE Variable_name IN ('version', 'innodb_flush_log_at_trx_commit', 'innodb_doublewrite', 'log_bin', 'sync_binlog')")
+  const { version = '', ...durability } = Object.fromEntries((variables[0] as { Variable_name: string; Value: string }[]).map((row) => [row.Variable_name, row.Value]))
   return {
     ours: { connectionString: urlOf('ours') },
     dapr: (kind) => ({

@@ -14,17 +14,10 @@ export type DaprComponent = { name: string; type: string; metadata: Record<strin
  * Starts daprd in `folder`, where it also finds pluggable components' sockets, and waits until its components are ready.
  * @throws Error with its output when it does not come up
  */
-export async function startSidecar(o: {
-  daprd: string
-  appId: string
-  folder: string
-  components: DaprComponent[]
-}): Promise<{ dapr: Dapr; pid: number; close: () => Promise<void> }> {
+export async function startSidecar(o: { daprd: string; appId: string; folder: string; components: DaprComponent[] }): Promise<{ dapr: Dapr; pid: number; close: () => Promise<void> }> {
   for (const { name, type, metadata } of o.components) {
     const resource = {
-      apiVersion: 'dapr.io/v1alpha1',
-      kind: 'Component',
-      metadata: { name },
+      apiVersion: 'dapr.io/v1alpha1', kind: 'Component', metadata: { name },
       spec: { type, version: 'v1', metadata: Object.entries(metadata).map(([field, value]) => ({ name: field, value })) },
     }
     // JSON is YAML.
@@ -32,50 +25,17 @@ export async function startSidecar(o: {
   }
   const nameResolution = { component: 'sqlite', version: 'v1', configuration: { connectionString: join(o.folder, 'names.db') } }
   const configuration = join(o.folder, 'configuration.json')
-  writeFileSync(
-    configuration,
-    JSON.stringify({ apiVersion: 'dapr.io/v1alpha1', kind: 'Configuration', metadata: { name: 'bench' }, spec: { nameResolution } }),
-  )
+  writeFileSync(configuration, JSON.stringify({ apiVersion: 'dapr.io/v1alpha1', kind: 'Configuration', metadata: { name: 'bench' }, spec: { nameResolution } }))
   const [grpcPort = 0, httpPort = 0, internalPort = 0, metricsPort = 0] = await freePorts(4)
   const apiToken = randomUUID()
   const child = spawn(
     o.daprd,
     [
-      '--app-id',
-      o.appId,
-      '--log-level',
-      'warn',
-      '--dapr-listen-addresses',
-      '127.0.0.1',
-      '--dapr-grpc-port',
-      String(grpcPort),
-      '--dapr-http-port',
-      String(httpPort),
-      '--dapr-internal-grpc-listen-address',
-      '127.0.0.1',
-      '--dapr-internal-grpc-port',
-      String(internalPort),
-      '--metrics-listen-address',
-      '127.0.0.1',
-      '--metrics-port',
-      String(metricsPort),
-      '--resources-path',
-      o.folder,
-      '--config',
-      configuration,
-      '--dapr-graceful-shutdown-seconds',
-      '1',
+      '--app-id', o.appId, '--log-level', 'warn', '--dapr-listen-addresses', '127.0.0.1', '--dapr-grpc-port', String(grpcPort), '--dapr-http-port', String(httpPort),
+      '--dapr-internal-grpc-listen-address', '127.0.0.1', '--dapr-internal-grpc-port', String(internalPort), '--metrics-listen-address', '127.0.0.1',
+      '--metrics-port', String(metricsPort), '--resources-path', o.folder, '--config', configuration, '--dapr-graceful-shutdown-seconds', '1',
     ],
-    {
-      env: {
-        PATH: process.env['PATH'],
-        NAMESPACE: 'default',
-        DAPR_API_TOKEN: apiToken,
-        DAPR_COMPONENTS_SOCKETS_FOLDER: o.folder,
-        DAPR_HOST_IP: '127.0.0.1',
-      },
-      stdio: ['ignore', 'pipe', 'pipe'],
-    },
+    { env: { PATH: process.env['PATH'], NAMESPACE: 'default', DAPR_API_TOKEN: apiToken, DAPR_COMPONENTS_SOCKETS_FOLDER: o.folder, DAPR_HOST_IP: '127.0.0.1' }, stdio: ['ignore', 'pipe', 'pipe'] },
   )
   let output = ''
   for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk: Buffer) => (output = (output + chunk.toString()).slice(-8_000)))

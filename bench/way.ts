@@ -34,14 +34,6 @@ export function createChanges({ keys = 1_000, bytes = 700 }: { keys?: number; by
 /** A CloudEvent as the outbox stores publish it, for the ways that make their own. */
 export function cloudEvent({ id, key, value }: Change): string {
   return JSON.stringify({
-    specversion: '1.0',
-    id,
-    source: 'bench',
-    type: 'bench.changed.v1',
-    subject: key,
-    time: new Date().toISOString(),
-    datacontenttype: 'application/json',
-    partitionkey: key,
-    data: value,
+    specversion: '1.0', id, source: 'bench', type: 'bench.changed.v1', subject: key, time: new Date().toISOString(), datacontenttype: 'application/json', partitionkey: key, data: value,
   })
 }
