@@ -3,10 +3,10 @@ import { spawn } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
 import { once } from 'node:events'
 import { writeFileSync } from 'node:fs'
-import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { createDapr, type Dapr } from '#lib/dapr.ts'
 import { poll } from '../platform/poll.ts'
+import { freePorts } from '../platform/testing/free-ports.ts'
 
 export type DaprComponent = { name: string; type: string; metadata: Record<string, string> }
 
@@ -67,23 +67,4 @@ export async function startSidecar(o: { daprd: string; appId: string; folder: st
       await close()
     },
   }
-}
-
-/** Ports that are free now; taken together, so that they differ. */
-async function freePorts(count: number): Promise<number[]> {
-  const probes = await Promise.all(
-    Array.from({ length: count }, async () => {
-      const probe = createServer().listen(0, '127.0.0.1')
-      await once(probe, 'listening')
-      return probe
-    }),
-  )
-  return Promise.all(
-    probes.map(async (probe) => {
-      const address = probe.address()
-      probe.close()
-      await once(probe, 'close')
-      return typeof address === 'object' && address ? address.port : 0
-    }),
-  )
 }

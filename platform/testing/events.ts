@@ -10,7 +10,7 @@ export type PublishedEvent = { id: string; type: string; source: string; sequenc
  * @returns `eventsOf`: the events with a Kafka key in the order of their arrival, as soon as there are `count`
  */
 export async function watchTopic(topic: string): Promise<{ eventsOf: (key: string, count: number) => Promise<PublishedEvent[]>; close: () => Promise<void> }> {
-  const kafka = new Kafka({ brokers: [process.env['TEST_KAFKA_BROKERS'] ?? ''], logLevel: logLevel.NOTHING })
+  const kafka = new Kafka({ brokers: (process.env['TEST_KAFKA_BROKERS'] ?? '').split(','), logLevel: logLevel.NOTHING })
   const consumer = kafka.consumer({ groupId: `test-${randomUUID()}` })
   const events = new Map<string, PublishedEvent[]>()
   await consumer.connect()

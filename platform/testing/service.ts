@@ -3,7 +3,6 @@ import { spawn, type ChildProcess } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { createServer, type AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { MongoClient } from 'mongodb'
@@ -15,6 +14,7 @@ import { createProgress } from '../progress.ts'
 import { ensureParts } from '../servers/ensure.ts'
 import { services, type ComponentType } from '../services.ts'
 import type { ServiceName } from '../ports.ts'
+import { freePorts } from './free-ports.ts'
 
 const root = join(import.meta.dirname, '..', '..')
 
@@ -171,13 +171,4 @@ async function dropDatabase(database: string): Promise<void> {
   const mongodb = await new MongoClient(process.env['TEST_MONGODB_URI'] ?? '').connect()
   await mongodb.db(database).dropDatabase()
   await mongodb.close()
-}
-
-/** Ports that nothing listens on now. */
-async function freePorts(count: number): Promise<number[]> {
-  const servers = Array.from({ length: count }, () => createServer().listen(0, '127.0.0.1'))
-  await Promise.all(servers.map((server) => once(server, 'listening')))
-  const ports = servers.map((server) => (server.address() as AddressInfo).port)
-  await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))))
-  return ports
 }

@@ -3,12 +3,12 @@ import { spawn } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
 import { once } from 'node:events'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { poll } from '../poll.ts'
 import { createProgress } from '../progress.ts'
 import { ensureParts } from '../servers/ensure.ts'
+import { freePorts } from './free-ports.ts'
 
 export type Sidecar = {
   grpcPort: number
@@ -41,7 +41,7 @@ export async function startSidecar(o: { appId: string; resources: string[]; sock
   const configurationFile = join(folder, 'configuration.json')
   writeFileSync(configurationFile, JSON.stringify(configuration))
 
-  const [grpcPort, httpPort, internalPort, metricsPort] = await freePorts()
+  const [grpcPort = 0, httpPort = 0, internalPort = 0, metricsPort = 0] = await freePorts(4)
   const apiToken = randomUUID()
   const child = spawn(daprd.path, [
     '--app-id', o.appId, '--dapr-listen-addresses', '127.0.0.1', '--dapr-grpc-port', String(grpcPort), '--dapr-http-port', String(httpPort),
@@ -69,18 +69,4 @@ export async function startSidecar(o: { appId: string; resources: string[]; sock
     throw error
   }
   return { grpcPort, httpPort, apiToken, close }
-}
-
-/** Ports that are free now; taken together, so that they differ. */
-async function freePorts(): Promise<[number, number, number, number]> {
-  const free = async (): Promise<{ port: number; release: () => Promise<unknown> }> => {
-    const probe = createServer().listen(0, '127.0.0.1')
-    await once(probe, 'listening')
-    const address = probe.address()
-    return { port: typeof address === 'object' && address ? address.port : 0, release: () => once(probe.close(), 'close') }
-  }
-  const probes = await Promise.all([free(), free(), free(), free()])
-  await Promise.all(probes.map(({ release }) => release()))
-  const [one, two, three, four] = probes
-  return [one.port, two.port, three.port, four.port]
 }

@@ -7,7 +7,7 @@ import { Kafka, logLevel } from 'kafkajs'
 import { createConnection } from 'mysql2/promise'
 import { createDapr, type Dapr } from '#lib/dapr.ts'
 import { startComponentProcess } from '../../components/host/component-process.ts'
-import { poll } from '../poll.ts'
+import { watchTopic } from './events.ts'
 import { componentResource, startSidecar } from './sidecar.ts'
 
 export type Published = { type: string; key: string; sequence: string; data: Record<string, unknown> }
@@ -54,17 +54,8 @@ export async function startStoreSidecar(o: { appId: string; store: string; resou
       await admin.deleteTopics({ topics: [name] })
       await admin.disconnect()
     })
-    const events: Published[] = []
-    const consumer = kafka.consumer({ groupId: name })
-    await consumer.connect()
-    closers.push(() => consumer.disconnect())
-    await consumer.subscribe({ topic: name, fromBeginning: true })
-    await consumer.run({
-      eachMessage: async ({ message }) => {
-        const { type, sequence, data } = JSON.parse(message.value!.toString())
-        events.push({ type, key: message.key!.toString(), sequence, data })
-      },
-    })
+    const { eventsOf, close: stopWatching } = await watchTopic(name)
+    closers.push(stopWatching)
 
     const component = await startComponentProcess('outbox-mysql', folder)
     closers.push(() => component.kill('SIGTERM'))
@@ -77,8 +68,8 @@ export async function startStoreSidecar(o: { appId: string; store: string; resou
     const dapr = createDapr({ grpcPort, httpPort, apiToken })
     closers.push(() => dapr.close())
 
-    const of = (key: string) => events.filter((event) => event.key === key)
-    const published = (key: string, count: number) => poll(`${count} events of ${key}`, () => of(key).length >= count && of(key), { timeoutMs: 30_000 })
+    const published = async (key: string, count: number): Promise<Published[]> =>
+      (await eventsOf(key, count)).map(({ type, sequence, data }) => ({ type, key, sequence, data: data as Published['data'] }))
     return { dapr, grpcPort, apiToken, published, close }
   } catch (error) {
     await close()
