@@ -5,6 +5,7 @@ import { createDapr } from '#lib/dapr.ts'
 import { implement, serveGrpc } from '#lib/grpc-server.ts'
 import { runProcess } from '#lib/lifecycle.ts'
 import { createLogger } from '#lib/logger.ts'
+import { sidecarReady } from '#lib/sidecar-ready.ts'
 import { startTelemetry } from '#lib/telemetry.ts'
 import { CatalogServiceService } from '#protos/shop/catalog/v1/catalog.ts'
 import { createAvailabilityStore } from './availability-store.ts'
@@ -32,10 +33,10 @@ await runProcess(log, async (onClose) => {
   // The sidecar may come up after this process, and the database after the sidecar.
   const stopped = new AbortController()
   let tableIsThere = false
-  const sidecarAnswers = () =>
-    fetch(`http://127.0.0.1:${env.DAPR_HTTP_PORT}/v1.0/healthz/outbound`, { signal: AbortSignal.timeout(1_000) }).then((r) => r.ok, () => false)
+  const sidecarAnswers = sidecarReady(env.DAPR_HTTP_PORT)
   onClose('admin server', await serveAdmin(env.ADMIN_PORT, async () => {
-    if (!(await sidecarAnswers())) return 'the sidecar does not answer'
+    const sidecar = await sidecarAnswers()
+    if (sidecar !== true) return sidecar
     return tableIsThere || 'the table of categories is not there yet'
   }))
   onClose('making of the table', () => stopped.abort())

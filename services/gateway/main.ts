@@ -6,12 +6,12 @@ import { parseEnv } from '#lib/config.ts'
 import { createDapr } from '#lib/dapr.ts'
 import { runProcess } from '#lib/lifecycle.ts'
 import { createLogger } from '#lib/logger.ts'
+import { sidecarReady } from '#lib/sidecar-ready.ts'
 import { startTelemetry } from '#lib/telemetry.ts'
 import { createApp } from './app.ts'
 import { createClients } from './clients.ts'
 import { gatewayEnv } from './config.ts'
 import { HttpError, problemMediaType, problemOf } from './problem.ts'
-import { sidecarReady } from './ready.ts'
 
 const config = parseEnv(gatewayEnv)
 const log = await createLogger({ service: 'gateway', level: config.LOG_LEVEL, format: config.LOG_FORMAT })

@@ -4,6 +4,7 @@ import { createDapr } from '#lib/dapr.ts'
 import { implement, serveGrpc } from '#lib/grpc-server.ts'
 import { runProcess } from '#lib/lifecycle.ts'
 import { createLogger } from '#lib/logger.ts'
+import { sidecarReady } from '#lib/sidecar-ready.ts'
 import { startTelemetry } from '#lib/telemetry.ts'
 import { UsersServiceService } from '#protos/shop/users/v1/users.ts'
 import { readConfig } from './config.ts'
@@ -27,8 +28,6 @@ await runProcess(log, async (onClose) => {
   const sessions = createSessions({ state, keys, findAccount: store.find, now: Date.now, newId: ulid })
   const handlers = createUsersHandlers({ store, passwords: createPasswords(), sessions, keys, now: Date.now, newId: ulid })
 
-  const sidecarAnswers = () =>
-    fetch(`http://127.0.0.1:${env.DAPR_HTTP_PORT}/v1.0/healthz/outbound`, { signal: AbortSignal.timeout(1_000) }).then((r) => r.ok, () => false)
   onClose('gRPC server', await serveGrpc({ port: env.APP_PORT, appToken: env.APP_API_TOKEN, log, services: [implement(UsersServiceService, handlers)] }))
-  onClose('admin server', await serveAdmin(env.ADMIN_PORT, async () => (await sidecarAnswers()) || 'the sidecar does not answer'))
+  onClose('admin server', await serveAdmin(env.ADMIN_PORT, sidecarReady(env.DAPR_HTTP_PORT)))
 })
