@@ -2,9 +2,8 @@ import type { MongoClient } from 'mongodb'
 import type { ComponentDefinition } from '../host/instances.ts'
 import { explain, openMongo } from '../host/mongodb.ts'
 import type { StateStore } from '../host/state-store.ts'
-import { createKafkaPublisher } from '../outbox/kafka-publisher.ts'
+import { eventDefaults, startConfiguredRelay } from '../outbox/configured-relay.ts'
 import type { OutboxMetrics } from '../outbox/metrics.ts'
-import { relayDefaults, startRelay, type Relay } from '../outbox/relay.ts'
 import { startSweeper } from '../outbox/sweeper.ts'
 import { parseMongodbSettings, type MongodbSettings } from './metadata.ts'
 import { openSessions } from './open-sessions.ts'
@@ -41,14 +40,7 @@ export function defineMongodbComponent(metrics: OutboxMetrics): ComponentDefinit
       const now = () => new Date(Date.now() + offsetMs)
       const outbox = createMongodbOutbox(client, collections, now)
       const metered = metrics.forInstance(instance, outbox.backlog)
-      let relay: Relay | undefined
-      if (settings.relayBrokers && settings.relayTopic) {
-        const publisher = createKafkaPublisher(
-          { brokers: settings.relayBrokers, topic: settings.relayTopic, clientId: `outbox-${instance}`, sendLimitMs: relayDefaults.sendLimitMs },
-          log,
-        )
-        relay = startRelay(outbox, publisher, metered, log)
-      }
+      const relay = startConfiguredRelay(settings, outbox, { instance, metrics: metered, log })
       const sweeper = startSweeper(async (limit) => {
         offsetMs = await clockOffsetMs(client)
         const expired = { _ttl: { $lte: now() } }
@@ -62,7 +54,7 @@ export function defineMongodbComponent(metrics: OutboxMetrics): ComponentDefinit
         sessions,
         collections,
         now,
-        events: { ...(settings.relaySource ? { source: settings.relaySource } : {}), maxEventBytes: settings.maxEventBytes, now: () => new Date() },
+        events: eventDefaults(settings),
         onEvents: relay?.wake,
         log,
       })

@@ -1,8 +1,7 @@
 import type { ComponentDefinition } from '../host/instances.ts'
 import type { StateStore } from '../host/state-store.ts'
-import { createKafkaPublisher } from '../outbox/kafka-publisher.ts'
+import { eventDefaults, startConfiguredRelay } from '../outbox/configured-relay.ts'
 import type { OutboxMetrics } from '../outbox/metrics.ts'
-import { relayDefaults, startRelay, type Relay } from '../outbox/relay.ts'
 import { startSweeper } from '../outbox/sweeper.ts'
 import { openDatabase } from './database.ts'
 import { parseMysqlSettings, type MysqlSettings } from './metadata.ts'
@@ -26,14 +25,7 @@ export function defineMysqlComponent(metrics: OutboxMetrics): ComponentDefinitio
       }
       const outbox = createMysqlOutbox(database, tables)
       const metered = metrics.forInstance(instance, outbox.backlog)
-      let relay: Relay | undefined
-      if (settings.relayBrokers && settings.relayTopic) {
-        const publisher = createKafkaPublisher(
-          { brokers: settings.relayBrokers, topic: settings.relayTopic, clientId: `outbox-${instance}`, sendLimitMs: relayDefaults.sendLimitMs },
-          log,
-        )
-        relay = startRelay(outbox, publisher, metered, log)
-      }
+      const relay = startConfiguredRelay(settings, outbox, { instance, metrics: metered, log })
       const sweeper = startSweeper(async (limit) => {
         const result = await database.use((session) =>
           session.write(`DELETE FROM ${tables.state} WHERE expiredate <= CURRENT_TIMESTAMP LIMIT ${limit}`),
@@ -43,7 +35,7 @@ export function defineMysqlComponent(metrics: OutboxMetrics): ComponentDefinitio
       const store = createMysqlStore({
         database,
         tables,
-        events: { ...(settings.relaySource ? { source: settings.relaySource } : {}), maxEventBytes: settings.maxEventBytes, now: () => new Date() },
+        events: eventDefaults(settings),
         onEvents: relay?.wake,
         log,
       })

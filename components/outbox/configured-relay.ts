@@ -1,0 +1,32 @@
+import type { Logger } from 'pino'
+import type { EventDefaults } from './event.ts'
+import { createKafkaPublisher } from './kafka-publisher.ts'
+import { relayDefaults, startRelay, type OutboxSource, type Relay, type RelayMetrics } from './relay.ts'
+
+type RelaySettings = {
+  relayBrokers?: string[] | undefined
+  relayTopic?: string | undefined
+  relaySource?: string | undefined
+  maxEventBytes: number
+}
+
+/** The relay that a Component's metadata asks for; undefined where it names no brokers. */
+export function startConfiguredRelay<Position>(
+  settings: RelaySettings,
+  outbox: OutboxSource<Position>,
+  o: { instance: string; metrics: RelayMetrics; log: Logger },
+): Relay | undefined {
+  if (!settings.relayBrokers || !settings.relayTopic) return undefined
+  const publisher = createKafkaPublisher(
+    { brokers: settings.relayBrokers, topic: settings.relayTopic, clientId: `outbox-${o.instance}`, sendLimitMs: relayDefaults.sendLimitMs },
+    o.log,
+  )
+  return startRelay(outbox, publisher, o.metrics, o.log)
+}
+
+/** What the metadata says about events. */
+export const eventDefaults = ({ relaySource, maxEventBytes }: RelaySettings): EventDefaults => ({
+  ...(relaySource ? { source: relaySource } : {}),
+  maxEventBytes,
+  now: () => new Date(),
+})
