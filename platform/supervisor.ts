@@ -76,10 +76,6 @@ export async function startProcess(paths: Paths, name: string): Promise<void> {
   await call(paths, 'POST', `/process/start/${name}`)
 }
 
-export async function restartProcess(paths: Paths, name: string): Promise<void> {
-  await call(paths, 'POST', `/process/restart/${name}`, 60_000)
-}
-
 function call(paths: Paths, method: string, path: string, timeout = 5_000): Promise<unknown> {
   return new Promise((resolve, reject) => {
     const outgoing = request({ socketPath: paths.supervisorSocket, method, path, timeout }, (response) => {
