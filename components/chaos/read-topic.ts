@@ -13,7 +13,7 @@ const event = z.object({ id: z.string(), sequence: z.string().regex(/^\d+$/) })
 export async function readTopic(brokers: string, topic: string): Promise<Arrival[]> {
   const kafka = new Kafka({ brokers: brokers.split(','), logLevel: logLevel.NOTHING })
   const admin = kafka.admin()
-  const consumer = kafka.consumer({ groupId: `chaos-${randomUUID()}` })
+  const consumer = kafka.consumer({ groupId: `chaos-${randomUUID()}`, maxWaitTimeInMs: 100 })
   const arrivals: Arrival[] = []
   const failures: unknown[] = []
   try {
