@@ -37,6 +37,7 @@ export type RelayOptions = {
   standbyMs: number
   pollMinMs: number
   pollMaxMs: number
+  /** Most rows and bytes of one send. kafkajs makes one batch of all that goes to one partition, and brokers refuse one above 1,048,588 bytes by default. */
   batchRows: number
   batchBytes: number
   retryMinMs: number
@@ -50,7 +51,7 @@ export const relayDefaults: RelayOptions = {
   pollMinMs: 10,
   pollMaxMs: 250,
   batchRows: 500,
-  batchBytes: 4 * 1024 * 1024,
+  batchBytes: 1_000_000,
   retryMinMs: 100,
   retryMaxMs: 1_000,
 }
@@ -69,6 +70,19 @@ export function withoutGaps<Row extends { partitionKey: string; sequence: number
     last.set(partitionKey, sequence)
     return true
   })
+}
+
+/** A record's own bytes in a Kafka batch, beside its key and its value, at most. */
+const recordBytes = 40
+
+/** The first of these rows: as many as stay within the limits, but at least one. */
+export function firstOf<Row extends { partitionKey: string; payload: Buffer }>(rows: Row[], limits: { rows: number; bytes: number }): Row[] {
+  let bytes = 0
+  const end = rows.findIndex(({ partitionKey, payload }, index) => {
+    bytes += Buffer.byteLength(partitionKey) + payload.length + recordBytes
+    return index > 0 && (index >= limits.rows || bytes > limits.bytes)
+  })
+  return end < 0 ? rows : rows.slice(0, end)
 }
 
 /**
@@ -106,6 +120,8 @@ export function startRelay<Position>(
     let idleMs = options.pollMinMs
     let retryMs = options.retryMinMs
     let failing = false
+    // After a failure half as much is sent, after a success twice: a broker or a connection that cannot take much gets little.
+    let most = options.batchRows
 
     const drop = () => {
       if (lease) log.info({ token: lease.token }, 'relay lost its lease')
@@ -115,6 +131,23 @@ export function startRelay<Position>(
     // The monotonic clock from before the question: the lease cannot have begun earlier, so it cannot end earlier either.
     const left = () => (lease ? options.leaseMs - (performance.now() - lease.since) : 0)
     const renewBelow = options.sendLimitMs + (options.leaseMs - options.sendLimitMs) / 2
+
+    /** False, and no lease any more, when somebody else has it. */
+    async function renew(): Promise<boolean> {
+      const since = performance.now()
+      if (lease && (await source.renewLease(lease, options.leaseMs))) {
+        lease.since = since
+        return true
+      }
+      drop()
+      return false
+    }
+
+    function recovered(): void {
+      retryMs = options.retryMinMs
+      if (failing) log.info('relay works again')
+      failing = false
+    }
 
     while (!closing) {
       try {
@@ -129,33 +162,33 @@ export function startRelay<Position>(
           metrics.leader(true)
           log.info({ token: taken.token }, 'relay leads')
         }
-        if (left() < renewBelow) {
-          const since = performance.now()
-          if (!(await source.renewLease(lease, options.leaseMs))) {
-            drop()
-            continue
-          }
-          lease.since = since
-        }
+        if (left() < renewBelow && !(await renew())) continue
         woken = false
-        const rows = withoutGaps(await source.read({ rows: options.batchRows, bytes: options.batchBytes }))
-        if (rows.length === 0) {
+        const waiting = await source.read({ rows: most, bytes: options.batchBytes })
+        if (waiting.length === 0) {
+          recovered()
           await pause(idleMs, true)
           // Something committed here: poll quickly for a while, more is likely to follow.
           idleMs = woken ? options.pollMinMs : Math.min(idleMs * 2, options.pollMaxMs)
           continue
         }
         idleMs = options.pollMinMs
-        if (left() < options.sendLimitMs) continue
-        await publisher.publish(rows)
+        const rows = firstOf(withoutGaps(waiting), { rows: most, bytes: options.batchBytes })
+        // A slow read leaves too little of the lease. Renewed, it says that nobody else led meanwhile: the rows are still the oldest.
+        if (left() < options.sendLimitMs && (!(await renew()) || left() < options.sendLimitMs)) continue
+        try {
+          await publisher.publish(rows)
+        } catch (error) {
+          most = Math.max(1, Math.floor(rows.length / 2))
+          throw error
+        }
+        most = Math.min(options.batchRows, most * 2)
         if (!(await source.remove(rows, lease))) {
           drop()
           continue
         }
         metrics.relayed(rows.length)
-        retryMs = options.retryMinMs
-        if (failing) log.info({ rows: rows.length }, 'relay works again')
-        failing = false
+        recovered()
       } catch (error) {
         metrics.failed()
         // One line when it starts, not one for each attempt while a broker is away for minutes.
