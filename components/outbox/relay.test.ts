@@ -35,7 +35,7 @@ async function run(outbox: ReturnType<typeof memoryOutbox>, publish: (batch: str
   const relay = startRelay(
     outbox.source,
     { publish: (rows) => publish(rows.map(({ payload }) => payload.toString())), close: async () => {} },
-    { ...metrics, relayed: () => outbox.state.rows.length === 0 && empty.resolve() },
+    { ...metrics, relayed: () => void (outbox.state.rows.length === 0 && empty.resolve()) },
     silent,
     options,
   )
