@@ -52,7 +52,10 @@ export type RelayOptions = {
   /** How often one that has no lease asks for it. */
   standbyMs: number
   pollMinMs: number
+  /** Up to this it backs off while nothing comes: twenty small questions a second cost less than a hundredth of a core. */
   pollMaxMs: number
+  /** The same where the database tells of commits by itself. */
+  pollWatchedMs: number
   /** Most rows and bytes of one send. kafkajs makes one batch of all that goes to one partition, and brokers refuse one above 1,048,588 bytes by default. */
   batchRows: number
   batchBytes: number
@@ -65,7 +68,8 @@ export const relayDefaults: RelayOptions = {
   sendLimitMs: 2_500,
   standbyMs: 400,
   pollMinMs: 10,
-  pollMaxMs: 250,
+  pollMaxMs: 50,
+  pollWatchedMs: 250,
   batchRows: 500,
   batchBytes: 1_000_000,
   retryMinMs: 100,
@@ -206,7 +210,7 @@ export function startRelay<Position>(
           listen(lease.watch)
           await pause(idleMs, true)
           // Something was committed: poll quickly for a while, more is likely to follow.
-          idleMs = woken ? options.pollMinMs : Math.min(idleMs * 2, options.pollMaxMs)
+          idleMs = woken ? options.pollMinMs : Math.min(idleMs * 2, lease.watch ? options.pollWatchedMs : options.pollMaxMs)
           continue
         }
         idleMs = options.pollMinMs
