@@ -51,14 +51,16 @@ export function componentCommand(type: string, folder: string, preload?: string)
 /**
  * Starts `components/<type>/main.ts` in a socket folder (a new one unless given) and waits until its socket answers.
  * The socket is named after the Dapr type, so that of `bindings-mongodb` (`bindings.mongodb`) is `mongodb.sock`.
+ * `more` comes on top of the few variables that it is given.
  */
 export async function startComponentProcess(
   type: string,
   folder = mkdtempSync(join(tmpdir(), 'component-')),
   preload?: string,
+  more: Record<string, string> = {},
 ): Promise<ComponentProcess> {
   const { file, args, env } = componentCommand(type, folder, preload)
-  const child = spawn(file, args, { env, stdio: ['ignore', 'pipe', 'pipe'] })
+  const child = spawn(file, args, { env: { ...env, ...more }, stdio: ['ignore', 'pipe', 'pipe'] })
   let output = ''
   child.stdout.on('data', (chunk: Buffer) => (output += chunk.toString()))
   child.stderr.on('data', (chunk: Buffer) => (output += chunk.toString()))

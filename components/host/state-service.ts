@@ -1,5 +1,4 @@
 import type { Server, UntypedServiceImplementation } from '@grpc/grpc-js'
-import type { Logger } from 'pino'
 import {
   StateOptions_StateConcurrency as Concurrency,
   StateStoreService,
@@ -15,7 +14,7 @@ import { ComponentError, toComponentError } from './errors.ts'
 import type { Instances } from './instances.ts'
 import { addReflection } from './reflection.ts'
 import type { DeleteOperation, Operation, SetOperation, StateStore, StoredValue } from './state-store.ts'
-import { createUnary } from './unary.ts'
+import type { Unary } from './unary.ts'
 
 const ttlPattern = /^-?\d{1,10}$/
 
@@ -64,8 +63,7 @@ const expiryMetadata = (stored: StoredValue): Record<string, string> =>
   stored.expiresAt ? { ttlExpireTime: stored.expiresAt.toISOString().replace(/\.\d{3}Z$/, 'Z') } : {}
 
 /** Adds the services of a state store to the server, and tells daprd of them by reflection. */
-export function addStateServices(server: Server, instances: Instances<StateStore>, log: Logger): void {
-  const unary = createUnary(log)
+export function addStateServices(server: Server, instances: Instances<StateStore>, unary: Unary): void {
   const onStore = <Request, Response>(rpc: string, handle: (store: StateStore, request: Request) => Promise<Response>) =>
     unary<Request, Response>(rpc, async (request, instance) => handle(await instances.get(instance), request))
 

@@ -1,6 +1,8 @@
 import type { Logger } from 'pino'
+import type { Tracing } from '../host/tracing.ts'
 import type { EventDefaults } from './event.ts'
 import { createKafkaPublisher } from './kafka-publisher.ts'
+import { tracedPublisher } from './traced-publisher.ts'
 import { relayDefaults, startRelay, type OutboxSource, type Relay, type RelayMetrics } from './relay.ts'
 
 type RelaySettings = {
@@ -14,14 +16,15 @@ type RelaySettings = {
 export function startConfiguredRelay<Position>(
   settings: RelaySettings,
   outbox: OutboxSource<Position>,
-  o: { instance: string; metrics: RelayMetrics; log: Logger },
+  o: { instance: string; metrics: RelayMetrics; tracing: Tracing | undefined; log: Logger },
 ): Relay | undefined {
   if (!settings.relayBrokers || !settings.relayTopic) return undefined
   const publisher = createKafkaPublisher(
     { brokers: settings.relayBrokers, topic: settings.relayTopic, clientId: `outbox-${o.instance}`, sendLimitMs: relayDefaults.sendLimitMs },
     o.log,
   )
-  return startRelay(outbox, publisher, o.metrics, o.log)
+  const traced = o.tracing ? tracedPublisher(publisher, o.tracing, { topic: settings.relayTopic, instance: o.instance }) : publisher
+  return startRelay(outbox, traced, o.metrics, o.log)
 }
 
 /** What the metadata says about events. */
