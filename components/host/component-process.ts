@@ -40,11 +40,16 @@ export async function until<T>(what: string, check: () => Promise<T | undefined 
 /**
  * Starts `components/<type>/main.ts` in a socket folder (a new one unless given) and waits until its socket answers.
  * The socket is named after the Dapr type, so that of `bindings-mongodb` (`bindings.mongodb`) is `mongodb.sock`.
+ * `env` comes on top of the few variables that it is given.
  */
-export async function startComponentProcess(type: string, folder = mkdtempSync(join(tmpdir(), 'component-'))): Promise<ComponentProcess> {
+export async function startComponentProcess(
+  type: string,
+  folder = mkdtempSync(join(tmpdir(), 'component-')),
+  env: Record<string, string> = {},
+): Promise<ComponentProcess> {
   const main = fileURLToPath(new URL(`../${type}/main.ts`, import.meta.url))
   const child = spawn(process.execPath, [main], {
-    env: { PATH: process.env['PATH'], DAPR_COMPONENTS_SOCKETS_FOLDER: folder, LOG_LEVEL: 'info', COMPONENT_OWNER: 'test' },
+    env: { PATH: process.env['PATH'], DAPR_COMPONENTS_SOCKETS_FOLDER: folder, LOG_LEVEL: 'info', COMPONENT_OWNER: 'test', ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
   })
   let output = ''
