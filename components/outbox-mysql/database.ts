@@ -1,8 +1,8 @@
-import { readFileSync } from 'node:fs'
-import { createPool, type PoolConnection, type ResultSetHeader, type RowDataPacket, type SslOptions } from 'mysql2/promise'
+import { createPool, type PoolConnection, type ResultSetHeader, type RowDataPacket } from 'mysql2/promise'
 import { withDeadline } from '../host/deadline.ts'
 import { ComponentError } from '../host/errors.ts'
-import type { MysqlAddress, Tls } from './connection-string.ts'
+import { explainNoConnection, tlsOptions } from './connection.ts'
+import type { MysqlAddress } from './connection-string.ts'
 
 /** Values that statements take. Text becomes utf8mb4, Buffers stay bytes. */
 export type Parameter = string | number | Buffer | Date | null
@@ -57,26 +57,14 @@ export function isAway(error: unknown): boolean {
   )
 }
 
-const away = (cause: unknown): ComponentError =>
-  new ComponentError('STORE_UNAVAILABLE', `MySQL does not answer (${cause instanceof Error ? cause.message : String(cause)})`, { cause })
+const away = (cause: unknown): ComponentError => new ComponentError('STORE_UNAVAILABLE', explainNoConnection(cause), { cause })
 
-function tlsOptions(tls: Tls, pemPath: string | undefined): SslOptions {
-  if (tls === 'skip-verify') return { rejectUnauthorized: false }
-  const verified = { rejectUnauthorized: true, verifyIdentity: true }
-  if (tls === 'verify') return verified
-  try {
-    return { ...verified, ca: readFileSync(pemPath ?? '') }
-  } catch (error) {
-    throw new ComponentError('INVALID_SETTING', `metadata field "pemPath": ${error instanceof Error ? error.message : String(error)}`)
-  }
-}
-
-/** A pool of connections to one database, made lazily. Throws INVALID_SETTING when the file at `pemPath` cannot be read. */
+/** A pool of connections to one database, made lazily. Throws INVALID_SETTING when the file at `pemPath` holds no certificate. */
 export function openDatabase(settings: { address: MysqlAddress; maxConnections: number; pemPath?: string | undefined }): Database {
-  const { tls, ...address } = settings.address
+  const { tls: _, ...address } = settings.address
   const pool = createPool({
     ...address,
-    ...(tls ? { ssl: tlsOptions(tls, settings.pemPath) } : {}),
+    ...tlsOptions(settings.address, settings.pemPath),
     connectionLimit: settings.maxConnections,
     maxIdle: settings.maxConnections,
     // Callers beyond this wait for nothing: the database is hopelessly behind.

@@ -1,27 +1,11 @@
 import { createPrivateKey, X509Certificate } from 'node:crypto'
 import type { KafkaConfig, SASLOptions } from 'kafkajs'
 import { z } from 'zod'
-
-/** True for certificates in PEM, all of which can be read. */
-function areCertificates(pem: string): boolean {
-  const blocks = pem.match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g) ?? []
-  return blocks.length > 0 && blocks.every((block) => works(() => new X509Certificate(block)))
-}
-
-function works(attempt: () => unknown): boolean {
-  try {
-    attempt()
-    return true
-  } catch {
-    return false
-  }
-}
+import { areCertificates, isPrivateKey } from '../host/pem.ts'
 
 // Refused values are not repeated where they can be secret.
 const certificates = z.string().refine(areCertificates, 'holds no certificate in PEM, or one that cannot be read')
-const privateKey = z
-  .string()
-  .refine((pem) => works(() => createPrivateKey(pem)), 'is no private key in PEM, or one with a passphrase')
+const privateKey = z.string().refine(isPrivateKey, 'is no private key in PEM, or one with a passphrase')
 const trueOrFalse = z.stringbool('must be true or false')
 
 const authTypes = ['none', 'password', 'mtls', 'certificate'] as const

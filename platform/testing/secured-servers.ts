@@ -98,7 +98,7 @@ function answers(port: number): Promise<boolean> {
 export type SecuredMysql = Secured & {
   port: number
   /** May connect with TLS and without. */
-  root: { user: string; password: string }
+  administrator: { user: string; password: string }
   /** May connect with TLS only. */
   careful: { user: string; password: string }
 }
@@ -108,7 +108,7 @@ export async function startSecuredMysql(): Promise<SecuredMysql> {
   const mysql = await ensureProgram('mysql')
   return startSecured('mysql', async ({ folder, log, authority }) => {
     const [port = 0] = await freePorts(1)
-    const [root, careful] = [{ user: 'root', password: newPassword() }, { user: 'careful', password: newPassword() }]
+    const [administrator, careful] = [{ user: 'administrator', password: newPassword() }, { user: 'careful', password: newPassword() }]
     const temporary = join(folder, 'tmp')
     mkdirSync(temporary)
     await initialiseMysql(mysql, join(folder, 'data'), temporary, log)
@@ -116,8 +116,8 @@ export async function startSecuredMysql(): Promise<SecuredMysql> {
     writeFileSync(
       join(folder, 'init.sql'),
       [
-        `CREATE USER 'root'@'127.0.0.1' IDENTIFIED BY '${root.password}'`,
-        `GRANT ALL PRIVILEGES ON *.* TO 'root'@'127.0.0.1' WITH GRANT OPTION`,
+        `CREATE USER 'administrator'@'127.0.0.1' IDENTIFIED BY '${administrator.password}'`,
+        `GRANT ALL PRIVILEGES ON *.* TO 'administrator'@'127.0.0.1' WITH GRANT OPTION`,
         `CREATE USER 'careful'@'127.0.0.1' IDENTIFIED BY '${careful.password}' REQUIRE SSL`,
         `GRANT ALL PRIVILEGES ON *.* TO 'careful'@'127.0.0.1'`,
         '',
@@ -130,7 +130,7 @@ export async function startSecuredMysql(): Promise<SecuredMysql> {
       `--init-file=${join(folder, 'init.sql')}`, '--skip-name-resolve', '--innodb-buffer-pool-size=64M',
       `--ssl-ca=${authority.certFile}`, `--ssl-cert=${certFile}`, `--ssl-key=${keyFile}`,
     ]
-    return { folder, command, port, more: { port, root, careful } }
+    return { folder, command, port, more: { port, administrator, careful } }
   })
 }
 
