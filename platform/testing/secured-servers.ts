@@ -7,6 +7,7 @@ import { closeSync, mkdirSync, mkdtempSync, openSync, readFileSync, rmSync, writ
 import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
+import { MongoClient } from 'mongodb'
 import { poll } from '../poll.ts'
 import { initialiseMysql } from '../prepare.ts'
 import { createProgress } from '../progress.ts'
@@ -136,25 +137,37 @@ export async function startSecuredMysql(): Promise<SecuredMysql> {
 
 export type SecuredMongodb = Secured & {
   port: number
-  root: { user: string; password: string }
+  administrator: { user: string; password: string }
 }
 
 /**
- * A SecantusDB that takes TLS connections only, with a certificate for `localhost` and not for 127.0.0.1. It has no user yet: the first
- * one that asks may make `root`. Undefined where the MongoDB found is another server, which wants to be started otherwise.
+ * A SecantusDB that takes TLS connections only, with a certificate for 127.0.0.1 (its name in its replica set) and not for localhost. Undefined where the MongoDB found is another server, which wants to be started otherwise.
  */
 export async function startSecuredMongodb(): Promise<SecuredMongodb | undefined> {
   const mongodb = await ensureProgram('mongodb')
   if (!/secantus/.test(mongodb.path)) return undefined
-  return startSecured('mongodb', async ({ folder, authority }) => {
+  const server = await startSecured('mongodb', async ({ folder, authority }) => {
     const [port = 0] = await freePorts(1)
-    const { certFile, keyFile } = authority.issue('mongodb', ['DNS:localhost'])
+    const { certFile, keyFile } = authority.issue('mongodb', ['IP:127.0.0.1'])
     const command = [
       mongodb.path, '--host', '127.0.0.1', '--port', String(port), '--storage-path', join(folder, 'data'), '--auth', '--cache-size', '64M',
       '--tls-cert-file', certFile, '--tls-key-file', keyFile,
     ]
-    return { folder, command, port, more: { port, root: { user: 'root', password: newPassword() } } }
+    return { folder, command, port, more: { port, administrator: { user: 'administrator', password: newPassword() } } }
   })
+  // Who comes first may make the first user.
+  const { port, authority, administrator } = server
+  const address = `mongodb://127.0.0.1:${port}/?directConnection=true&tls=true&tlsCAFile=${encodeURIComponent(authority.certFile)}`
+  const client = new MongoClient(address, { serverSelectionTimeoutMS: 10_000 })
+  try {
+    await client.db('admin').command({ createUser: administrator.user, pwd: administrator.password, roles: ['root'] })
+  } catch (error) {
+    await server.close()
+    throw error
+  } finally {
+    await client.close()
+  }
+  return server
 }
 
 export type SecuredKafka = Secured & {
