@@ -8,6 +8,7 @@ import { credentials, Metadata, type ChannelCredentials, type ServiceError } fro
 
 /** For tests: a component as its own process, as daprd meets it. */
 export type ComponentProcess = {
+  pid: number
   socket: string
   folder: string
   /** Everything it wrote so far. */
@@ -37,28 +38,42 @@ export async function until<T>(what: string, check: () => Promise<T | undefined 
   }
 }
 
+/** How a component is started by itself; `preload` is a module (a path or a `data:` URL) that it loads first. */
+export function componentCommand(type: string, folder: string, preload?: string): { file: string; args: string[]; env: NodeJS.ProcessEnv } {
+  const main = fileURLToPath(new URL(`../${type}/main.ts`, import.meta.url))
+  return {
+    file: process.execPath,
+    args: [...(preload ? ['--import', preload] : []), main],
+    env: { PATH: process.env['PATH'], DAPR_COMPONENTS_SOCKETS_FOLDER: folder, LOG_LEVEL: 'info', COMPONENT_OWNER: 'test' },
+  }
+}
+
 /**
  * Starts `components/<type>/main.ts` in a socket folder (a new one unless given) and waits until its socket answers.
  * The socket is named after the Dapr type, so that of `bindings-mongodb` (`bindings.mongodb`) is `mongodb.sock`.
- * `env` comes on top of the few variables that it is given.
+ * `more` are variables on top of the few that it is given.
  */
 export async function startComponentProcess(
   type: string,
   folder = mkdtempSync(join(tmpdir(), 'component-')),
-  env: Record<string, string> = {},
+  preload?: string,
+  more: Record<string, string> = {},
 ): Promise<ComponentProcess> {
-  const main = fileURLToPath(new URL(`../${type}/main.ts`, import.meta.url))
-  const child = spawn(process.execPath, [main], {
-    env: { PATH: process.env['PATH'], DAPR_COMPONENTS_SOCKETS_FOLDER: folder, LOG_LEVEL: 'info', COMPONENT_OWNER: 'test', ...env },
-    stdio: ['ignore', 'pipe', 'pipe'],
-  })
+  const { file, args, env } = componentCommand(type, folder, preload)
+  const child = spawn(file, args, { env: { ...env, ...more }, stdio: ['ignore', 'pipe', 'pipe'] })
   let output = ''
   child.stdout.on('data', (chunk: Buffer) => (output += chunk.toString()))
   child.stderr.on('data', (chunk: Buffer) => (output += chunk.toString()))
-  const ended = new Promise<void>((resolve) => child.once('exit', () => resolve()))
   const socket = join(folder, `${type.replace(/^bindings-/, '')}.sock`)
   // A test that fails must not leave a component behind.
-  process.once('exit', () => child.kill('SIGKILL'))
+  const kill = () => child.kill('SIGKILL')
+  process.once('exit', kill)
+  const ended = new Promise<void>((resolve) =>
+    child.once('exit', () => {
+      process.off('exit', kill)
+      resolve()
+    }),
+  )
   await until(
     `${type} listens`,
     async () => {
@@ -68,6 +83,7 @@ export async function startComponentProcess(
     30_000,
   )
   return {
+    pid: child.pid ?? 0,
     socket,
     folder,
     output: () => output,

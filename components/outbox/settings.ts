@@ -20,6 +20,8 @@ export const relaySettings = {
     .optional(),
   relaySource: z.string().min(1).optional(),
   ...kafkaSettings,
+  /** Transactions that arrive together share a database transaction. */
+  groupCommit: z.stringbool().default(true),
   maxEventBytes: wholeNumber(1_000, 16_000_000).default(1_000_000),
 }
 

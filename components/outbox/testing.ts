@@ -1,7 +1,7 @@
 // What the suites of the outbox stores share: callers of a component's socket, databases and topics of their own.
 import { randomUUID } from 'node:crypto'
 import type { ServiceError } from '@grpc/grpc-js'
-import { Kafka, logLevel } from 'kafkajs'
+import { Kafka, logLevel, type Admin } from 'kafkajs'
 import { MongoClient } from 'mongodb'
 import { createConnection, type RowDataPacket } from 'mysql2/promise'
 import {
@@ -124,20 +124,32 @@ export type TestTopic = {
   drop(): Promise<void>
 }
 
+async function withAdmin<T>(brokers: string, work: (admin: Admin) => Promise<T>): Promise<T> {
+  const admin = new Kafka({ brokers: brokers.split(','), logLevel: logLevel.NOTHING }).admin()
+  await admin.connect()
+  return work(admin).finally(() => admin.disconnect())
+}
+
+/** Makes a topic and waits until each partition has a leader. Returns its name. */
+export const makeTopic = (brokers: string, partitions = 6): Promise<string> =>
+  withAdmin(brokers, async (admin) => {
+    const name = `test-${randomUUID()}`
+    // kafkajs' own wait for leaders gives up when a broker has not heard of the topic yet.
+    await admin.createTopics({ topics: [{ topic: name, numPartitions: partitions }], waitForLeaders: false })
+    await until('the topic has leaders', async () => {
+      const { topics } = await admin.fetchTopicMetadata({ topics: [name] }).catch(() => ({ topics: [] }))
+      return topics.some((topic) => topic.partitions.length === partitions && topic.partitions.every(({ leader }) => leader >= 0))
+    })
+    return name
+  })
+
+export const dropTopic = (brokers: string, name: string): Promise<void> => withAdmin(brokers, (admin) => admin.deleteTopics({ topics: [name] }))
+
 /** A topic with 6 partitions, and a plain consumer that reads it from its beginning. */
 export async function createTopic(brokers: string): Promise<TestTopic> {
-  const kafka = new Kafka({ brokers: brokers.split(','), logLevel: logLevel.NOTHING })
-  const name = `test-${randomUUID()}`
-  const admin = kafka.admin()
-  await admin.connect()
-  // kafkajs' own wait for leaders gives up when a broker has not heard of the topic yet.
-  await admin.createTopics({ topics: [{ topic: name, numPartitions: 6 }], waitForLeaders: false })
-  await until('the topic has leaders', async () => {
-    const { topics } = await admin.fetchTopicMetadata({ topics: [name] }).catch(() => ({ topics: [] }))
-    return topics.some(({ partitions }) => partitions.length === 6 && partitions.every(({ leader }) => leader >= 0))
-  })
+  const name = await makeTopic(brokers)
   const published: Published[] = []
-  const consumer = kafka.consumer({ groupId: name })
+  const consumer = new Kafka({ brokers: brokers.split(','), logLevel: logLevel.NOTHING }).consumer({ groupId: name, maxWaitTimeInMs: 250 })
   await consumer.connect()
   await consumer.subscribe({ topic: name, fromBeginning: true })
   await consumer.run({
@@ -152,8 +164,7 @@ export async function createTopic(brokers: string): Promise<TestTopic> {
     ofKey: (key) => published.filter((each) => each.key === key),
     async drop() {
       await consumer.disconnect()
-      await admin.deleteTopics({ topics: [name] })
-      await admin.disconnect()
+      await dropTopic(brokers, name)
     },
   }
 }
@@ -166,21 +177,19 @@ export const mysqlUnderTest = (url = process.env['TEST_MYSQL_URL'] ?? '', broker
   brokers,
   async createDatabase() {
     const name = newName()
-    const connection = await createConnection({ uri: url })
-    await connection.query(`CREATE DATABASE ${name}`)
+    // A connection for each question: one that is kept would not outlive a server that a test kills.
+    const ask = async (sql: string) => {
+      const connection = await createConnection({ uri: url })
+      return connection.query<RowDataPacket[]>(sql).finally(() => connection.end())
+    }
+    await ask(`CREATE DATABASE ${name}`)
     const own = new URL(url)
     own.pathname = `/${name}`
     return {
       name,
       properties: { connectionString: own.href },
-      waiting: async () => {
-        const [rows] = await connection.query<RowDataPacket[]>(`SELECT COUNT(*) AS n FROM ${name}.state_outbox`)
-        return Number(rows[0]?.['n'])
-      },
-      drop: async () => {
-        await connection.query(`DROP DATABASE ${name}`)
-        await connection.end()
-      },
+      waiting: async () => Number((await ask(`SELECT COUNT(*) AS n FROM ${name}.state_outbox`))[0][0]?.['n']),
+      drop: async () => void (await ask(`DROP DATABASE ${name}`)),
     }
   },
 })
@@ -202,5 +211,14 @@ export const mongodbUnderTest = (uri = process.env['TEST_MONGODB_URI'] ?? '', br
         await client.close()
       },
     }
+  },
+})
+
+/** The same store with further metadata in each of its databases' properties. */
+export const withSettings = (store: StoreUnderTest, settings: Record<string, string>): StoreUnderTest => ({
+  ...store,
+  async createDatabase() {
+    const database = await store.createDatabase()
+    return { ...database, properties: { ...database.properties, ...settings } }
   },
 })
