@@ -73,7 +73,7 @@ describe('a server that takes TLS connections only, its certificate for 127.0.0.
       store.close()
     }
     const direct = { directConnection: 'true' }
-    expect(await refusal(address(mongodb, direct))).toMatch(/^STORE_UNAVAILABLE: MongoDB ends connections at once; it may want tls=true/)
+    expect(await refusal(address(mongodb, direct))).toMatch(/^STORE_UNAVAILABLE: MongoDB does not answer \(connection .* closed/)
     const untrusted = /^STORE_UNAVAILABLE: MongoDB's certificate is not accepted \(unable to verify/
     expect(await refusal(address(mongodb, { ...direct, tls: 'true' }))).toMatch(untrusted)
     expect(await refusal(address(mongodb, { ...direct, ...tls, tlsCAFile: stranger.certFile }))).toMatch(untrusted)

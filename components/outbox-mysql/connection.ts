@@ -41,8 +41,9 @@ const reasons: [RegExp, string][] = [
   [/certificate|altnames/, "MySQL's certificate is not accepted"],
 ]
 
-/** Why there is no connection, in words that help an operator. */
-export function explainNoConnection(error: unknown): string {
-  const message = error instanceof Error ? error.message : String(error)
-  return `${reasons.find(([pattern]) => pattern.test(message))?.[1] ?? 'MySQL does not answer'} (${message})`
+/** STORE_UNAVAILABLE for an error that left us without a connection, in words that help an operator. */
+export function noConnection(cause: unknown): ComponentError {
+  const message = cause instanceof Error ? cause.message : String(cause)
+  const reason = reasons.find(([pattern]) => pattern.test(message))?.[1]
+  return new ComponentError('STORE_UNAVAILABLE', `${reason ?? 'MySQL does not answer'} (${message})`, { cause, lasting: reason !== undefined })
 }

@@ -1,7 +1,7 @@
 import { createPool, type PoolConnection, type ResultSetHeader, type RowDataPacket } from 'mysql2/promise'
 import { withDeadline } from '../host/deadline.ts'
 import { ComponentError } from '../host/errors.ts'
-import { explainNoConnection, tlsOptions } from './connection.ts'
+import { noConnection, tlsOptions } from './connection.ts'
 import type { MysqlAddress } from './connection-string.ts'
 
 /** Values that statements take. Text becomes utf8mb4, Buffers stay bytes. */
@@ -57,8 +57,6 @@ export function isAway(error: unknown): boolean {
   )
 }
 
-const away = (cause: unknown): ComponentError => new ComponentError('STORE_UNAVAILABLE', explainNoConnection(cause), { cause })
-
 /** A pool of connections to one database, made lazily. Throws INVALID_SETTING when the file at `pemPath` holds no certificate. */
 export function openDatabase(settings: { address: MysqlAddress; maxConnections: number; pemPath?: string | undefined }): Database {
   const { tls: _, ...address } = settings.address
@@ -95,7 +93,7 @@ export function openDatabase(settings: { address: MysqlAddress; maxConnections: 
         (late) => late.release(),
         () => {},
       )
-      throw away(error)
+      throw noConnection(error)
     }
   }
 
@@ -107,12 +105,12 @@ export function openDatabase(settings: { address: MysqlAddress; maxConnections: 
         try {
           return await withDeadline(statement, statementMs, () => {
             statement.catch(() => {})
-            return away(new Error(`no answer within ${statementMs} ms`))
+            return noConnection(new Error(`no answer within ${statementMs} ms`))
           })
         } catch (error) {
           if (!isAway(error)) throw error
           broken = true
-          throw error instanceof ComponentError ? error : away(error)
+          throw error instanceof ComponentError ? error : noConnection(error)
         }
       }
       const session: Session = {
