@@ -1,6 +1,11 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { freePorts } from '../platform/testing/free-ports.ts'
 import { startSecuredKafka, type SecuredKafka } from '../platform/testing/secured-servers.ts'
+import { prepareSidecar } from '../platform/testing/sidecar.ts'
 import { startComponentProcess, until, type ComponentProcess } from './host/component-process.ts'
 import { createTopic, event, mysqlUnderTest, openStore, type TestDatabase, type TestTopic } from './outbox/testing.ts'
 
@@ -27,6 +32,7 @@ beforeAll(async () => {
 afterAll(async () => {
   store.close()
   await component.kill('SIGTERM')
+  rmSync(component.folder, { recursive: true, force: true })
   await topic.drop()
   await database.drop()
   await kafka.close()
@@ -111,6 +117,87 @@ test.each(Object.keys(wrong))('%s is wrong: commits go on, the log and a metric 
   expect(topic.ofKey(name)).toEqual([])
   await init(scram())
   await until('the event', () => topic.ofKey(name).length > 0)
+})
+
+/** A sidecar with everything in its log, its credentials in a secret store of Dapr's. */
+async function startDaprd(settings: Settings) {
+  const secrets = join(component.folder, '.secrets.json')
+  const connectionString = database.properties['connectionString'] ?? ''
+  writeFileSync(secrets, JSON.stringify({ mysql: connectionString, kafka: { password: kafka.user.password } }), { mode: 0o600 })
+  const fromSecret = (name: string, key: string) => ({ name, secretKeyRef: { name: key, key } })
+  const resource = (name: string, type: string, metadata: unknown[]) =>
+    JSON.stringify({ apiVersion: 'dapr.io/v1alpha1', kind: 'Component', metadata: { name }, spec: { type, version: 'v1', metadata }, auth: { secretStore: 'secrets' } })
+  const { command, httpPort, apiToken, isHealthy, remove } = await prepareSidecar({
+    appId: 'app',
+    components: [{ name: 'secrets', type: 'secretstores.local.file', metadata: { secretsFile: secrets, nestedSeparator: ':' } }],
+    resources: [
+      resource('secret-store', 'state.outbox-mysql', [
+        fromSecret('connectionString', 'mysql'),
+        fromSecret('relaySaslPassword', 'kafka:password'),
+        ...Object.entries(settings).map(([name, value]) => ({ name, value })),
+      ]),
+    ],
+    folder: component.folder,
+  })
+  const child = spawn(command.file, command.args.with(command.args.indexOf('warn'), 'debug'), { env: command.env })
+  let output = ''
+  for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk: Buffer) => (output += chunk.toString()))
+  const ended = once(child, 'exit')
+  return {
+    isHealthy: () => isHealthy().catch(() => false),
+    output: () => output,
+    hasEnded: () => child.exitCode !== null,
+    transact: (operations: unknown[]) =>
+      fetch(`http://127.0.0.1:${httpPort}/v1.0/state/secret-store/transaction`, {
+        method: 'POST',
+        headers: { 'dapr-api-token': apiToken, 'content-type': 'application/json' },
+        body: JSON.stringify({ operations }),
+      }),
+    async close() {
+      child.kill('SIGTERM')
+      await ended
+      remove()
+    },
+  }
+}
+
+const withoutPassword = (): Settings => {
+  const { relaySaslPassword: _, ...rest } = scram()
+  return { ...rest, relayTopic: topic.name }
+}
+const expectNoSecrets = (log: string) => {
+  for (const secret of [kafka.user.password, new URL(database.properties['connectionString'] ?? '').password]) expect(log).not.toContain(secret)
+}
+
+test("connection string and password come by secretKeyRef, and stand in nobody's log", async () => {
+  const began = component.output().length
+  const daprd = await startDaprd(withoutPassword())
+  try {
+    await until('the sidecar is healthy', daprd.isHealthy, 20_000)
+    const metadata = { 'outbox.projection': 'true', 'cloudevent.type': 'test.happened.v1' }
+    const response = await daprd.transact([
+      { operation: 'upsert', request: { key: 'by-secret', value: 1 } },
+      { operation: 'upsert', request: { key: 'by-secret', value: { n: 1 }, metadata } },
+    ])
+    expect(response.status).toBe(204)
+    await until('the event', () => topic.ofKey('by-secret').length > 0)
+  } finally {
+    await daprd.close()
+  }
+  expect(daprd.output()).toContain('secret-store')
+  expectNoSecrets(daprd.output())
+  expectNoSecrets(component.output().slice(began))
+})
+
+test('a misspelt setting ends the sidecar, whose log names it and no secret', async () => {
+  const daprd = await startDaprd({ ...withoutPassword(), relayTopc: 'orders' })
+  try {
+    await until('the sidecar gives up', daprd.hasEnded, 20_000)
+  } finally {
+    await daprd.close()
+  }
+  expect(daprd.output()).toMatch(/INVALID_SETTING: metadata field .*relayTopc.* is no setting of this component; is .*relayTopic.* meant/)
+  expectNoSecrets(daprd.output())
 })
 
 test('no log tells a password or a private key', () => {
