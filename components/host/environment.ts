@@ -3,6 +3,7 @@ import { z } from 'zod'
 const schema = z.object({
   DAPR_COMPONENTS_SOCKETS_FOLDER: z.string().default('/tmp/dapr-components-sockets'),
   METRICS_PORT: z.coerce.number().int().min(0).max(65_535).optional(),
+  METRICS_HOST: z.string().default('127.0.0.1'),
   COMPONENT_OWNER: z.string().default(''),
   OTEL_EXPORTER_OTLP_ENDPOINT: z.url().or(z.literal('')).optional(),
   LOG_LEVEL: z.string().default('info'),
@@ -12,6 +13,7 @@ const schema = z.object({
 export type Environment = {
   socketsFolder: string
   metricsPort?: number
+  metricsHost: string
   owner: string
   otlpEndpoint?: string
   logLevel: string
@@ -29,6 +31,7 @@ export function readEnvironment(env: NodeJS.ProcessEnv): Environment {
   return {
     socketsFolder: data.DAPR_COMPONENTS_SOCKETS_FOLDER,
     ...(data.METRICS_PORT === undefined ? {} : { metricsPort: data.METRICS_PORT }),
+    metricsHost: data.METRICS_HOST,
     owner: data.COMPONENT_OWNER,
     ...(data.OTEL_EXPORTER_OTLP_ENDPOINT ? { otlpEndpoint: data.OTEL_EXPORTER_OTLP_ENDPOINT } : {}),
     logLevel: data.LOG_LEVEL,

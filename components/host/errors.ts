@@ -38,11 +38,14 @@ export const isEveryday = (code: string): boolean => code === 'ETAG_MISMATCH' ||
 /** The only error that components throw on purpose. `message` is the text without the code. */
 export class ComponentError extends Error {
   readonly code: ComponentErrorCode
+  /** Waiting a moment will not help: somebody has to change something. */
+  readonly lasting: boolean
 
-  constructor(code: ComponentErrorCode, message: string, options?: { cause?: unknown }) {
+  constructor(code: ComponentErrorCode, message: string, options: { cause?: unknown; lasting?: boolean } = {}) {
     super(message, options)
     this.name = 'ComponentError'
     this.code = code
+    this.lasting = options.lasting ?? false
   }
 }
 

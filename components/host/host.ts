@@ -1,4 +1,4 @@
-import { chmodSync, mkdirSync, rmSync } from 'node:fs'
+import { chmodSync, mkdirSync, rmSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { Server, ServerCredentials } from '@grpc/grpc-js'
 import type { Logger } from 'pino'
@@ -35,7 +35,8 @@ export async function startHost<Settings, Instance extends Closable>(options: Ho
   const { type, environment, log, registry, tracing } = options
   const folder = environment.socketsFolder
   mkdirSync(folder, { recursive: true, mode: 0o700 })
-  chmodSync(folder, 0o700)
+  // In a pod the folder is a volume that belongs to root and is shared with the sidecar's container only.
+  if (statSync(folder).uid === process.getuid?.()) chmodSync(folder, 0o700)
   const socket = join(folder, `${type}.sock`)
   // daprd's discovery hangs on a socket that nobody answers, and listening on an existing file fails.
   rmSync(socket, { force: true })
@@ -58,7 +59,7 @@ export async function startHost<Settings, Instance extends Closable>(options: Ho
   chmodSync(socket, 0o600)
   instances.resume()
 
-  const admin = environment.metricsPort === undefined ? undefined : await serveAdmin(environment.metricsPort, registry, instances.states)
+  const admin = environment.metricsPort === undefined ? undefined : await serveAdmin(environment.metricsPort, environment.metricsHost, registry, instances.states)
   if (admin) collectDefaultMetrics({ register: registry })
   log.info({ socket, metricsPort: admin?.port }, 'listening')
 

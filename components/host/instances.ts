@@ -96,7 +96,7 @@ export function createInstances<Settings, Instance extends Closable>(
         return await definition.open(settings, context)
       } catch (thrown) {
         const error = toComponentError(thrown)
-        if (error.code !== 'STORE_UNAVAILABLE' || Date.now() > end) throw error
+        if (error.code !== 'STORE_UNAVAILABLE' || error.lasting || Date.now() > end) throw error
         await new Promise((resolve) => setTimeout(resolve, 200))
       }
     }
