@@ -1,6 +1,6 @@
 import { z } from 'zod'
 import { identifier, parseSettings, wholeNumber } from '../host/settings.ts'
-import { relayIncomplete, relayIsComplete, relaySettings } from '../outbox/settings.ts'
+import { checkRelay, relaySettings } from '../outbox/settings.ts'
 
 const schema = z
   .object({
@@ -18,7 +18,7 @@ const schema = z
     maxConnections: wholeNumber(1, 500).default(20),
     ...relaySettings,
   })
-  .refine(relayIsComplete, relayIncomplete)
+  .superRefine(checkRelay)
   .refine(({ connectionString, host, server }) => connectionString ?? host ?? server, { path: ['connectionString'], message: 'is required' })
   .refine(({ host, server }) => !host || !server, { path: ['server'], message: 'cannot be set together with host' })
 

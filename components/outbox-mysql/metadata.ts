@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { relayIncomplete, relayIsComplete, relaySettings } from '../outbox/settings.ts'
+import { checkRelay, relaySettings } from '../outbox/settings.ts'
 import { identifier, parseSettings, wholeNumber } from '../host/settings.ts'
 import { parseConnectionString, type MysqlAddress } from './connection-string.ts'
 
@@ -16,7 +16,7 @@ const schema = z
     maxConnections: wholeNumber(1, 500).default(10),
     ...relaySettings,
   })
-  .refine(relayIsComplete, relayIncomplete)
+  .superRefine(checkRelay)
   .superRefine(({ connectionString, schemaName, pemPath }, context) => {
     const problem = problemOf(() => {
       const { tls } = parseConnectionString(connectionString, schemaName)
