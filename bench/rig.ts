@@ -14,7 +14,7 @@ import { watchArrivals } from './arrivals.ts'
 import { createPlainMongodb } from './plain-mongodb.ts'
 import { createPlainMysql } from './plain-mysql.ts'
 import { createPlainProducer } from './plain-producer.ts'
-import { startSidecar, type DaprComponent } from './sidecar.ts'
+import { startSidecar, type DaprComponent } from '../platform/testing/sidecar.ts'
 import { createChanges, type Way, type WayName } from './way.ts'
 
 export type DatabaseName = 'mysql' | 'mongodb'

@@ -6,7 +6,7 @@ import { createConnection, type RowDataPacket } from 'mysql2/promise'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { DaprClient } from '#protos/dapr/proto/runtime/v1/dapr.ts'
 import type { GetStateResponse } from '#protos/dapr/proto/runtime/v1/state.ts'
-import { componentResource, startSidecar } from '../platform/testing/sidecar.ts'
+import { startSidecar } from '../platform/testing/sidecar.ts'
 import { startComponentProcess } from './host/component-process.ts'
 
 // An installation of Dapr whose Component changes from `state.mysql` to `state.outbox-mysql` (or mongodb) and back, with
@@ -77,8 +77,8 @@ type Entry = { text: string; etag: string; expires: string | undefined }
 async function openApplication(type: string, metadata: Record<string, string>, socketsFolder?: string) {
   const sidecar = await startSidecar({
     appId: 'app',
-    resources: [componentResource('store', type, metadata)],
-    ...(socketsFolder ? { socketsFolder } : {}),
+    components: [{ name: 'store', type, metadata }],
+    ...(socketsFolder ? { folder: socketsFolder } : {}),
   })
   const client = new DaprClient(`127.0.0.1:${sidecar.grpcPort}`, credentials.createInsecure())
   const headers = new Metadata()

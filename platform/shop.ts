@@ -39,7 +39,7 @@ export type Shop = {
 export type ProcessHandle = {
   /** 0 while it does not run. */
   pid: () => Promise<number>
-  /** Sends a signal, as a crash (SIGKILL) or a pause (SIGSTOP, SIGCONT); the supervisor restarts what has ended. */
+  /** Sends a signal, as a crash (SIGKILL) or a pause (SIGSTOP, SIGCONT); the supervisor restarts what has ended. Throws when it does not run. */
   kill: (signal: NodeJS.Signals) => Promise<void>
   /** Ends it and leaves it so. */
   stop: () => Promise<void>
@@ -312,7 +312,12 @@ function processHandle(paths: Paths, name: string): ProcessHandle {
   return {
     pid,
     ready,
-    kill: async (signal) => void process.kill(await pid(), signal),
+    kill: async (signal) => {
+      const id = await pid()
+      // 0 would be this process and all that it started.
+      if (id === 0) throw new Error(`${name} does not run`)
+      process.kill(id, signal)
+    },
     stop: async () => {
       await supervisor.stopProcess(paths, name)
       await poll(`${name} ends`, async () => !(await state()).is_running)

@@ -8,6 +8,7 @@ import { credentials, Metadata, type ChannelCredentials, type ServiceError } fro
 
 /** For tests: a component as its own process, as daprd meets it. */
 export type ComponentProcess = {
+  pid: number
   socket: string
   folder: string
   /** Everything it wrote so far. */
@@ -37,16 +38,27 @@ export async function until<T>(what: string, check: () => Promise<T | undefined 
   }
 }
 
+/** How a component is started by itself; `preload` is a module (a path or a `data:` URL) that it loads first. */
+export function componentCommand(type: string, folder: string, preload?: string): { file: string; args: string[]; env: NodeJS.ProcessEnv } {
+  const main = fileURLToPath(new URL(`../${type}/main.ts`, import.meta.url))
+  return {
+    file: process.execPath,
+    args: [...(preload ? ['--import', preload] : []), main],
+    env: { PATH: process.env['PATH'], DAPR_COMPONENTS_SOCKETS_FOLDER: folder, LOG_LEVEL: 'info', COMPONENT_OWNER: 'test' },
+  }
+}
+
 /**
  * Starts `components/<type>/main.ts` in a socket folder (a new one unless given) and waits until its socket answers.
  * The socket is named after the Dapr type, so that of `bindings-mongodb` (`bindings.mongodb`) is `mongodb.sock`.
  */
-export async function startComponentProcess(type: string, folder = mkdtempSync(join(tmpdir(), 'component-'))): Promise<ComponentProcess> {
-  const main = fileURLToPath(new URL(`../${type}/main.ts`, import.meta.url))
-  const child = spawn(process.execPath, [main], {
-    env: { PATH: process.env['PATH'], DAPR_COMPONENTS_SOCKETS_FOLDER: folder, LOG_LEVEL: 'info', COMPONENT_OWNER: 'test' },
-    stdio: ['ignore', 'pipe', 'pipe'],
-  })
+export async function startComponentProcess(
+  type: string,
+  folder = mkdtempSync(join(tmpdir(), 'component-')),
+  preload?: string,
+): Promise<ComponentProcess> {
+  const { file, args, env } = componentCommand(type, folder, preload)
+  const child = spawn(file, args, { env, stdio: ['ignore', 'pipe', 'pipe'] })
   let output = ''
   child.stdout.on('data', (chunk: Buffer) => (output += chunk.toString()))
   child.stderr.on('data', (chunk: Buffer) => (output += chunk.toString()))
@@ -63,6 +75,7 @@ export async function startComponentProcess(type: string, folder = mkdtempSync(j
     30_000,
   )
   return {
+    pid: child.pid ?? 0,
     socket,
     folder,
     output: () => output,

@@ -1,145 +1,18 @@
-import { randomUUID } from 'node:crypto'
 import { connect, createServer, type Server } from 'node:net'
 import type { ServiceError } from '@grpc/grpc-js'
-import { Kafka, logLevel, type Consumer } from 'kafkajs'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import {
-  SetRequest,
-  StateOptions_StateConcurrency as Concurrency,
-  StateStoreClient,
-  TransactionalStateStoreClient,
-  type DeleteRequest,
-  type GetResponse,
-} from '#protos/dapr/proto/components/v1/state.ts'
 import { BadRequest } from '#protos/google/rpc/error_details.ts'
 import { Status } from '#protos/google/rpc/status.ts'
-import { clientFor, startComponentProcess, until, type ComponentProcess } from '../host/component-process.ts'
-
-export type StoreUnderTest = {
-  type: 'outbox-mysql' | 'outbox-mongodb'
-  brokers: string
-  /** Metadata of a store in a database of its own. */
-  createDatabase(): Promise<{ properties: Record<string, string>; waiting(): Promise<number>; drop(): Promise<void> }>
-}
-
-type Published = { key: string; partition: number; bytes: string; event: Record<string, unknown> }
-
-type Write = {
-  key: string
-  value: unknown
-  etag?: string
-  firstWrite?: boolean
-  metadata?: Record<string, string>
-}
-
-const toSet = ({ key, value, etag, firstWrite, metadata }: Write): SetRequest =>
-  SetRequest.fromPartial({
-    key: `app||${key}`,
-    value: Buffer.isBuffer(value) ? value : Buffer.from(JSON.stringify(value)),
-    ...(etag === undefined ? {} : { etag: { value: etag } }),
-    metadata: metadata ?? {},
-    options: { concurrency: firstWrite ? Concurrency.CONCURRENCY_FIRST_WRITE : Concurrency.CONCURRENCY_LAST_WRITE, consistency: 0 },
-  })
-
-const toDelete = (key: string, etag?: string): DeleteRequest => ({
-  key: `app||${key}`,
-  etag: etag === undefined ? undefined : { value: etag },
-  metadata: {},
-  options: undefined,
-})
-
-const event = (key: string, data: unknown, more: Record<string, string> = {}): Write => ({
-  key,
-  value: data,
-  metadata: { 'outbox.projection': 'true', 'cloudevent.type': 'test.happened.v1', ...more },
-})
-
-/** A caller of one instance, in the words of the tests. */
-function openStore(socket: string, instance = 'store') {
-  const plain = clientFor(StateStoreClient, socket, instance)
-  const transactional = clientFor(TransactionalStateStoreClient, socket, instance)
-  const get = (key: string) =>
-    plain.call<{ key: string; metadata: {}; consistency: 0 }, GetResponse>((c) => c.get, { key: `app||${key}`, metadata: {}, consistency: 0 })
-  return {
-    init: (properties: Record<string, string>) => plain.call((c) => c.init, { metadata: { properties } }),
-    get,
-    json: async (key: string) => {
-      const { data } = await get(key)
-      return data.length === 0 ? undefined : (JSON.parse(Buffer.from(data).toString()) as unknown)
-    },
-    etag: async (key: string) => (await get(key)).etag?.value,
-    set: (write: Write) => plain.call((c) => c.set, toSet(write)),
-    delete: (key: string, etag?: string) => plain.call((c) => c.delete, toDelete(key, etag)),
-    bulkGet: (keys: string[]) =>
-      plain.call<unknown, { items: { key: string; data: Uint8Array; metadata: Record<string, string> }[] }>((c) => c.bulkGet as never, {
-        items: keys.map((key) => ({ key: `app||${key}`, metadata: {}, consistency: 0 })),
-        options: undefined,
-      }),
-    bulkSet: (writes: Write[]) => plain.call((c) => c.bulkSet, { items: writes.map(toSet), options: undefined }),
-    bulkDelete: (keys: string[]) => plain.call((c) => c.bulkDelete, { items: keys.map((key) => toDelete(key)), options: undefined }),
-    transact: (operations: (Write | { delete: string; etag?: string })[], metadata: Record<string, string> = {}) =>
-      transactional.call((c) => c.transact, {
-        operations: operations.map((operation) => ({
-          request:
-            'delete' in operation
-              ? { $case: 'delete' as const, value: toDelete(operation.delete, operation.etag) }
-              : { $case: 'set' as const, value: toSet(operation) },
-        })),
-        metadata,
-      }),
-    close() {
-      plain.close()
-      transactional.close()
-    },
-  }
-}
-
-const failure = async (work: Promise<unknown>): Promise<ServiceError> => {
-  try {
-    await work
-  } catch (error) {
-    return error as ServiceError
-  }
-  throw new Error('expected a failure')
-}
+import { startComponentProcess, until, type ComponentProcess } from '../host/component-process.ts'
+import { createTopic, event, failure, openStore, type StoreClient, type StoreUnderTest, type TestDatabase, type TestTopic } from './testing.ts'
 
 /** What every outbox state store must do, driven through its socket. */
 export function describeStore(store: StoreUnderTest): void {
   describe(`state.${store.type}`, () => {
-    const kafka = new Kafka({ brokers: store.brokers.split(','), logLevel: logLevel.NOTHING })
-    const cleanUp: (() => Promise<unknown> | void)[] = []
-    let database: Awaited<ReturnType<StoreUnderTest['createDatabase']>>
+    let database: TestDatabase
     let component: ComponentProcess
-    let client: ReturnType<typeof openStore>
-    let topic: Awaited<ReturnType<typeof createTopic>>
-
-    async function createTopic() {
-      const name = `test-${randomUUID()}`
-      const admin = kafka.admin()
-      await admin.connect()
-      // kafkajs' own wait for leaders gives up when a broker has not heard of the topic yet.
-      await admin.createTopics({ topics: [{ topic: name, numPartitions: 6 }], waitForLeaders: false })
-      await until('the topic has leaders', async () => {
-        const { topics } = await admin.fetchTopicMetadata({ topics: [name] }).catch(() => ({ topics: [] }))
-        return topics.some(({ partitions }) => partitions.length === 6 && partitions.every(({ leader }) => leader >= 0))
-      })
-      const published: Published[] = []
-      const consumer: Consumer = kafka.consumer({ groupId: name })
-      await consumer.connect()
-      await consumer.subscribe({ topic: name, fromBeginning: true })
-      await consumer.run({
-        eachMessage: async ({ message, partition }) => {
-          const bytes = message.value?.toString() ?? ''
-          published.push({ key: message.key?.toString() ?? '', partition, bytes, event: JSON.parse(bytes) as Record<string, unknown> })
-        },
-      })
-      cleanUp.push(async () => {
-        await consumer.disconnect()
-        await admin.deleteTopics({ topics: [name] })
-        await admin.disconnect()
-      })
-      return { name, published, ofKey: (key: string) => published.filter((each) => each.key === key) }
-    }
+    let client: StoreClient
+    let topic: TestTopic
 
     const withRelay = (properties: Record<string, string>, relayTopic: string, relayBrokers = store.brokers) => ({
       ...properties,
@@ -148,7 +21,7 @@ export function describeStore(store: StoreUnderTest): void {
     })
 
     beforeAll(async () => {
-      ;[database, component, topic] = await Promise.all([store.createDatabase(), startComponentProcess(store.type), createTopic()])
+      ;[database, component, topic] = await Promise.all([store.createDatabase(), startComponentProcess(store.type), createTopic(store.brokers)])
       client = openStore(component.socket)
       await client.init(withRelay(database.properties, topic.name))
     }, 60_000)
@@ -156,7 +29,7 @@ export function describeStore(store: StoreUnderTest): void {
     afterAll(async () => {
       client.close()
       await component.kill('SIGTERM')
-      for (const each of cleanUp.toReversed()) await each()
+      await topic.drop()
       await database.drop()
     }, 60_000)
 
@@ -433,7 +306,7 @@ export function describeStore(store: StoreUnderTest): void {
 
     test('two components on one outbox: one leads, nothing twice, and the other takes over', async () => {
       const own = await store.createDatabase()
-      const target = await createTopic()
+      const target = await createTopic(store.brokers)
       const properties = withRelay(own.properties, target.name)
       const [first, second] = await Promise.all([startComponentProcess(store.type), startComponentProcess(store.type)])
       const [one, two] = [openStore(first.socket), openStore(second.socket)]
@@ -455,13 +328,13 @@ export function describeStore(store: StoreUnderTest): void {
         one.close()
         two.close()
         await Promise.all([first.kill('SIGKILL'), second.kill('SIGKILL')])
-        await own.drop()
+        await Promise.all([own.drop(), target.drop()])
       }
     }, 60_000)
 
     test('with Kafka away commits go on, and all drains in order on its return', async () => {
       const own = await store.createDatabase()
-      const target = await createTopic()
+      const target = await createTopic(store.brokers)
       const [host = '', port = ''] = (store.brokers.split(',')[0] ?? '').split(':')
       const { server, address, listen } = await unreachable(host, Number(port))
       const instance = openStore(component.socket, 'kafka-away')
@@ -480,7 +353,7 @@ export function describeStore(store: StoreUnderTest): void {
       } finally {
         instance.close()
         server.close()
-        await own.drop()
+        await Promise.all([own.drop(), target.drop()])
       }
     }, 60_000)
   })

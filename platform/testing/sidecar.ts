@@ -1,72 +1,125 @@
-// A real sidecar for a test, with the resources that it is given and nothing else.
+// A real sidecar for a test or a measurement, without mTLS, with the components that it is given and nothing else.
 import { spawn } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
 import { once } from 'node:events'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { createDapr, type Dapr } from '#lib/dapr.ts'
 import { poll } from '../poll.ts'
 import { createProgress } from '../progress.ts'
 import { ensureParts } from '../servers/ensure.ts'
 import { freePorts } from './free-ports.ts'
 
-export type Sidecar = {
+export type DaprComponent = { name: string; type: string; metadata: Record<string, string> }
+
+/** A program to start, with its whole environment. */
+export type Command = { file: string; args: string[]; env: NodeJS.ProcessEnv }
+
+export type SidecarOptions = {
+  appId: string
+  components: DaprComponent[]
+  /** Further Dapr resources, as YAML. */
+  resources?: string[]
+  /** Where pluggable components listen already. */
+  folder?: string
+  /** The program; found or built unless given. */
+  daprd?: string
+}
+
+export type PreparedSidecar = {
+  command: Command
   grpcPort: number
   httpPort: number
   apiToken: string
+  /** Whether it answers and its components are ready. Throws while it does not answer. */
+  isHealthy: () => Promise<boolean>
+  /** Removes its files. */
+  remove: () => void
+}
+
+export type Sidecar = {
+  dapr: Dapr
+  /** For other clients than ours. */
+  grpcPort: number
+  httpPort: number
+  apiToken: string
+  pid: number
   close: () => Promise<void>
 }
 
-/** Dapr's Component as a resource for `startSidecar`. */
-export function componentResource(name: string, type: string, metadata: Record<string, string>): string {
-  const entries = Object.entries(metadata).map(([key, value]) => ({ name: key, value }))
-  // JSON is YAML.
-  return JSON.stringify({ apiVersion: 'dapr.io/v1alpha1', kind: 'Component', metadata: { name }, spec: { type, version: 'v1', metadata: entries } })
+/** Writes a sidecar's files and picks its ports; nothing is started. What is started by the command can be started again after it has ended. */
+export async function prepareSidecar(o: SidecarOptions): Promise<PreparedSidecar> {
+  const program = o.daprd ?? (await findDaprd())
+  const folder = mkdtempSync(join(tmpdir(), 'sidecar-'))
+  for (const [i, resource] of [...o.components.map(componentResource), ...(o.resources ?? [])].entries()) {
+    writeFileSync(join(folder, `${i}.yaml`), resource, { mode: 0o600 })
+  }
+  const nameResolution = { component: 'sqlite', version: 'v1', configuration: { connectionString: join(folder, 'names.db') } }
+  const configuration = join(folder, 'configuration.json')
+  writeFileSync(configuration, JSON.stringify({ apiVersion: 'dapr.io/v1alpha1', kind: 'Configuration', metadata: { name: 'test' }, spec: { nameResolution } }))
+  const [grpcPort = 0, httpPort = 0, internalPort = 0, metricsPort = 0] = await freePorts(4)
+  const apiToken = randomUUID()
+  const args = [
+    '--app-id', o.appId, '--log-level', 'warn', '--dapr-listen-addresses', '127.0.0.1', '--dapr-grpc-port', String(grpcPort), '--dapr-http-port', String(httpPort),
+    '--dapr-internal-grpc-listen-address', '127.0.0.1', '--dapr-internal-grpc-port', String(internalPort), '--metrics-listen-address', '127.0.0.1',
+    '--metrics-port', String(metricsPort), '--resources-path', folder, '--config', configuration, '--dapr-graceful-shutdown-seconds', '1',
+  ]
+  const env = {
+    PATH: process.env['PATH'], NAMESPACE: 'default', DAPR_API_TOKEN: apiToken, DAPR_COMPONENTS_SOCKETS_FOLDER: o.folder ?? folder, DAPR_HOST_IP: '127.0.0.1',
+  }
+  return {
+    command: { file: program, args, env },
+    grpcPort,
+    httpPort,
+    apiToken,
+    isHealthy: async () => (await fetch(`http://127.0.0.1:${httpPort}/v1.0/healthz/outbound`)).ok,
+    remove: () => rmSync(folder, { recursive: true, force: true }),
+  }
 }
 
 /**
  * Starts a sidecar and waits until it is healthy.
- * @param o.resources as YAML
- * @param o.socketsFolder where pluggable components listen already
- * @throws Error with its output when it ends instead
+ * @throws Error with its output when it does not come up
  */
-export async function startSidecar(o: { appId: string; resources: string[]; socketsFolder?: string }): Promise<Sidecar> {
+export async function startSidecar(o: SidecarOptions): Promise<Sidecar> {
+  const { command, grpcPort, httpPort, apiToken, isHealthy, remove } = await prepareSidecar(o)
+  const child = spawn(command.file, command.args, { env: command.env, stdio: ['ignore', 'pipe', 'pipe'] })
+  let output = ''
+  for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk: Buffer) => (output = (output + chunk.toString()).slice(-8_000)))
+  const ended = once(child, 'exit')
+  const kill = () => child.kill('SIGKILL')
+  // Nothing is left behind, however this process ends.
+  process.once('exit', kill)
+  const dapr = createDapr({ grpcPort, httpPort, apiToken })
+  const close = async () => {
+    dapr.close()
+    child.kill('SIGTERM')
+    // What is still under way in a built-in outbox is of no interest.
+    const timer = setTimeout(kill, 3_000)
+    await ended
+    clearTimeout(timer)
+    process.off('exit', kill)
+    remove()
+  }
+  try {
+    await poll('the sidecar is healthy', isHealthy, { timeoutMs: 30_000, isFatal: () => child.exitCode !== null })
+  } catch (error) {
+    await close()
+    throw new Error(`${(error as Error).message}\n${output}`, { cause: error })
+  }
+  return { dapr, grpcPort, httpPort, apiToken, pid: child.pid ?? 0, close }
+}
+
+async function findDaprd(): Promise<string> {
   const progress = createProgress()
   const { daprd } = await ensureParts(['daprd'], progress).finally(() => progress.close())
   if (daprd.from === 'address') throw new Error('the sidecar has to be a program')
-  const folder = mkdtempSync(join(tmpdir(), 'sidecar-'))
-  for (const [i, resource] of o.resources.entries()) writeFileSync(join(folder, `${i}.yaml`), resource)
-  const nameResolution = { component: 'sqlite', version: 'v1', configuration: { connectionString: join(folder, 'names.db') } }
-  const configuration = { apiVersion: 'dapr.io/v1alpha1', kind: 'Configuration', metadata: { name: 'test' }, spec: { nameResolution } }
-  const configurationFile = join(folder, 'configuration.json')
-  writeFileSync(configurationFile, JSON.stringify(configuration))
+  return daprd.path
+}
 
-  const [grpcPort = 0, httpPort = 0, internalPort = 0, metricsPort = 0] = await freePorts(4)
-  const apiToken = randomUUID()
-  const child = spawn(daprd.path, [
-    '--app-id', o.appId, '--dapr-listen-addresses', '127.0.0.1', '--dapr-grpc-port', String(grpcPort), '--dapr-http-port', String(httpPort),
-    '--dapr-internal-grpc-listen-address', '127.0.0.1', '--dapr-internal-grpc-port', String(internalPort), '--metrics-listen-address', '127.0.0.1',
-    '--metrics-port', String(metricsPort), '--resources-path', folder, '--config', configurationFile, '--dapr-graceful-shutdown-seconds', '1',
-  ], {
-    env: { PATH: process.env['PATH'], DAPR_API_TOKEN: apiToken, DAPR_COMPONENTS_SOCKETS_FOLDER: o.socketsFolder ?? folder, DAPR_HOST_IP: '127.0.0.1' },
-    stdio: ['ignore', 'pipe', 'inherit'],
-  })
-  let output = ''
-  child.stdout.on('data', (chunk: Buffer) => (output += chunk.toString()))
-  const ended = once(child, 'exit')
-  const close = async () => {
-    child.kill('SIGTERM')
-    await ended
-    rmSync(folder, { recursive: true, force: true })
-  }
-  try {
-    await poll('the sidecar is healthy', async () => {
-      if (child.exitCode !== null) throw new Error(output)
-      return (await fetch(`http://127.0.0.1:${httpPort}/v1.0/healthz/outbound`)).ok
-    }, { timeoutMs: 30_000, isFatal: () => child.exitCode !== null })
-  } catch (error) {
-    await close()
-    throw error
-  }
-  return { grpcPort, httpPort, apiToken, close }
+/** Dapr's Component. JSON is YAML. */
+function componentResource({ name, type, metadata }: DaprComponent): string {
+  const entries = Object.entries(metadata).map(([field, value]) => ({ name: field, value }))
+  return JSON.stringify({ apiVersion: 'dapr.io/v1alpha1', kind: 'Component', metadata: { name }, spec: { type, version: 'v1', metadata: entries } })
 }

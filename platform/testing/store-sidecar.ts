@@ -5,10 +5,10 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Kafka, logLevel } from 'kafkajs'
 import { createConnection } from 'mysql2/promise'
-import { createDapr, type Dapr } from '#lib/dapr.ts'
+import type { Dapr } from '#lib/dapr.ts'
 import { startComponentProcess } from '../../components/host/component-process.ts'
 import { watchTopic } from './events.ts'
-import { componentResource, startSidecar } from './sidecar.ts'
+import { startSidecar } from './sidecar.ts'
 
 export type Published = { type: string; key: string; sequence: string; data: Record<string, unknown> }
 
@@ -62,11 +62,9 @@ export async function startStoreSidecar(o: { appId: string; store: string; resou
     const url = new URL(TEST_MYSQL_URL)
     url.pathname = `/${name}`
     const metadata = { connectionString: url.href, relayBrokers: TEST_KAFKA_BROKERS, relayTopic: name, relaySource: o.appId }
-    const resources = [componentResource(o.store, 'state.outbox-mysql', metadata), ...(o.resources ?? [])]
-    const { grpcPort, httpPort, apiToken, close: closeSidecar } = await startSidecar({ appId: o.appId, resources, socketsFolder: folder })
+    const components = [{ name: o.store, type: 'state.outbox-mysql', metadata }]
+    const { dapr, grpcPort, apiToken, close: closeSidecar } = await startSidecar({ appId: o.appId, components, resources: o.resources ?? [], folder })
     closers.push(closeSidecar)
-    const dapr = createDapr({ grpcPort, httpPort, apiToken })
-    closers.push(() => dapr.close())
 
     const published = async (key: string, count: number): Promise<Published[]> =>
       (await eventsOf(key, count)).map(({ type, sequence, data }) => ({ type, key, sequence, data: data as Published['data'] }))

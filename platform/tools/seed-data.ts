@@ -1,18 +1,7 @@
+import { random } from './random.ts'
 import { slug } from './sku.ts'
 
 // A made-up shop. Product i of a seed is the same however many there are, so a shop can be made larger later.
-
-/** Numbers in [0, 1) that follow from a seed (mulberry32: small, and good enough for made-up pots). */
-export function random(seed: number): () => number {
-  let state = seed >>> 0
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0
-    let t = state
-    t = Math.imul(t ^ (t >>> 15), t | 1)
-    t ^= t + Math.imul(t ^ (t >>> 7), t | 61)
-    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32
-  }
-}
 
 // Neighbouring seeds and numbers must not give similar products.
 const mix = (seed: number, kind: number, i: number) => (Math.imul(seed + 1, 0x9e3779b1) ^ Math.imul(kind + 1, 0x85ebca6b) ^ Math.imul(i + 1, 0xc2b2ae35)) >>> 0
