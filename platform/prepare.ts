@@ -8,6 +8,7 @@ import type { Paths } from './paths.ts'
 import { poll } from './poll.ts'
 import { isMariaDb, mysqlTemporary, sentryCommand, type Context } from './processes.ts'
 import type { Progress } from './progress.ts'
+import type { Servers } from './servers/ensure.ts'
 import { runLogged } from './servers/run-logged.ts'
 
 /** Makes the data folders that are not there yet of the servers that this shop runs itself. */
@@ -19,8 +20,9 @@ export async function prepareData(context: Context, progress: Progress): Promise
   mkdirSync(mysqlTemporary(paths), { recursive: true })
   const log = join(paths.logs, 'prepare.log')
   const work: Promise<void>[] = []
-  if (servers.mysql && servers.mysql.from !== 'address' && !existsSync(join(paths.data, 'mysql'))) {
-    work.push(progress.step({ title: 'MySQL: new data folder', log }, () => initialiseMysql(context, log)))
+  const { mysql } = servers
+  if (mysql && mysql.from !== 'address' && !existsSync(join(paths.data, 'mysql'))) {
+    work.push(progress.step({ title: 'MySQL: new data folder', log }, () => initialiseMysql(mysql, join(paths.data, 'mysql'), mysqlTemporary(paths), log)))
   }
   if (servers.kafka && servers.kafka.from !== 'address' && !existsSync(join(paths.data, 'kafka', 'meta.properties'))) {
     work.push(progress.step({ title: 'Kafka: new data folder', log }, () => formatKafka(context, log)))
@@ -28,15 +30,16 @@ export async function prepareData(context: Context, progress: Progress): Promise
   await Promise.all(work)
 }
 
-async function initialiseMysql({ servers, paths }: Context, log: string): Promise<void> {
-  const { mysql } = servers
-  if (mysql === undefined || mysql.from === 'address') return
-  const temporary = join(paths.data, 'mysql.new')
+type Program = Exclude<Servers['mysql'], { from: 'address' }>
+
+/** Makes a new data folder, with a root that has no password. */
+export async function initialiseMysql(mysql: Program, folder: string, temporaryFiles: string, log: string): Promise<void> {
+  const temporary = `${folder}.new`
   rmSync(temporary, { recursive: true, force: true })
   // Of its own: a second MariaDB that starts meanwhile deletes what it finds in a common /tmp.
-  const env = { ...process.env, TMPDIR: mysqlTemporary(paths) }
+  const env = { ...process.env, TMPDIR: temporaryFiles }
   const asRoot = process.getuid?.() === 0 ? ['--user=root'] : []
-  if (isMariaDb(servers)) {
+  if (isMariaDb({ mysql })) {
     const base = dirname(dirname(mysql.path))
     const unpacked = mysql.from === 'cache'
     const program = [join(base, 'scripts', 'mariadb-install-db'), join(base, 'bin', 'mariadb-install-db')].find((file) => existsSync(file))
@@ -47,7 +50,7 @@ async function initialiseMysql({ servers, paths }: Context, log: string): Promis
   } else {
     await runLogged(log, mysql.path, ['--no-defaults', ...asRoot, '--initialize-insecure', `--datadir=${temporary}`], { env })
   }
-  renameSync(temporary, join(paths.data, 'mysql'))
+  renameSync(temporary, folder)
 }
 
 async function formatKafka({ servers, paths, secrets }: Context, log: string): Promise<void> {

@@ -2,7 +2,7 @@ import type { MongoClient } from 'mongodb'
 import type { ComponentDefinition } from '../host/instances.ts'
 import { explain, openMongo } from '../host/mongodb.ts'
 import type { StateStore } from '../host/state-store.ts'
-import { eventDefaults, startConfiguredRelay } from '../outbox/configured-relay.ts'
+import { eventDefaults, routedTopic, startConfiguredRelay } from '../outbox/configured-relay.ts'
 import type { OutboxMetrics } from '../outbox/metrics.ts'
 import { startSweeper } from '../outbox/sweeper.ts'
 import { parseMongodbSettings, type MongodbSettings } from './metadata.ts'
@@ -29,16 +29,18 @@ export function defineMongodbComponent(metrics: OutboxMetrics): ComponentDefinit
       const collections = collectionsOf(db, settings.collectionName)
       const sessions = openSessions(client, `${keptPath}.sessions`, log)
       let offsetMs: number
+      const now = () => new Date(Date.now() + offsetMs)
+      const outbox = createMongodbOutbox(client, collections, now)
+      let topic: string | undefined
       try {
         offsetMs = await clockOffsetMs(client)
         await sessions.endFormer()
         await migrate(db, collections)
+        topic = await routedTopic(settings, outbox)
       } catch (error) {
         await client.close().catch(() => {})
         throw explain(error)
       }
-      const now = () => new Date(Date.now() + offsetMs)
-      const outbox = createMongodbOutbox(client, collections, now)
       const metered = metrics.forInstance(instance, outbox.backlog)
       const relay = startConfiguredRelay(settings, outbox, { instance, metrics: metered, log })
       const sweeper = startSweeper(async (limit) => {
@@ -55,7 +57,8 @@ export function defineMongodbComponent(metrics: OutboxMetrics): ComponentDefinit
         collections,
         now,
         events: eventDefaults(settings),
-        onEvents: relay?.wake,
+        onEvents: topic === undefined ? relay?.wake : () => {},
+        routedTopic: topic,
         log,
       })
       return {

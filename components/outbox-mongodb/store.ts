@@ -6,6 +6,8 @@ import { ComponentError } from '../host/errors.ts'
 import { explain, isAway, isDuplicateKey } from '../host/mongodb.ts'
 import type { DeleteOperation, Operation, SetOperation, StateStore, StoredValue } from '../host/state-store.ts'
 import { byPartitionKey, inLockOrder, splitEvents, type EventDefaults, type PendingEvent } from '../outbox/event.ts'
+import { toRouterRow } from '../outbox/event-router.ts'
+import { passToRouter } from './event-router.ts'
 import { createKeyedLock } from './keyed-lock.ts'
 import type { OpenSessions } from './open-sessions.ts'
 import type { Collections, StateDocument } from './schema.ts'
@@ -25,6 +27,8 @@ export type MongodbStoreOptions = {
   events: EventDefaults
   /** Called after a transaction with events has committed; undefined where there is no relay to publish them. */
   onEvents: (() => void) | undefined
+  /** Given where events are not for the relay but for Kafka Connect, which sends them to this topic. */
+  routedTopic: string | undefined
   log: Logger
 }
 
@@ -40,6 +44,7 @@ export function createMongodbStore({
   now,
   events: eventDefaults,
   onEvents,
+  routedTopic,
   log,
 }: MongodbStoreOptions): Omit<StateStore, 'close'> {
   const { state, outbox, sequence } = collections
@@ -104,6 +109,10 @@ export function createMongodbStore({
       // One by one: the driver's bulk errors hide what became of the connection.
       for (const [index, event] of group.entries()) {
         const number = taken.last - count + index + 1
+        if (routedTopic !== undefined) {
+          await passToRouter(session, collections, [toRouterRow(event, number, routedTopic)])
+          continue
+        }
         const payload = event.encode(number)
         await outbox.insertOne(
           {

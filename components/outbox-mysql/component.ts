@@ -1,6 +1,6 @@
 import type { ComponentDefinition } from '../host/instances.ts'
 import type { StateStore } from '../host/state-store.ts'
-import { eventDefaults, startConfiguredRelay } from '../outbox/configured-relay.ts'
+import { eventDefaults, routedTopic, startConfiguredRelay } from '../outbox/configured-relay.ts'
 import type { OutboxMetrics } from '../outbox/metrics.ts'
 import { startSweeper } from '../outbox/sweeper.ts'
 import { openDatabase } from './database.ts'
@@ -17,13 +17,15 @@ export function defineMysqlComponent(metrics: OutboxMetrics): ComponentDefinitio
     async open(settings, { instance, log }) {
       const database = openDatabase(settings)
       const tables = tablesOf(settings.tableName)
+      const outbox = createMysqlOutbox(database, tables)
+      let topic: string | undefined
       try {
         await migrate(database, tables)
+        topic = await routedTopic(settings, outbox)
       } catch (error) {
         await database.close()
         throw error
       }
-      const outbox = createMysqlOutbox(database, tables)
       const metered = metrics.forInstance(instance, outbox.backlog)
       const relay = startConfiguredRelay(settings, outbox, { instance, metrics: metered, log })
       const sweeper = startSweeper(async (limit) => {
@@ -36,7 +38,8 @@ export function defineMysqlComponent(metrics: OutboxMetrics): ComponentDefinitio
         database,
         tables,
         events: eventDefaults(settings),
-        onEvents: relay?.wake,
+        onEvents: topic === undefined ? relay?.wake : () => {},
+        routedTopic: topic,
         log,
       })
       return {

@@ -4,7 +4,9 @@ import type { RowDataPacket } from 'mysql2'
 import { ComponentError } from '../host/errors.ts'
 import type { DeleteOperation, Operation, SetOperation, StateStore, StoredValue } from '../host/state-store.ts'
 import { byPartitionKey, inLockOrder, splitEvents, type EventDefaults, type PendingEvent } from '../outbox/event.ts'
+import { toRouterRow } from '../outbox/event-router.ts'
 import { isAway, isLockConflict, isMysqlError, type Database, type Parameter, type Session } from './database.ts'
+import { passToRouter } from './event-router.ts'
 import type { Tables } from './schema.ts'
 import { fromColumns, toColumns } from './value.ts'
 
@@ -17,13 +19,15 @@ export type MysqlStoreOptions = {
   events: EventDefaults
   /** Called after a transaction with events has committed; undefined where there is no relay to publish them. */
   onEvents: (() => void) | undefined
+  /** Given where events are not for the relay but for Kafka Connect, which sends them to this topic. */
+  routedTopic: string | undefined
   log: Logger
 }
 
 const mismatch = (key: string, expected: string): ComponentError => new ComponentError('ETAG_MISMATCH', `key "${key}" ${expected}`)
 
 /** The state operations on MySQL; the relay's are in outbox.ts. See StateStore for what each one promises. */
-export function createMysqlStore({ database, tables, events: eventDefaults, onEvents, log }: MysqlStoreOptions): Omit<StateStore, 'close'> {
+export function createMysqlStore({ database, tables, events: eventDefaults, onEvents, routedTopic, log }: MysqlStoreOptions): Omit<StateStore, 'close'> {
   const columns = 'id, value, isbinary, eTag, UNIX_TIMESTAMP(expiredate) AS expires'
 
   function toStored(row: RowDataPacket): StoredValue {
@@ -91,6 +95,10 @@ export function createMysqlStore({ database, tables, events: eventDefaults, onEv
       let sequence = Number(taken.insertId) - group.length
       for (const event of group) {
         sequence += 1
+        if (routedTopic !== undefined) {
+          await passToRouter(session, tables, [toRouterRow(event, sequence, routedTopic)])
+          continue
+        }
         const payload = event.encode(sequence)
         await session.write(`INSERT INTO ${tables.outbox} (partition_key, sequence, event_id, bytes, payload) VALUES (?, ?, ?, ?, ?)`, [
           partitionKey,

@@ -1,6 +1,8 @@
 import type { Logger } from 'pino'
+import { ComponentError } from '../host/errors.ts'
 import type { EventDefaults, Publish } from './event.ts'
 import { createKafkaPublisher } from './kafka-publisher.ts'
+import type { Backlog } from './metrics.ts'
 import { relayDefaults, startRelay, type OutboxSource, type Relay, type RelayMetrics } from './relay.ts'
 
 type RelaySettings = {
@@ -24,6 +26,19 @@ export function startConfiguredRelay<Position>(
     o.log,
   )
   return startRelay(outbox, publisher, o.metrics, o.log)
+}
+
+/**
+ * The topic that events are given to Kafka Connect for, where the metadata says `relay: none`; else undefined.
+ *
+ * Throws INVALID_SETTING while events wait in the outbox: nobody would publish them any more, and later ones of their keys
+ * would overtake them.
+ */
+export async function routedTopic({ relay, relayTopic }: RelaySettings, outbox: { backlog(): Promise<Backlog> }): Promise<string | undefined> {
+  if (relay !== 'none') return undefined
+  const { rows } = await outbox.backlog()
+  if (rows > 0) throw new ComponentError('INVALID_SETTING', `metadata field "relay": ${rows} events still wait to be relayed to Kafka, let them be published first`)
+  return relayTopic
 }
 
 /** What the metadata says about events. */
