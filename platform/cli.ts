@@ -2,7 +2,7 @@
 // command's time is loading.
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
-import { Command, Option } from 'commander'
+import { Command, InvalidArgumentError, Option } from 'commander'
 
 const program = new Command('npm').description('Sidecart: an online shop on this machine').showHelpAfterError()
 
@@ -57,6 +57,16 @@ program
   .allowUnknownOption()
   .action(async (flags: string[]) => (await import('./commands/conformance.ts')).conformance(flags))
 
+const chaos = program.command('chaos').description('kill everything at random moments under load, and look at what came of it')
+
+chaos
+  .command('outbox')
+  .description('the outbox stores: kill -9 of component, sidecar, service, Kafka and database; nothing committed may be lost or out of order (200 kills: about 20 minutes)')
+  .option('--kills <count>', 'how many kills, divided between the databases', wholeNumber, 200)
+  .option('--seed <number>', 'the same kills and pauses as an earlier run, which printed its seed', wholeNumber)
+  .addOption(new Option('--only <database>', 'one database').choices(['mysql', 'mongodb']))
+  .action(async (options: { kills: number; seed?: number; only?: 'mysql' | 'mongodb' }) => (await import('./commands/chaos.ts')).chaosOutbox(options))
+
 const bench = program.command('bench').description('measure, and write the result to bench/results')
 
 bench
@@ -74,6 +84,11 @@ for (const name of ['import', 'seed', 'user']) {
     const { register } = (await import(file)) as { register: (program: Command) => void }
     register(program)
   }
+}
+
+function wholeNumber(text: string): number {
+  if (!/^[1-9]\d{0,8}$/.test(text)) throw new InvalidArgumentError('a whole number from 1 on')
+  return Number(text)
 }
 
 try {

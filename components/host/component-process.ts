@@ -62,10 +62,16 @@ export async function startComponentProcess(
   let output = ''
   child.stdout.on('data', (chunk: Buffer) => (output += chunk.toString()))
   child.stderr.on('data', (chunk: Buffer) => (output += chunk.toString()))
-  const ended = new Promise<void>((resolve) => child.once('exit', () => resolve()))
   const socket = join(folder, `${type.replace(/^bindings-/, '')}.sock`)
   // A test that fails must not leave a component behind.
-  process.once('exit', () => child.kill('SIGKILL'))
+  const kill = () => child.kill('SIGKILL')
+  process.once('exit', kill)
+  const ended = new Promise<void>((resolve) =>
+    child.once('exit', () => {
+      process.off('exit', kill)
+      resolve()
+    }),
+  )
   await until(
     `${type} listens`,
     async () => {

@@ -1,6 +1,7 @@
 import type { ComponentDefinition } from '../host/instances.ts'
 import type { StateStore } from '../host/state-store.ts'
 import { eventDefaults, routedTopic, startConfiguredRelay } from '../outbox/configured-relay.ts'
+import { groupLimits, ungrouped } from '../outbox/group-commit.ts'
 import type { OutboxMetrics } from '../outbox/metrics.ts'
 import { startSweeper } from '../outbox/sweeper.ts'
 import { openDatabase } from './database.ts'
@@ -38,6 +39,7 @@ export function defineMysqlComponent(metrics: OutboxMetrics): ComponentDefinitio
         database,
         tables,
         events: eventDefaults(settings),
+        groups: settings.groupCommit ? groupLimits : ungrouped(settings.maxConnections),
         onEvents: topic === undefined ? relay?.wake : () => {},
         routedTopic: topic,
         log,

@@ -1,8 +1,8 @@
-import type { PendingEvent } from './event.ts'
+import type { NumberedEvent } from './event.ts'
 
 /**
- * An event as Debezium's outbox event router expects it, under the names that are its defaults. `payload` has the bytes
- * that the relay would publish; the rest routes them.
+ * An event as Debezium's outbox event router expects it, under the names that are its defaults. `payload` is what the relay
+ * would publish; the rest routes it.
  */
 export type RouterRow = {
   /** The CloudEvent's id, as far as a column holds it. */
@@ -12,20 +12,16 @@ export type RouterRow = {
   /** The record's key. */
   aggregateid: string
   type: string
-  payload: Buffer
-  /** Not Debezium's: with the record's key it tells rows apart. */
-  sequence: number
+  payload: string
 }
 
 /** What a VARCHAR(255) takes. */
 const longest = 255
 
-/** A numbered event as the event router's row. */
-export const toRouterRow = (event: PendingEvent, sequence: number, topic: string): RouterRow => ({
+export const toRouterRow = ({ event, payload }: NumberedEvent, topic: string): RouterRow => ({
   id: event.id.slice(0, longest),
   aggregatetype: topic,
   aggregateid: event.partitionKey,
   type: event.type.slice(0, longest),
-  payload: event.encode(sequence),
-  sequence,
+  payload,
 })

@@ -149,7 +149,7 @@ export const dropTopic = (brokers: string, name: string): Promise<void> => withA
 export async function createTopic(brokers: string): Promise<TestTopic> {
   const name = await makeTopic(brokers)
   const published: Published[] = []
-  const consumer = new Kafka({ brokers: brokers.split(','), logLevel: logLevel.NOTHING }).consumer({ groupId: name })
+  const consumer = new Kafka({ brokers: brokers.split(','), logLevel: logLevel.NOTHING }).consumer({ groupId: name, maxWaitTimeInMs: 250 })
   await consumer.connect()
   await consumer.subscribe({ topic: name, fromBeginning: true })
   await consumer.run({

@@ -87,8 +87,9 @@ export async function startBinlogServer(): Promise<BinlogServer> {
     await connection.end()
     const file = openSync(join(data, String(rows[0]?.['Log_name'] ?? 'binlog.000001')), 'r')
     try {
-      const found = rows.map((row) => {
-        const [start, end] = [Number(row['Pos']), Number(row['End_log_pos'])]
+      const found = rows.map((row, n) => {
+        // Within a transaction MariaDB's End_log_pos is not always the next one's Pos.
+        const [start, end] = [Number(row['Pos']), Number(rows[n + 1]?.['Pos'] ?? row['End_log_pos'])]
         const body = Buffer.alloc(Math.max(0, end - start - headerBytes))
         readSync(file, body, 0, body.length, start + headerBytes)
         return { type: String(row['Event_type']), info: String(row['Info']), body }
