@@ -43,7 +43,8 @@ export function toSet(request: SetRequest): SetOperation {
     key: requireKey(request.key),
     value: Buffer.from(request.value.buffer, request.value.byteOffset, request.value.byteLength),
     firstWrite: request.options?.concurrency === Concurrency.CONCURRENCY_FIRST_WRITE,
-    metadata: request.metadata,
+    // daprd has a field for it too, which its HTTP API fills.
+    metadata: request.contentType ? { ...request.metadata, contentType: request.contentType } : request.metadata,
     ...(request.etag?.value ? { etag: request.etag.value } : {}),
     ...(ttl === undefined ? {} : { ttlSeconds: ttl }),
   }
