@@ -40,6 +40,8 @@ export function createDapr(o: { grpcPort: number; httpPort: number; apiToken: st
     // A sidecar that restarts is back in a second or two: grpc-js' own ceiling of 120 s would outlast it by far.
     'grpc.initial_reconnect_backoff_ms': 100,
     'grpc.max_reconnect_backoff_ms': 1_000,
+    // Statistics that nobody reads.
+    'grpc.enable_channelz': 0,
   })
 
   const deadlineOf = (call: CallOptions = {}) => Math.min(Date.now() + (call.timeoutMs ?? defaultTimeoutMs), activeDeadline())

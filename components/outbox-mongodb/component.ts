@@ -3,6 +3,7 @@ import type { ComponentDefinition } from '../host/instances.ts'
 import { explain, openMongo } from '../host/mongodb.ts'
 import type { StateStore } from '../host/state-store.ts'
 import { eventDefaults, startConfiguredRelay } from '../outbox/configured-relay.ts'
+import { groupLimits, ungrouped } from '../outbox/group-commit.ts'
 import type { OutboxMetrics } from '../outbox/metrics.ts'
 import { startSweeper } from '../outbox/sweeper.ts'
 import { parseMongodbSettings, type MongodbSettings } from './metadata.ts'
@@ -51,10 +52,12 @@ export function defineMongodbComponent(metrics: OutboxMetrics): ComponentDefinit
       }, log)
       const store = createMongodbStore({
         client,
+        db,
         sessions,
         collections,
         now,
         events: eventDefaults(settings),
+        groups: settings.groupCommit ? groupLimits : ungrouped(settings.maxConnections),
         onEvents: relay?.wake,
         log,
       })

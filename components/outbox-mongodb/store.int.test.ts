@@ -1,4 +1,5 @@
 import { describeStore } from '../outbox/store-suite.ts'
-import { mongodbUnderTest } from '../outbox/testing.ts'
+import { mongodbUnderTest, withSettings } from '../outbox/testing.ts'
 
 describeStore(mongodbUnderTest())
+describeStore(withSettings(mongodbUnderTest(), { groupCommit: 'false' }), 'state.outbox-mongodb without group commit')

@@ -1,6 +1,7 @@
 import type { ComponentDefinition } from '../host/instances.ts'
 import type { StateStore } from '../host/state-store.ts'
 import { eventDefaults, startConfiguredRelay } from '../outbox/configured-relay.ts'
+import { groupLimits, ungrouped } from '../outbox/group-commit.ts'
 import type { OutboxMetrics } from '../outbox/metrics.ts'
 import { startSweeper } from '../outbox/sweeper.ts'
 import { openDatabase } from './database.ts'
@@ -36,6 +37,7 @@ export function defineMysqlComponent(metrics: OutboxMetrics): ComponentDefinitio
         database,
         tables,
         events: eventDefaults(settings),
+        groups: settings.groupCommit ? groupLimits : ungrouped(settings.maxConnections),
         onEvents: relay?.wake,
         log,
       })

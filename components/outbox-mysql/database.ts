@@ -11,7 +11,7 @@ export type Parameter = string | number | Buffer | Date | null
 export type Session = {
   rows(sql: string, parameters?: Parameter[]): Promise<RowDataPacket[]>
   write(sql: string, parameters?: Parameter[]): Promise<ResultSetHeader>
-  /** For statements that cannot be prepared or whose text differs from call to call. */
+  /** For statements that cannot be prepared or whose text differs from call to call; several, separated by `;`, go as one packet. */
   plain(sql: string, parameters?: (Parameter | Parameter[])[]): Promise<RowDataPacket[]>
 }
 
@@ -86,14 +86,16 @@ export function openDatabase(settings: { address: MysqlAddress; maxConnections: 
     timezone: 'Z',
     supportBigNumbers: true,
     jsonStrings: true,
+    multipleStatements: true,
     // Affected rows then means changed rows: an insert-or-update that changes nothing says 0.
     flags: ['-FOUND_ROWS'],
   })
   // Each statement's text is fixed here, so that a server's configuration cannot change what it means.
   pool.on('connection', (connection) => {
-    connection.query("SET SESSION time_zone = '+00:00'")
-    connection.query('SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED')
-    connection.query("SET SESSION sql_mode = 'STRICT_TRANS_TABLES,NO_ENGINE_SUBSTITUTION', innodb_lock_wait_timeout = 1")
+    connection.query(
+      "SET SESSION time_zone = '+00:00', sql_mode = 'STRICT_TRANS_TABLES,NO_ENGINE_SUBSTITUTION', innodb_lock_wait_timeout = 1;" +
+        'SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED',
+    )
   })
 
   async function acquire(): Promise<PoolConnection> {

@@ -12,6 +12,9 @@ export const tablesOf = (tableName: string): Tables => ({
   version: `${tableName}_outbox_version`,
 })
 
+/** Which rows of the state table have not expired. */
+export const live = '(expiredate IS NULL OR expiredate > CURRENT_TIMESTAMP)'
+
 /**
  * Each entry makes the schema one version newer. Every statement can run twice: DDL commits by itself, so a crash in the
  * middle repeats an entry from its start.

@@ -1,4 +1,5 @@
 import { describeStore } from '../outbox/store-suite.ts'
-import { mysqlUnderTest } from '../outbox/testing.ts'
+import { mysqlUnderTest, withSettings } from '../outbox/testing.ts'
 
 describeStore(mysqlUnderTest())
+describeStore(withSettings(mysqlUnderTest(), { groupCommit: 'false' }), 'state.outbox-mysql without group commit')

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 import type { Operation, SetOperation } from '../host/state-store.ts'
-import { byPartitionKey, inLockOrder, splitEvents } from './event.ts'
+import { inLockOrder, numberEvents, splitEvents } from './event.ts'
 
 const defaults = { maxEventBytes: 1_000, now: () => new Date('2026-01-02T03:04:05.678Z') }
 
@@ -71,15 +71,20 @@ test.each([
   expect(() => oneEvent(operation)).toThrow(named)
 })
 
-test('rows are locked in the order of their keys, operations on one key keep theirs', () => {
-  expect(inLockOrder([set('b', '1'), set('a', '2'), set('b', '3')]).map((each) => each.kind === 'set' && each.value.toString())).toEqual([
-    '2',
-    '1',
-    '3',
-  ])
+test('rows are locked in the order of their keys', () => {
+  expect(inLockOrder([{ key: 'b' }, { key: 'c' }, { key: 'a' }]).map(({ key }) => key)).toEqual(['a', 'b', 'c'])
+})
+
+test('numbers go on from the last of each partition key, in the given order', () => {
   const { events } = splitEvents([set('b', '1', marked), set('a', '2', marked), set('b', '3', marked)], {}, defaults)
-  expect(byPartitionKey(events).map(([key, group]) => [key, group.length])).toEqual([
+  const { numbers, numbered } = numberEvents(events, new Map([['b', 7]]))
+  expect([...numbers]).toEqual([
+    ['b', 9],
     ['a', 1],
-    ['b', 2],
+  ])
+  expect(numbered.map(({ event, sequence, payload }) => [event.partitionKey, sequence, (JSON.parse(payload) as { sequence: string }).sequence])).toEqual([
+    ['b', 8, '8'],
+    ['a', 1, '1'],
+    ['b', 9, '9'],
   ])
 })

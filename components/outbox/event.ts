@@ -7,8 +7,10 @@ import type { DeleteOperation, Operation, SetOperation } from '../host/state-sto
 export type PendingEvent = {
   id: string
   partitionKey: string
-  /** The CloudEvent's bytes, given its number within the partition key. Equal for equal input. */
-  encode(sequence: number): Buffer
+  /** How many bytes the CloudEvent has at most, whatever its number. */
+  bytes: number
+  /** The CloudEvent's text, given its number within the partition key. Equal for equal input. */
+  encode(sequence: number): string
 }
 
 export type EventDefaults = {
@@ -86,7 +88,7 @@ function toEvent(operation: SetOperation | DeleteOperation, transaction: Record<
 
   // The value's own text goes in unparsed: numbers keep the digits that the application wrote.
   const head = JSON.stringify(attributes).slice(0, -1)
-  const encode = (sequence: number | string) => Buffer.from(`${head},"sequence":"${sequence}","data":${data}}`, 'utf8')
+  const encode = (sequence: number) => `${head},"sequence":"${sequence}","data":${data}}`
   const bytes = Buffer.byteLength(head) + operation.value.length + longestSequence.length + ',"sequence":"","data":}'.length
   if (bytes > defaults.maxEventBytes) {
     throw new ComponentError(
@@ -94,19 +96,29 @@ function toEvent(operation: SetOperation | DeleteOperation, transaction: Record<
       `event of key "${operation.key}" has ${bytes} bytes with its envelope, ${defaults.maxEventBytes} are allowed`,
     )
   }
-  return { id: attributes['id'] ?? '', partitionKey, encode }
+  return { id: attributes['id'] ?? '', partitionKey, bytes, encode }
 }
 
 /**
- * State operations in the order of their keys, those of one key in their given order. Every transaction so locks rows in
- * the same order, whatever order the application wrote them in, and two of them cannot wait for each other.
+ * What is written, in the order of its keys. Every transaction so locks rows in the same order, whatever order the
+ * application wrote them in, and two of them cannot wait for each other.
  */
-export function inLockOrder(operations: Operation[]): Operation[] {
-  return operations.toSorted((a, b) => (a.key < b.key ? -1 : a.key > b.key ? 1 : 0))
+export function inLockOrder<T extends { key: string }>(writes: T[]): T[] {
+  return writes.toSorted((a, b) => (a.key < b.key ? -1 : a.key > b.key ? 1 : 0))
 }
 
-/** Events grouped by partition key, keys in lock order, events of one key in their given order. */
-export function byPartitionKey(events: PendingEvent[]): [string, PendingEvent[]][] {
-  const groups = Map.groupBy(events, (event) => event.partitionKey)
-  return [...groups].toSorted(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0))
+export type NumberedEvent = { event: PendingEvent; sequence: number; payload: string }
+
+/**
+ * Gives each event its number, the next of its partition key, and answers the new last number of each key. `last` has
+ * those of the keys that had events before.
+ */
+export function numberEvents(events: PendingEvent[], last: Map<string, number>): { numbers: Map<string, number>; numbered: NumberedEvent[] } {
+  const numbers = new Map<string, number>()
+  const numbered = events.map((event) => {
+    const sequence = (numbers.get(event.partitionKey) ?? last.get(event.partitionKey) ?? 0) + 1
+    numbers.set(event.partitionKey, sequence)
+    return { event, sequence, payload: event.encode(sequence) }
+  })
+  return { numbers, numbered }
 }

@@ -18,6 +18,8 @@ export const relaySettings = {
     .regex(/^[A-Za-z0-9._-]{1,249}$/, 'is not a Kafka topic name')
     .optional(),
   relaySource: z.string().min(1).optional(),
+  /** Transactions that arrive together share a database transaction. */
+  groupCommit: z.stringbool().default(true),
   maxEventBytes: wholeNumber(1_000, 16_000_000).default(1_000_000),
 }
 

@@ -213,3 +213,12 @@ export const mongodbUnderTest = (uri = process.env['TEST_MONGODB_URI'] ?? '', br
     }
   },
 })
+
+/** The same store with further metadata in each of its databases' properties. */
+export const withSettings = (store: StoreUnderTest, settings: Record<string, string>): StoreUnderTest => ({
+  ...store,
+  async createDatabase() {
+    const database = await store.createDatabase()
+    return { ...database, properties: { ...database.properties, ...settings } }
+  },
+})

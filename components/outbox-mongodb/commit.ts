@@ -1,0 +1,183 @@
+import { randomUUID } from 'node:crypto'
+import { Binary, MongoError, MongoServerError, ObjectId, type ClientSession, type Db, type Document, type MongoClient } from 'mongodb'
+import { ComponentError } from '../host/errors.ts'
+import { isAway, isDuplicateKey } from '../host/mongodb.ts'
+import type { Operation, SetOperation } from '../host/state-store.ts'
+import { effectsOf, isConditional, type FoundRow } from '../outbox/effects.ts'
+import { inLockOrder, numberEvents, type PendingEvent } from '../outbox/event.ts'
+import type { Outcome } from '../outbox/group-commit.ts'
+import type { OpenSessions } from './open-sessions.ts'
+import type { Collections, SequenceDocument, StateDocument } from './schema.ts'
+import { toBson } from './value.ts'
+
+export type Transaction = { operations: Operation[]; events: PendingEvent[]; keys: string[]; bytes: number }
+
+const commitForMs = 2_000
+const writeConflict = 112
+
+const hasLabel = (error: unknown, label: string): boolean => error instanceof MongoError && error.hasErrorLabel(label)
+
+/** Somebody else was first: the transaction was rolled back and can be tried again. */
+export const isConflict = (error: unknown): boolean =>
+  !isAway(error) &&
+  (hasLabel(error, 'TransientTransactionError') || (error instanceof MongoServerError && error.code === writeConflict) || isDuplicateKey(error))
+
+/** The fields of a state document for a write, its end of life by the database server's clock. */
+export function toFields(operation: SetOperation, now: () => Date): Omit<StateDocument, '_id'> {
+  const ttl = operation.ttlSeconds === undefined ? null : new Date(now().getTime() + operation.ttlSeconds * 1_000)
+  return { value: toBson(operation.value), _etag: randomUUID(), _ttl: ttl }
+}
+
+/**
+ * Commits a group of transactions, none of which shares a key with another, as one database transaction.
+ *
+ * It reads what decides and what is counted from its snapshot; two transactions that then write one document cannot both
+ * commit, so conditions still hold at the commit, numbers are given in commit order, and one that was rolled back is given again.
+ *
+ * A transaction whose condition does not hold is left out and gets ETAG_MISMATCH as its outcome. Throws where nothing was
+ * done: a conflict (see isConflict), or the driver's error for a server that is away; and COMMIT_UNKNOWN where the answer to
+ * the commit was lost.
+ */
+export function createCommit(o: {
+  client: MongoClient
+  db: Db
+  sessions: OpenSessions
+  collections: Collections
+  now: () => Date
+}): (group: Transaction[]) => Promise<Outcome[]> {
+  const { state, sequence, outbox } = o.collections
+
+  return async (group) => {
+    const session = o.client.startSession()
+    o.sessions.note(session)
+    try {
+      session.startTransaction({ readConcern: { level: 'snapshot' }, writeConcern: { w: 'majority', journal: true } })
+      let outcomes: Outcome[]
+      try {
+        outcomes = await write(group, session)
+        if (outcomes.every(Boolean)) {
+          await session.abortTransaction()
+          return outcomes
+        }
+      } catch (error) {
+        if (!isAway(error)) await session.abortTransaction().catch(() => {})
+        throw error
+      }
+      await commit(session)
+      return outcomes
+    } finally {
+      // Not awaited: ending a session may talk to a server that does not answer.
+      session.endSession().catch(() => {})
+    }
+  }
+
+  async function write(group: Transaction[], session: ClientSession): Promise<Outcome[]> {
+    const found = await findConditional(group, session)
+    const effects = group.map(({ operations }) => effectsOf(operations, found))
+    const going = group.flatMap((transaction, index) => {
+      const each = effects[index]
+      return each instanceof Map ? [{ ...transaction, effects: each }] : []
+    })
+    if (going.length > 0) {
+      const events = going.flatMap((transaction) => transaction.events)
+      await addEvents(events, session)
+      await writeState(going.flatMap((transaction) => inLockOrder([...transaction.effects].map(([key, set]) => ({ key, set })))), conditionsOf(going, found), session)
+    }
+    return effects.map((each) => (each instanceof ComponentError ? each : undefined))
+  }
+
+  async function findConditional(group: Transaction[], session: ClientSession): Promise<Map<string, FoundRow>> {
+    const keys = [...new Set(group.flatMap(({ operations }) => operations.filter(isConditional).map(({ key }) => key)))]
+    if (keys.length === 0) return new Map()
+    const rows = await state.find({ _id: { $in: keys } }, { session, projection: { _etag: 1, _ttl: 1 }, batchSize: keys.length }).toArray()
+    const now = o.now()
+    return new Map(rows.map(({ _id, _etag, _ttl }) => [_id, { etag: _etag, live: !_ttl || _ttl > now }]))
+  }
+
+  /** Numbers the events and adds them to the outbox. */
+  async function addEvents(events: PendingEvent[], session: ClientSession): Promise<void> {
+    if (events.length === 0) return
+    const keys = [...new Set(events.map(({ partitionKey }) => partitionKey))].toSorted()
+    const former = await sequence.find({ _id: { $in: keys } }, { session, batchSize: keys.length }).toArray()
+    const last = new Map(former.map((document) => [document._id, document]))
+    const { numbers, numbered } = numberEvents(events, new Map(former.map((document) => [document._id, document.last])))
+
+    const created = o.now()
+    // `position` never falls within a key, even where components' clocks differ: it moves past the key's former one.
+    const positionOf = (key: string, number: number) =>
+      Math.max(created.getTime(), last.get(key)?.position ?? 0) + number - (last.get(key)?.last ?? 0)
+    const counted = [...numbers].map(([_id, number]): SequenceDocument => ({ _id, last: number, position: positionOf(_id, number) }))
+    await insert(sequence.collectionName, counted.filter(({ _id }) => !last.has(_id)), session)
+    await update(
+      sequence.collectionName,
+      counted
+        .filter(({ _id }) => last.has(_id))
+        .map(({ _id, ...fields }) => ({ q: { _id, last: last.get(_id)?.last }, u: { $set: fields } })),
+      session,
+    )
+    await insert(
+      outbox.collectionName,
+      numbered.map(({ event, sequence: number, payload }) => {
+        const bytes = Buffer.from(payload)
+        const { partitionKey } = event
+        return {
+          _id: new ObjectId(), partitionKey, sequence: number, position: positionOf(partitionKey, number), bytes: bytes.length, payload: new Binary(bytes), created,
+        }
+      }),
+      session,
+    )
+  }
+
+  async function writeState(effects: { key: string; set: SetOperation | undefined }[], conditions: Map<string, FoundRow | undefined>, session: ClientSession) {
+    const isNew = (key: string) => conditions.has(key) && conditions.get(key) === undefined
+    const versionOf = (key: string) => (conditions.get(key) ? { _etag: conditions.get(key)?.etag } : {})
+    const sets = effects.flatMap(({ key, set }) => (set ? [{ key, fields: toFields(set, o.now) }] : []))
+    await insert(state.collectionName, sets.filter(({ key }) => isNew(key)).map(({ key, fields }) => ({ _id: key, ...fields })), session)
+    await update(
+      state.collectionName,
+      sets.filter(({ key }) => !isNew(key)).map(({ key, fields }) => ({ q: { _id: key, ...versionOf(key) }, u: { $set: fields }, upsert: !conditions.has(key) })),
+      session,
+    )
+    const deletes = effects.filter(({ set }) => !set).map(({ key }) => ({ q: { _id: key }, limit: 1 }))
+    if (deletes.length > 0) await run({ delete: state.collectionName, deletes }, session)
+  }
+
+  async function insert(collection: string, documents: Document[], session: ClientSession): Promise<void> {
+    if (documents.length > 0) await run({ insert: collection, documents }, session)
+  }
+
+  async function update(collection: string, updates: { q: Document; u: Document; upsert?: boolean }[], session: ClientSession): Promise<void> {
+    if (updates.length === 0) return
+    const reply = await run({ update: collection, updates }, session)
+    // What the snapshot showed is what is there, or the server has failed one of the writers: this is the belt to those braces.
+    if (reply['n'] !== updates.length) throw new MongoServerError({ message: 'a document changed since it was read', code: writeConflict })
+  }
+
+  /** The driver's own bulk calls hide in their errors what became of the connection. */
+  async function run(command: Document, session: ClientSession): Promise<Document> {
+    const reply = await o.db.command({ ...command, ordered: true }, { session })
+    const [failed] = (reply['writeErrors'] ?? []) as { errmsg: string; code: number }[]
+    if (failed) throw new MongoServerError({ message: failed.errmsg, code: failed.code })
+    return reply
+  }
+}
+
+/** The rows on which the transactions' conditions stand; undefined where a condition is that there is none. */
+function conditionsOf(group: Transaction[], found: Map<string, FoundRow>): Map<string, FoundRow | undefined> {
+  return new Map(group.flatMap(({ operations }) => operations.filter(isConditional).map(({ key }) => [key, found.get(key)] as const)))
+}
+
+/** Commits; where the answer is lost, asks again, which is safe, and says COMMIT_UNKNOWN only when that does not help. */
+async function commit(session: ClientSession): Promise<void> {
+  const end = Date.now() + commitForMs
+  for (;;) {
+    try {
+      await session.commitTransaction()
+      return
+    } catch (error) {
+      if (hasLabel(error, 'TransientTransactionError') && !hasLabel(error, 'UnknownTransactionCommitResult')) throw error
+      if (hasLabel(error, 'UnknownTransactionCommitResult') && Date.now() < end && !isAway(error)) continue
+      throw new ComponentError('COMMIT_UNKNOWN', 'the answer to the commit was lost; all of the transaction was done, or nothing', { cause: error })
+    }
+  }
+}

@@ -1,0 +1,151 @@
+import { randomUUID } from 'node:crypto'
+import type { RowDataPacket } from 'mysql2'
+import { ComponentError } from '../host/errors.ts'
+import type { Operation, SetOperation } from '../host/state-store.ts'
+import { effectsOf, isConditional, type FoundRow } from '../outbox/effects.ts'
+import { inLockOrder, numberEvents, type PendingEvent } from '../outbox/event.ts'
+import type { Outcome } from '../outbox/group-commit.ts'
+import { isAway, isDuplicate, isLockConflict, type Database, type Parameter, type Session } from './database.ts'
+import { live, type Tables } from './schema.ts'
+import { toColumns } from './value.ts'
+
+export type Transaction = { operations: Operation[]; events: PendingEvent[]; keys: string[]; bytes: number }
+
+/** Somebody else was first: the database transaction was rolled back and can be tried again. */
+export const isConflict = (error: unknown): boolean => isLockConflict(error) || isDuplicate(error)
+
+/** Statements that go to the server as one packet, and so cost one round trip. */
+type Packet = { sql: string[]; parameters: (Parameter | Row[] | string[])[] }
+type Row = (Parameter | typeof noExpiry)[]
+
+const noExpiry = { toSqlString: () => 'NULL' }
+const expiryIn = (seconds: number) => ({ toSqlString: () => `CURRENT_TIMESTAMP + INTERVAL ${Math.trunc(seconds)} SECOND` })
+
+/**
+ * Commits a group of transactions, none of which shares a key with another, as one database transaction of two packets:
+ * the first locks what decides and what is counted, the second writes and commits. Rows are locked in the order of their
+ * keys, state before numbers before new rows.
+ *
+ * A transaction whose condition does not hold is left out and gets ETAG_MISMATCH as its outcome. Throws where nothing was
+ * done: STORE_UNAVAILABLE, a conflict (see isConflict), or what the server has against one of the values; and
+ * COMMIT_UNKNOWN where the answer to the second packet was lost.
+ */
+export function createCommit(database: Database, tables: Tables): (group: Transaction[]) => Promise<Outcome[]> {
+  return (group) =>
+    database.use(async (session) => {
+      const decided = await lockAndDecide(session, tables, group)
+      const outcomes = decided.effects.map((each) => (each instanceof ComponentError ? each : undefined))
+      const packet = writes(tables, group, decided)
+      if (packet.sql.length === 0) {
+        if (decided.locked) await session.plain('ROLLBACK')
+        return outcomes
+      }
+      if (decided.locked || packet.sql.length > 1) packet.sql.push('COMMIT')
+      if (!decided.locked && packet.sql.length > 1) packet.sql.unshift('START TRANSACTION')
+      try {
+        await session.plain(packet.sql.join(';'), packet.parameters as Parameter[])
+      } catch (error) {
+        // The server's own word that a statement failed: the COMMIT at the packet's end was not reached.
+        if (!isAway(error)) {
+          await session.plain('ROLLBACK').catch(() => {})
+          throw error
+        }
+        throw new ComponentError('COMMIT_UNKNOWN', 'the answer to the commit was lost; all of the transaction was done, or nothing', { cause: error })
+      }
+      return outcomes
+    })
+}
+
+type Decided = {
+  locked: boolean
+  found: Map<string, FoundRow>
+  /** Of each transaction of the group. */
+  effects: ReturnType<typeof effectsOf>[]
+  /** The last number of each partition key that has one. */
+  last: Map<string, number>
+}
+
+async function lockAndDecide(session: Session, tables: Tables, group: Transaction[]): Promise<Decided> {
+  const conditional = [...new Set(group.flatMap(({ operations }) => operations.filter(isConditional).map(({ key }) => key)))].toSorted()
+  const partitionKeys = [...new Set(group.flatMap(({ events }) => events.map(({ partitionKey }) => partitionKey)))].toSorted()
+  const found = new Map<string, FoundRow>()
+  const last = new Map<string, number>()
+  const locked = conditional.length > 0 || partitionKeys.length > 0
+  if (locked) {
+    // FORCE INDEX: a small table would be scanned, and other transactions' rows waited for.
+    const sql = ['START TRANSACTION']
+    if (conditional.length > 0)
+      sql.push(`SELECT id, eTag, ${live} AS live FROM ${tables.state} FORCE INDEX (PRIMARY) WHERE id IN (?) ORDER BY id FOR UPDATE`)
+    if (partitionKeys.length > 0)
+      sql.push(
+        `SELECT partition_key, last FROM ${tables.sequence} FORCE INDEX (PRIMARY) WHERE partition_key IN (?) ORDER BY partition_key FOR UPDATE`,
+      )
+    const asked = [conditional, partitionKeys].filter((keys) => keys.length > 0)
+    const answers = (await session.plain(sql.join(';'), asked).catch(async (error: unknown) => {
+      // A server that does not answer would only keep the caller waiting once more; losing the connection rolls back too.
+      if (!isAway(error)) await session.plain('ROLLBACK').catch(() => {})
+      throw error
+    })) as unknown as RowDataPacket[][]
+    const [, ...rows] = answers
+    if (conditional.length > 0)
+      for (const row of rows.shift() ?? []) found.set(text(row['id']), { etag: String(row['eTag']), live: Number(row['live']) === 1 })
+    for (const row of rows[0] ?? []) last.set(text(row['partition_key']), Number(row['last']))
+  }
+  return { locked, found, last, effects: group.map(({ operations }) => effectsOf(operations, found)) }
+}
+
+const text = (bytes: unknown): string => (bytes as Buffer).toString('utf8')
+
+/** What the transactions that may go on write. */
+function writes(tables: Tables, group: Transaction[], { found, last, effects }: Decided): Packet {
+  const packet: Packet = { sql: [], parameters: [] }
+  const add = (sql: string, rows: Row[] | string[]) => {
+    if (rows.length === 0) return
+    packet.sql.push(sql)
+    packet.parameters.push(rows)
+  }
+  const going = group.flatMap((transaction, index) => {
+    const each = effects[index]
+    return each instanceof Map ? [{ ...transaction, effects: each }] : []
+  })
+
+  // Numbers: a row that was found is locked. One that was not must be new; somebody else's insert in between is a conflict.
+  const { numbers, numbered } = numberEvents(
+    going.flatMap(({ events }) => events),
+    last,
+  )
+  const counted = [...numbers].toSorted(([a], [b]) => (a < b ? -1 : 1))
+  add(
+    `INSERT INTO ${tables.sequence} (partition_key, last) VALUES ?`,
+    counted.filter(([key]) => !last.has(key)),
+  )
+  add(
+    `INSERT INTO ${tables.sequence} (partition_key, last) VALUES ? ON DUPLICATE KEY UPDATE last = VALUES(last)`,
+    counted.filter(([key]) => last.has(key)),
+  )
+
+  const conditional = new Set(going.flatMap(({ operations }) => operations.filter(isConditional).map(({ key }) => key)))
+  const ordered = inLockOrder(going.flatMap(({ effects: each }) => [...each].map(([key, write]) => ({ key, write }))))
+  const insert = `INSERT INTO ${tables.state} (id, value, isbinary, eTag, expiredate) VALUES ?`
+  const over = ['value', 'isbinary', 'eTag', 'expiredate'].map((column) => `${column} = VALUES(${column})`).join(', ')
+  const rowsWhere = (isNew: boolean) =>
+    ordered.flatMap(({ key, write }) => (write && (conditional.has(key) && !found.has(key)) === isNew ? [toRow(write)] : []))
+  add(insert, rowsWhere(true))
+  add(`${insert} ON DUPLICATE KEY UPDATE ${over}`, rowsWhere(false))
+  const deleted = ordered.filter(({ write }) => !write).map(({ key }) => key)
+  if (deleted.length > 0) {
+    packet.sql.push(`DELETE FROM ${tables.state} WHERE id IN (?)`)
+    packet.parameters.push(deleted)
+  }
+
+  add(
+    `INSERT INTO ${tables.outbox} (partition_key, sequence, event_id, bytes, payload) VALUES ?`,
+    numbered.map(({ event, sequence, payload }) => [event.partitionKey, sequence, event.id.slice(0, 255), Buffer.byteLength(payload), payload]),
+  )
+  return packet
+}
+
+function toRow(operation: SetOperation): Row {
+  const { value, isBinary } = toColumns(operation.value)
+  return [operation.key, value, isBinary, randomUUID(), operation.ttlSeconds === undefined ? noExpiry : expiryIn(operation.ttlSeconds)]
+}
