@@ -38,8 +38,9 @@ describe.each([mysqlUnderTest(), mongodbUnderTest()])('state.$type', (store) => 
     await Promise.all([database.drop(), dropTopic(store.brokers, topic)])
   })
 
-  async function start(clockErrorMs: number): Promise<Replica> {
-    const component = await startComponentProcess(store.type, undefined, { preload: wrongClock(clockErrorMs), env: { METRICS_PORT: '0' } })
+  /** @param folder of a former component, which this one is in its place: it does then what a restarted one does */
+  async function start(clockErrorMs: number, folder?: string): Promise<Replica> {
+    const component = await startComponentProcess(store.type, folder, { preload: wrongClock(clockErrorMs), env: { METRICS_PORT: '0' } })
     const client = openStore(component.socket)
     const port = /"metricsPort":(\d+)/.exec(component.output())?.[1]
     const leads = async () => /^outbox_leader\{.*\} 1$/m.test(await (await fetch(`http://127.0.0.1:${port}/metrics`)).text())
@@ -93,6 +94,7 @@ describe.each([mysqlUnderTest(), mongodbUnderTest()])('state.$type', (store) => 
       const died = performance.now()
       await until('take-over', () => leaderAmong(alive))
       expect(performance.now() - died).toBeLessThan(5_000)
+      alive = [...alive, await start(2 * minutes, leader.folder)]
     }
     expect(await stop()).toEqual([])
     await leaderAmong(alive)
