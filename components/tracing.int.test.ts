@@ -48,7 +48,7 @@ for (const store of [mysqlUnderTest(), mongodbUnderTest()]) {
     database = await store.createDatabase()
     topic = await createTopic(store.brokers)
     const variables = { OTEL_EXPORTER_OTLP_ENDPOINT: `http://127.0.0.1:${jaeger.ports.otlp}`, OTEL_BSP_SCHEDULE_DELAY: '100' }
-    component = await startComponentProcess(store.type, undefined, undefined, variables)
+    component = await startComponentProcess(store.type, undefined, { env: variables })
     client = openStore(component.socket)
     await client.init({ ...database.properties, relayBrokers: store.brokers, relayTopic: topic.name })
   }, 60_000)
@@ -126,9 +126,8 @@ for (const store of [mysqlUnderTest(), mongodbUnderTest()]) {
 
 test('bindings.mongodb: a query joins the trace that daprd passes on', async () => {
   const database = await mongodbUnderTest().createDatabase()
-  const component = await startComponentProcess('bindings-mongodb', undefined, undefined, {
-    OTEL_EXPORTER_OTLP_ENDPOINT: `http://127.0.0.1:${jaeger.ports.otlp}`,
-    OTEL_BSP_SCHEDULE_DELAY: '100',
+  const component = await startComponentProcess('bindings-mongodb', undefined, {
+    env: { OTEL_EXPORTER_OTLP_ENDPOINT: `http://127.0.0.1:${jaeger.ports.otlp}`, OTEL_BSP_SCHEDULE_DELAY: '100' },
   })
   const client = clientFor(OutputBindingClient, component.socket, 'query')
   try {

@@ -137,10 +137,17 @@ export function addStateServices(server: Server, instances: Instances<StateStore
 /** Dapr's answer to a bulk write has room for one error, and a gRPC error for a few kilobytes of text. */
 const longestMessage = 2_000
 
-/** Runs all, then throws what went wrong: etag conflicts as one error that names their keys, anything else before them. */
+/**
+ * Runs all, then throws what went wrong: etag conflicts as one error that names their keys, anything else before them. Where the
+ * database does not answer it stops: each further item would only keep the caller waiting as long once more.
+ */
 async function oneByOne<T>(items: T[], run: (item: T) => Promise<void>): Promise<void> {
   const failures: ComponentError[] = []
-  for (const item of items) await run(item).catch((error: unknown) => failures.push(toComponentError(error)))
+  for (const item of items) {
+    await run(item).catch((error: unknown) => failures.push(toComponentError(error)))
+    const code = failures.at(-1)?.code
+    if (code === 'STORE_UNAVAILABLE' || code === 'COMMIT_UNKNOWN') break
+  }
   const worse = failures.find(({ code }) => code !== 'ETAG_MISMATCH')
   if (worse) throw worse
   if (failures.length > 0)

@@ -38,7 +38,7 @@ export function describeRelay(store: RelayUnderTest): void {
 
     async function startComponent(properties: Record<string, string>): Promise<Component> {
       const [port] = await freePorts(1)
-      const process = await startComponentProcess(store.type, undefined, undefined, { METRICS_PORT: String(port) })
+      const process = await startComponentProcess(store.type, undefined, { env: { METRICS_PORT: String(port) } })
       const client = openStore(process.socket)
       await client.init(properties)
       const started = {

@@ -9,7 +9,7 @@ const traceparent = '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01'
 function payload(data: string, transaction: Record<string, string>, subject = 's'): Buffer {
   const metadata = { 'outbox.projection': 'true', 'cloudevent.type': 'a.b.v1', 'cloudevent.subject': subject, partitionKey: 'k' }
   const operation = { kind: 'set' as const, key: 'app||k', value: Buffer.from(data), firstWrite: false, metadata }
-  const { events } = splitEvents([operation], transaction, { maxEventBytes: 10_000, now: () => new Date() })
+  const { events } = splitEvents([operation], transaction, { publish: 'projections', maxEventBytes: 10_000, now: () => new Date() })
   return Buffer.from(events[0]?.encode(1) ?? '')
 }
 
