@@ -22,7 +22,7 @@ beforeAll(async () => {
   ;[metricsPort = 0] = await freePorts(1)
   ;[kafka, component, database] = await Promise.all([
     startSecuredKafka(),
-    startComponentProcess('outbox-mysql', undefined, undefined, { LOG_LEVEL: 'trace', METRICS_PORT: String(metricsPort) }),
+    startComponentProcess('outbox-mysql', undefined, { env: { LOG_LEVEL: 'trace', METRICS_PORT: String(metricsPort) } }),
     mysqlUnderTest().createDatabase(),
   ])
   store = openStore(component.socket)

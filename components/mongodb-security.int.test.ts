@@ -9,7 +9,7 @@ import { event, failure, openStore } from './outbox/testing.ts'
 
 let component: ComponentProcess
 beforeAll(async () => {
-  component = await startComponentProcess('outbox-mongodb', undefined, undefined, { LOG_LEVEL: 'trace' })
+  component = await startComponentProcess('outbox-mongodb', undefined, { env: { LOG_LEVEL: 'trace' } })
 })
 afterAll(async () => {
   await component.kill('SIGTERM')

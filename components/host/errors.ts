@@ -32,6 +32,9 @@ const grpcStatus = {
   INTERNAL: status.INTERNAL,
 } as const satisfies Record<ComponentErrorCode, status>
 
+/** A lost race or a caller's mistake: nothing that whoever runs the component has to look at. */
+export const isEveryday = (code: string): boolean => code === 'ETAG_MISMATCH' || code === 'INVALID_REQUEST'
+
 /** The only error that components throw on purpose. `message` is the text without the code. */
 export class ComponentError extends Error {
   readonly code: ComponentErrorCode

@@ -20,6 +20,29 @@ test('a topic without brokers is a mistake, not a plain store', () => {
   expect(() => parseMysqlSettings({ connectionString, relayTopic: 't' })).toThrow('relayTopic')
 })
 
+test.each([
+  [{ publish: 'some', relayBrokers: 'a:1', relayTopic: 't' }, /"publish": must be projections or all/],
+  [{ publish: 'all' }, /"publish": .*relayTopic/],
+  [{ PUBLISH: 'all', relayBrokers: 'a:1', relayTopic: 't', ACTORSTATESTORE: 'True' }, /"publish": .*actorStateStore/],
+  [{ relay: 'none' }, /"relayTopic"/],
+  [{ relay: 'kafka' }, /"relayBrokers"/],
+  [{ relay: 'debezium', relayTopic: 't' }, /"relay": must be kafka or none/],
+  [{ relayBrokers: 'a:1', relayTopic: 't', outboxPublishPubsub: 'kafka' }, /"outboxPublishPubsub"/],
+])('%j is a mistake, and the field is named', (properties, problem) => {
+  expect(() => parseMysqlSettings({ connectionString, ...properties })).toThrow(problem)
+  expect(() => parseMongodbSettings({ connectionString: 'mongodb://h', ...properties })).toThrow(problem)
+})
+
+test.each<Record<string, string>>([
+  { publish: 'all', relayBrokers: 'a:1', relayTopic: 't', actorStateStore: 'false' },
+  { publish: 'all', relay: 'none', relayTopic: 't' },
+  { relayBrokers: 'a:1', relayTopic: 't', actorStateStore: 'true' },
+  // A store that Dapr's own outbox stands on.
+  { outboxPublishPubsub: 'kafka', outboxPublishTopic: 't' },
+])('%j is allowed', (properties) => {
+  expect(parseMysqlSettings({ connectionString, ...properties })).toMatchObject({ publish: properties['publish'] ?? 'projections' })
+})
+
 test('durations are read as Dapr writes them', () => {
   const base = { connectionString: 'mongodb://h', databaseName: 'd', collectionName: 'c' }
   expect(['500ms', '1.5s', '250'].map((maxTime) => parseMongodbBindingSettings({ ...base, maxTime }).maxTime)).toEqual([500, 1_500, 250])

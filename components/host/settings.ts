@@ -48,5 +48,8 @@ export const durationMs = z.string().transform((text, context) => {
 export const wholeNumber = (min: number, max: number) =>
   z.string().regex(/^\d+$/, 'must be a whole number').transform(Number).pipe(z.number().min(min).max(max))
 
+/** What Dapr takes for true in metadata. */
+export const isTruthy = (text: string | undefined): boolean => /^(y|yes|true|t|on|1)$/i.test(text?.trim() ?? '')
+
 /** The name of a table, collection or database: letters, digits, `_`; it goes into statements unquoted. */
 export const identifier = z.string().regex(/^[A-Za-z_][A-Za-z0-9_]{0,40}$/, 'may hold letters, digits and _ only, at most 41')

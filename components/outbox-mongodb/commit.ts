@@ -4,7 +4,8 @@ import { ComponentError } from '../host/errors.ts'
 import { isAway, isDuplicateKey } from '../host/mongodb.ts'
 import type { Operation, SetOperation } from '../host/state-store.ts'
 import { effectsOf, isConditional, type FoundRow } from '../outbox/effects.ts'
-import { inLockOrder, numberEvents, type PendingEvent } from '../outbox/event.ts'
+import { inLockOrder, numberEvents, type NumberedEvent, type PendingEvent } from '../outbox/event.ts'
+import { toRouterRow, type RouterRow } from '../outbox/event-router.ts'
 import type { Outcome } from '../outbox/group-commit.ts'
 import type { OpenSessions } from './open-sessions.ts'
 import type { Collections, SequenceDocument, StateDocument } from './schema.ts'
@@ -44,8 +45,9 @@ export function createCommit(o: {
   sessions: OpenSessions
   collections: Collections
   now: () => Date
+  routedTopic: string | undefined
 }): (group: Transaction[]) => Promise<Outcome[]> {
-  const { state, sequence, outbox } = o.collections
+  const { state, sequence, outbox, router } = o.collections
 
   return async (group) => {
     const session = o.client.startSession()
@@ -115,6 +117,7 @@ export function createCommit(o: {
         .map(({ _id, ...fields }) => ({ q: { _id, last: last.get(_id)?.last }, u: { $set: fields } })),
       session,
     )
+    if (o.routedTopic !== undefined) return route(numbered, o.routedTopic, session)
     await insert(
       outbox.collectionName,
       numbered.map(({ event, sequence: number, payload }) => {
@@ -126,6 +129,15 @@ export function createCommit(o: {
       }),
       session,
     )
+  }
+
+  /** Inserts the events for Kafka Connect and deletes them again: what stays is their insertion in the change stream. */
+  async function route(events: NumberedEvent[], topic: string, session: ClientSession): Promise<void> {
+    for (const rows of withoutRepeats(events.map((each) => toRouterRow(each, topic)))) {
+      const documents = rows.map(({ id, payload, ...rest }) => ({ _id: id, ...rest, payload: new Binary(Buffer.from(payload)) }))
+      await insert(router.collectionName, documents, session)
+      await run({ delete: router.collectionName, deletes: documents.map(({ _id }) => ({ q: { _id }, limit: 1 })) }, session)
+    }
   }
 
   async function writeState(effects: { key: string; set: SetOperation | undefined }[], conditions: Map<string, FoundRow | undefined>, session: ClientSession) {
@@ -160,6 +172,21 @@ export function createCommit(o: {
     if (failed) throw new MongoServerError({ message: failed.errmsg, code: failed.code })
     return reply
   }
+}
+
+/** Cuts rows into runs in which no id comes twice; nearly always there is one. */
+function withoutRepeats(rows: RouterRow[]): RouterRow[][] {
+  const runs: RouterRow[][] = []
+  let ids = new Set<string>()
+  for (const row of rows) {
+    if (runs.length === 0 || ids.has(row.id)) {
+      runs.push([])
+      ids = new Set()
+    }
+    ids.add(row.id)
+    runs.at(-1)?.push(row)
+  }
+  return runs
 }
 
 /** The rows on which the transactions' conditions stand; undefined where a condition is that there is none. */

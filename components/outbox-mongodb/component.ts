@@ -2,7 +2,7 @@ import type { MongoClient } from 'mongodb'
 import type { ComponentDefinition } from '../host/instances.ts'
 import { explain, openMongo } from '../host/mongodb.ts'
 import type { StateStore } from '../host/state-store.ts'
-import { eventDefaults, startConfiguredRelay } from '../outbox/configured-relay.ts'
+import { eventDefaults, routedTopic, startConfiguredRelay } from '../outbox/configured-relay.ts'
 import { groupLimits, ungrouped } from '../outbox/group-commit.ts'
 import type { OutboxMetrics } from '../outbox/metrics.ts'
 import { startSweeper } from '../outbox/sweeper.ts'
@@ -24,24 +24,27 @@ export function defineMongodbComponent(metrics: OutboxMetrics): ComponentDefinit
   return {
     parse: parseMongodbSettings,
 
-    async open(settings, { instance, log, keptPath }) {
-      const client = openMongo(settings.connectionString, settings.maxConnections)
+    async open(settings, { instance, log, tracing, keptPath }) {
+      // One more for the relay's change stream, which keeps a connection waiting.
+      const client = openMongo(settings.connectionString, settings.maxConnections + 1)
       const db = client.db(settings.databaseName)
       const collections = collectionsOf(db, settings.collectionName)
       const sessions = openSessions(client, `${keptPath}.sessions`, log)
       let offsetMs: number
+      const now = () => new Date(Date.now() + offsetMs)
+      const outbox = createMongodbOutbox(client, collections, now, log)
+      let topic: string | undefined
       try {
         offsetMs = await clockOffsetMs(client)
         await sessions.endFormer()
         await migrate(db, collections)
+        topic = await routedTopic(settings, outbox)
       } catch (error) {
         await client.close().catch(() => {})
         throw explain(error)
       }
-      const now = () => new Date(Date.now() + offsetMs)
-      const outbox = createMongodbOutbox(client, collections, now)
       const metered = metrics.forInstance(instance, outbox.backlog)
-      const relay = startConfiguredRelay(settings, outbox, { instance, metrics: metered, log })
+      const relay = startConfiguredRelay(settings, outbox, { instance, metrics: metered, tracing, log })
       const sweeper = startSweeper(async (limit) => {
         offsetMs = await clockOffsetMs(client)
         const expired = { _ttl: { $lte: now() } }
@@ -58,11 +61,13 @@ export function defineMongodbComponent(metrics: OutboxMetrics): ComponentDefinit
         now,
         events: eventDefaults(settings),
         groups: settings.groupCommit ? groupLimits : ungrouped(settings.maxConnections),
-        onEvents: relay?.wake,
+        onEvents: topic === undefined ? relay?.wake : () => {},
+        routedTopic: topic,
         log,
       })
       return {
         ...store,
+        attributes: { 'db.system.name': 'mongodb', 'db.namespace': settings.databaseName, 'db.collection.name': settings.collectionName },
         async close() {
           await relay?.close()
           await sweeper.close()

@@ -1,7 +1,7 @@
 import { z } from 'zod'
 import { identifier, parseSettings, wholeNumber } from '../host/settings.ts'
 import { checkKafkaSettings } from '../outbox/kafka-settings.ts'
-import { relayIncomplete, relayIsComplete, relaySettings } from '../outbox/settings.ts'
+import { checkRelay, relaySettings } from '../outbox/settings.ts'
 
 const schema = z
   .object({
@@ -19,7 +19,7 @@ const schema = z
     maxConnections: wholeNumber(1, 500).default(20),
     ...relaySettings,
   })
-  .refine(relayIsComplete, relayIncomplete)
+  .superRefine(checkRelay)
   .superRefine(checkKafkaSettings)
   .refine(({ connectionString, host, server }) => connectionString ?? host ?? server, { path: ['connectionString'], message: 'is required' })
   .refine(({ host, server }) => !host || !server, { path: ['server'], message: 'cannot be set together with host' })

@@ -10,6 +10,9 @@ export type SequenceDocument = { _id: string; last: number; position: number }
 
 export type LeaseDocument = { _id: string; owner: string; token: number; expires: Date }
 
+/** As Debezium's MongoDB outbox event router expects it. Each document is gone again when its transaction commits: only the change stream tells of it. */
+export type RouterDocument = { _id: string; aggregatetype: string; aggregateid: string; type: string; payload: Binary }
+
 type VersionDocument = { _id: string; version: number }
 
 /** The collections of one store; all names begin with the state collection's. */
@@ -18,6 +21,7 @@ export type Collections = {
   outbox: Collection<OutboxDocument>
   sequence: Collection<SequenceDocument>
   lease: Collection<LeaseDocument>
+  router: Collection<RouterDocument>
   version: Collection<VersionDocument>
 }
 
@@ -26,10 +30,11 @@ export const collectionsOf = (db: Db, name: string): Collections => ({
   outbox: db.collection(`${name}_outbox`),
   sequence: db.collection(`${name}_outbox_sequence`),
   lease: db.collection(`${name}_outbox_lease`),
+  router: db.collection(`${name}_outbox_router`),
   version: db.collection(`${name}_outbox_version`),
 })
 
-const newest = 1
+const newest = 2
 
 /**
  * Makes the collections and indexes. Every step may run twice and at once in several components.

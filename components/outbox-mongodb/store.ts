@@ -27,6 +27,8 @@ export type MongodbStoreOptions = {
   groups: GroupLimits
   /** Called after a transaction with events has committed; undefined where there is no relay to publish them. */
   onEvents: (() => void) | undefined
+  /** Given where events are not for the relay but for Kafka Connect, which sends them to this topic. */
+  routedTopic: string | undefined
   log: Logger
 }
 

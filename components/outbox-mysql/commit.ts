@@ -4,6 +4,7 @@ import { ComponentError } from '../host/errors.ts'
 import type { Operation, SetOperation } from '../host/state-store.ts'
 import { effectsOf, isConditional, type FoundRow } from '../outbox/effects.ts'
 import { inLockOrder, numberEvents, type PendingEvent } from '../outbox/event.ts'
+import { toRouterRow } from '../outbox/event-router.ts'
 import type { Outcome } from '../outbox/group-commit.ts'
 import { isAway, isDuplicate, isLockConflict, type Database, type Parameter, type Session } from './database.ts'
 import { live, type Tables } from './schema.ts'
@@ -30,12 +31,12 @@ const expiryIn = (seconds: number) => ({ toSqlString: () => `CURRENT_TIMESTAMP +
  * done: STORE_UNAVAILABLE, a conflict (see isConflict), or what the server has against one of the values; and
  * COMMIT_UNKNOWN where the answer to the second packet was lost.
  */
-export function createCommit(database: Database, tables: Tables): (group: Transaction[]) => Promise<Outcome[]> {
+export function createCommit(database: Database, tables: Tables, routedTopic: string | undefined): (group: Transaction[]) => Promise<Outcome[]> {
   return (group) =>
     database.use(async (session) => {
       const decided = await lockAndDecide(session, tables, group)
       const outcomes = decided.effects.map((each) => (each instanceof ComponentError ? each : undefined))
-      const packet = writes(tables, group, decided)
+      const packet = writes(tables, group, decided, routedTopic)
       if (packet.sql.length === 0) {
         if (decided.locked) await session.plain('ROLLBACK')
         return outcomes
@@ -97,7 +98,7 @@ async function lockAndDecide(session: Session, tables: Tables, group: Transactio
 const text = (bytes: unknown): string => (bytes as Buffer).toString('utf8')
 
 /** What the transactions that may go on write. */
-function writes(tables: Tables, group: Transaction[], { found, last, effects }: Decided): Packet {
+function writes(tables: Tables, group: Transaction[], { found, last, effects }: Decided, routedTopic: string | undefined): Packet {
   const packet: Packet = { sql: [], parameters: [] }
   const add = (sql: string, rows: Row[] | string[]) => {
     if (rows.length === 0) return
@@ -138,6 +139,17 @@ function writes(tables: Tables, group: Transaction[], { found, last, effects }: 
     packet.parameters.push(deleted)
   }
 
+  if (routedTopic !== undefined) {
+    // Inserted and deleted again: what stays is their insertion in the binary log. FORCE INDEX as above.
+    const rows = numbered.map((each) => ({ ...toRouterRow(each, routedTopic), sequence: each.sequence }))
+    add(
+      `INSERT INTO ${tables.router} (id, aggregatetype, aggregateid, sequence, type, payload) VALUES ?`,
+      rows.map(({ id, aggregatetype, aggregateid, sequence, type, payload }) => [id, aggregatetype, aggregateid, sequence, type, payload]),
+    )
+    // No other transaction has rows of these keys: their numbers are locked.
+    add(`DELETE r FROM ${tables.router} AS r FORCE INDEX (PRIMARY) WHERE r.aggregateid IN (?)`, [...numbers.keys()])
+    return packet
+  }
   add(
     `INSERT INTO ${tables.outbox} (partition_key, sequence, event_id, bytes, payload) VALUES ?`,
     numbered.map(({ event, sequence, payload }) => [event.partitionKey, sequence, event.id.slice(0, 255), Buffer.byteLength(payload), payload]),

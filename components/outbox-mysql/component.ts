@@ -1,6 +1,6 @@
 import type { ComponentDefinition } from '../host/instances.ts'
 import type { StateStore } from '../host/state-store.ts'
-import { eventDefaults, startConfiguredRelay } from '../outbox/configured-relay.ts'
+import { eventDefaults, routedTopic, startConfiguredRelay } from '../outbox/configured-relay.ts'
 import { groupLimits, ungrouped } from '../outbox/group-commit.ts'
 import type { OutboxMetrics } from '../outbox/metrics.ts'
 import { startSweeper } from '../outbox/sweeper.ts'
@@ -15,18 +15,20 @@ export function defineMysqlComponent(metrics: OutboxMetrics): ComponentDefinitio
   return {
     parse: parseMysqlSettings,
 
-    async open(settings, { instance, log }) {
+    async open(settings, { instance, log, tracing }) {
       const database = openDatabase(settings)
       const tables = tablesOf(settings.tableName)
+      const outbox = createMysqlOutbox(database, tables)
+      let topic: string | undefined
       try {
         await migrate(database, tables)
+        topic = await routedTopic(settings, outbox)
       } catch (error) {
         await database.close()
         throw error
       }
-      const outbox = createMysqlOutbox(database, tables)
       const metered = metrics.forInstance(instance, outbox.backlog)
-      const relay = startConfiguredRelay(settings, outbox, { instance, metrics: metered, log })
+      const relay = startConfiguredRelay(settings, outbox, { instance, metrics: metered, tracing, log })
       const sweeper = startSweeper(async (limit) => {
         const result = await database.use((session) =>
           session.write(`DELETE FROM ${tables.state} WHERE expiredate <= CURRENT_TIMESTAMP LIMIT ${limit}`),
@@ -38,11 +40,13 @@ export function defineMysqlComponent(metrics: OutboxMetrics): ComponentDefinitio
         tables,
         events: eventDefaults(settings),
         groups: settings.groupCommit ? groupLimits : ungrouped(settings.maxConnections),
-        onEvents: relay?.wake,
+        onEvents: topic === undefined ? relay?.wake : () => {},
+        routedTopic: topic,
         log,
       })
       return {
         ...store,
+        attributes: { 'db.system.name': 'mysql', 'db.namespace': settings.address.database, 'db.collection.name': settings.tableName },
         async close() {
           await relay?.close()
           await sweeper.close()

@@ -1,6 +1,6 @@
 import { z } from 'zod'
 import { checkKafkaSettings } from '../outbox/kafka-settings.ts'
-import { relayIncomplete, relayIsComplete, relaySettings } from '../outbox/settings.ts'
+import { checkRelay, relaySettings } from '../outbox/settings.ts'
 import { identifier, parseSettings, wholeNumber } from '../host/settings.ts'
 import { parseConnectionString, type MysqlAddress } from './connection-string.ts'
 
@@ -17,7 +17,7 @@ const schema = z
     maxConnections: wholeNumber(1, 500).default(10),
     ...relaySettings,
   })
-  .refine(relayIsComplete, relayIncomplete)
+  .superRefine(checkRelay)
   .superRefine(checkKafkaSettings)
   .superRefine(({ connectionString, schemaName, pemPath }, context) => {
     const problem = problemOf(() => {

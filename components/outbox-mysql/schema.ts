@@ -2,13 +2,14 @@ import { ComponentError } from '../host/errors.ts'
 import type { Database, Session } from './database.ts'
 
 /** The tables of one store; all names begin with the state table's. */
-export type Tables = { state: string; outbox: string; sequence: string; lease: string; version: string }
+export type Tables = { state: string; outbox: string; sequence: string; lease: string; router: string; version: string }
 
 export const tablesOf = (tableName: string): Tables => ({
   state: tableName,
   outbox: `${tableName}_outbox`,
   sequence: `${tableName}_outbox_sequence`,
   lease: `${tableName}_outbox_lease`,
+  router: `${tableName}_outbox_router`,
   version: `${tableName}_outbox_version`,
 })
 
@@ -56,6 +57,18 @@ const migrations: ((tables: Tables, session: Session) => string[] | Promise<stri
     `INSERT IGNORE INTO ${tables.lease} (name, owner, token, expires) VALUES ('relay', '', 0, '2000-01-01')`,
   ],
   async (tables, session) => changesOfDaprsTable(tables, await columnsOf(tables.state, session)),
+  // As Debezium's outbox event router expects it. Each row is gone again when its transaction commits: only the binary log tells of it.
+  (tables) => [
+    `CREATE TABLE IF NOT EXISTS ${tables.router} (
+      id VARCHAR(255) NOT NULL,
+      aggregatetype VARCHAR(255) NOT NULL,
+      aggregateid VARCHAR(1024) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+      sequence BIGINT NOT NULL,
+      type VARCHAR(255) NOT NULL,
+      payload LONGBLOB NOT NULL,
+      PRIMARY KEY (aggregateid, sequence)
+    ) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin`,
+  ],
 ]
 
 type Column = { type: string; charset: string | null }

@@ -19,12 +19,14 @@ export type MysqlStoreOptions = {
   groups: GroupLimits
   /** Called after a transaction with events has committed; undefined where there is no relay to publish them. */
   onEvents: (() => void) | undefined
+  /** Given where events are not for the relay but for Kafka Connect, which sends them to this topic. */
+  routedTopic: string | undefined
   log: Logger
 }
 
 /** The state operations on MySQL; the relay's are in outbox.ts. See StateStore for what each one promises. */
-export function createMysqlStore({ database, tables, events: eventDefaults, groups, onEvents, log }: MysqlStoreOptions): Omit<StateStore, 'close'> {
-  const commitOnce = createCommit(database, tables)
+export function createMysqlStore({ database, tables, events: eventDefaults, groups, onEvents, routedTopic, log }: MysqlStoreOptions): Omit<StateStore, 'close'> {
+  const commitOnce = createCommit(database, tables, routedTopic)
   const commit = createGroupCommit<Transaction>((group) => retryingConflicts(group.length, () => commitOnce(group)), groups)
   const write = (operations: Operation[], events: PendingEvent[]) => commit({ operations, events, ...groupable(operations, events) })
   const get = createSharedReads(read)

@@ -17,8 +17,8 @@ let administrator: Connection
 beforeAll(async () => {
   mysql = await startSecuredMysql()
   ;[component, trusting] = await Promise.all([
-    startComponentProcess('outbox-mysql', undefined, undefined, { LOG_LEVEL: 'trace' }),
-    startComponentProcess('outbox-mysql', undefined, undefined, { LOG_LEVEL: 'trace', NODE_EXTRA_CA_CERTS: mysql.authority.certFile }),
+    startComponentProcess('outbox-mysql', undefined, { env: { LOG_LEVEL: 'trace' } }),
+    startComponentProcess('outbox-mysql', undefined, { env: { LOG_LEVEL: 'trace', NODE_EXTRA_CA_CERTS: mysql.authority.certFile } }),
   ])
   administrator = await createConnection({ host: '127.0.0.1', port: mysql.port, ...mysql.administrator })
   await administrator.query('CREATE DATABASE shop')

@@ -1,8 +1,8 @@
-import { expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import type { Operation, SetOperation } from '../host/state-store.ts'
-import { inLockOrder, numberEvents, splitEvents } from './event.ts'
+import { inLockOrder, numberEvents, splitEvents, type EventDefaults } from './event.ts'
 
-const defaults = { maxEventBytes: 1_000, now: () => new Date('2026-01-02T03:04:05.678Z') }
+const defaults: EventDefaults = { publish: 'projections', maxEventBytes: 1_000, now: () => new Date('2026-01-02T03:04:05.678Z') }
 
 const set = (key: string, value: string, metadata: Record<string, string> = {}): SetOperation => ({
   kind: 'set',
@@ -87,4 +87,87 @@ test('numbers go on from the last of each partition key, in the given order', ()
     ['a', 1, '1'],
     ['b', 9, '9'],
   ])
+})
+
+/** What a transaction publishes where all is published, without what is the same in every event. */
+const publishAll = (operations: Operation[], transaction: Record<string, string> = {}) => {
+  const { state, events } = splitEvents(operations, transaction, { ...defaults, publish: 'all' })
+  const published = events.map((event) => JSON.parse(event.encode(1)) as Record<string, unknown>)
+  return { state: state.map(({ kind, key }) => `${kind} ${key}`), published, data: published.map(({ data, data_base64 }) => data ?? data_base64) }
+}
+const json = { contentType: 'application/json' }
+const projection = { 'outbox.projection': 'true' }
+
+describe('where all is published', () => {
+  test('every upsert is an event, a delete is none', () => {
+    const { state, published } = publishAll([set('app||a', '{"n":1}', json), { kind: 'delete', key: 'app||b', metadata: {} }, set('app||c', 'text')])
+    expect(state).toEqual(['set app||a', 'delete app||b', 'set app||c'])
+    expect(published).toEqual([
+      {
+        specversion: '1.0',
+        id: expect.stringMatching(/^[0-9a-f-]{36}$/),
+        source: 'app',
+        type: 'com.dapr.event.sent',
+        time: '2026-01-02T03:04:05.678Z',
+        datacontenttype: 'application/json',
+        partitionkey: 'a',
+        sequence: '1',
+        data: { n: 1 },
+      },
+      expect.objectContaining({ partitionkey: 'c', datacontenttype: 'text/plain', data: 'text' }),
+    ])
+  })
+
+  test.each([
+    ['JSON without a content type', '{"n":1}', {}, { datacontenttype: 'text/plain', data: '{"n":1}' }],
+    ['JSON', '{"n":1}', { contentType: 'application/json; charset=utf-8' }, { datacontenttype: 'application/json; charset=utf-8', data: { n: 1 } }],
+    ['what is JSON by its attribute only', '[1]', { datacontenttype: 'application/json' }, { datacontenttype: 'application/json', data: [1] }],
+    ['what should be JSON and is not', 'no', json, { datacontenttype: 'application/json', data: 'no' }],
+    ['XML', '<a/>', { contentType: 'application/xml' }, { datacontenttype: 'application/xml', data: '<a/>' }],
+    ['bytes', 'ab', { contentType: 'application/octet-stream' }, { datacontenttype: 'application/octet-stream', data_base64: 'YWI=' }],
+    ['what is no text', Buffer.from([0xff]), {}, { datacontenttype: 'application/octet-stream', data_base64: '/w==' }],
+    ['text of an encoding that is not UTF-8', Buffer.from([0xe4]), { contentType: 'text/plain; charset=latin1' }, { datacontenttype: 'text/plain; charset=latin1', data_base64: '5A==' }],
+  ])('%s is sent as its content type has it', (_, value, metadata, expected) => {
+    const operation = { ...set('k', '', metadata), value: Buffer.from(value) }
+    expect(publishAll([operation]).published).toEqual([expect.objectContaining(expected)])
+  })
+
+  test.each([
+    ['A PA', [set('a', '1'), set('a', '10', projection)], ['10']],
+    ['A PA B PB', [set('a', '1'), set('a', '10', projection), set('b', '2'), set('b', '20', projection)], ['10', '20']],
+    ['A B PA PB', [set('a', '1'), set('b', '2'), set('a', '10', projection), set('b', '20', projection)], ['10', '20']],
+    ['PA PB A B', [set('a', '10', projection), set('b', '20', projection), set('a', '1'), set('b', '2')], ['10', '20']],
+    ['A PA B', [set('a', '1'), set('a', '10', projection), set('b', '2')], ['10', '2']],
+    ['A PA PA', [set('a', '1'), set('a', '10', projection), set('a', '11', { 'outbox.projection': 'True' })], ['10', '11']],
+    ['A PB', [set('a', '1'), set('b', '20', projection)], ['1', '20']],
+  ])('%s: projections are published instead of the value that their key gets', (_, operations, data) => {
+    const result = publishAll(operations)
+    expect(result.data).toEqual(data)
+    const upserts = operations.filter(({ metadata }) => !('outbox.projection' in metadata))
+    expect(result.state).toEqual(upserts.map(({ key }) => `set ${key}`))
+  })
+
+  test("a projection has its key's attributes and may set others; how the state is encoded is not among them", () => {
+    const state = set('a', '{}', { ...json, 'cloudevent.type': 'of.state', subject: 's', 'my-custom-ce-field': 'abc' })
+    expect(publishAll([state, set('a', '1', { ...projection, 'cloudevent.type': 'of.projection' })]).published).toEqual([
+      expect.objectContaining({ type: 'of.projection', subject: 's', 'my-custom-ce-field': 'abc', datacontenttype: 'text/plain', data: '1' }),
+    ])
+  })
+
+  test("attributes come by plain names too, as from the built-in outbox, but not those that are the outbox's to say", () => {
+    const metadata = { type: 't', source: 'x', id: 'i', data: 'd', sequence: '9', ttlInSeconds: '5', partitionKey: 'p', traceparent: 'own', 'cloudevent.source': 'y' }
+    const [event] = publishAll([set('app||a', '1', metadata)], { traceparent: 'of the transaction' }).published
+    expect(event).toMatchObject({ type: 't', source: 'y', partitionkey: 'p', sequence: '1', data: '1', traceparent: 'own' })
+    expect(event?.['id']).not.toBe('i')
+    expect(event).not.toHaveProperty('ttlInSeconds')
+  })
+
+  test('a key that Kafka consumers could not read is percent-encoded', () => {
+    expect(publishAll([set('app||krug-🏺 1', '1')]).published).toEqual([expect.objectContaining({ partitionkey: 'krug-%F0%9F%8F%BA 1' })])
+  })
+
+  test('an event beyond the limit is refused, counted as it is published', () => {
+    expect(() => publishAll([set('a', '"'.repeat(300))])).not.toThrow()
+    expect(() => publishAll([set('a', '"'.repeat(500))])).toThrow('1000 are allowed')
+  })
 })
