@@ -70,6 +70,7 @@ export const mongodbBinding: ComponentDefinition<MongodbBindingSettings, OutputB
     }
 
     return {
+      attributes: { 'db.system.name': 'mongodb', 'db.namespace': settings.databaseName, 'db.collection.name': settings.collectionName },
       async invoke(operation, data) {
         try {
           const { rows, truncated } = await run(operation, data)

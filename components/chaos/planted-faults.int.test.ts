@@ -11,11 +11,10 @@ import { createMysqlOutbox } from '../outbox-mysql/outbox.ts'
 import { migrate, tablesOf } from '../outbox-mysql/schema.ts'
 import { createKafkaPublisher } from '../outbox/kafka-publisher.ts'
 import { relayDefaults, startRelay, type Lease, type OutboxSource, type Publisher } from '../outbox/relay.ts'
-import { dropTopic, event, makeTopic, mysqlUnderTest, openStore, type StoreClient } from '../outbox/testing.ts'
-import { findViolations, type Attempt, type Violation } from './checker.ts'
-import { judge } from './history.ts'
-import { readState } from './read-state.ts'
+import { dropTopic, makeTopic, mysqlUnderTest, openStore, type StoreClient } from '../outbox/testing.ts'
+import type { Violation } from './checker.ts'
 import { readTopic } from './read-topic.ts'
+import { createRecorder } from './recorder.ts'
 
 // The checker is only as good as what it catches: relays with the faults that it is for, on a real database and a real broker.
 // The same happens to each faulty relay and to the one that is in use.
@@ -31,9 +30,9 @@ type Relayed = { source?: (real: Source) => Source; publisher?: (settings: { bro
 type Stage = {
   proxy: TcpProxy
   /** A transaction of the first or the second component: state and event of this key. */
-  write: (component: 'first' | 'second', key: string) => Promise<void>
+  write: (component: 'first' | 'second', key: string) => Promise<unknown>
   /** Begins a transaction that has taken its place in the outbox and commits only after a while. */
-  writeSlowly: () => Promise<{ committed: Promise<void> }>
+  writeSlowly: () => Promise<{ committed: Promise<unknown> }>
   arrived: (key: string) => Promise<void>
   /** How often publishing failed so far. */
   failures: () => number
@@ -64,15 +63,7 @@ async function violationsOf({ source, publisher }: Relayed, act: (stage: Stage) 
 
   const components = await Promise.all([startComponentProcess('outbox-mysql'), startComponentProcess('outbox-mysql')])
   const clients = components.map(({ socket }) => openStore(socket)) as [StoreClient, StoreClient]
-  const attempts: Attempt[] = []
-  const transact = async (client: StoreClient, key: string) => {
-    const id = `t${attempts.length}`
-    const attempt: Attempt = { id, outcome: 'acked', events: [{ id: `${id}:${key}`, key }] }
-    attempts.push(attempt)
-    await client
-      .transact([{ key: `state:${key}`, value: { by: id } }, event(key, {}, { 'cloudevent.id': `${id}:${key}` }), { key: `done:${id}`, value: {} }])
-      .catch((error: unknown) => (attempt.outcome = judge(error).outcome))
-  }
+  const recorder = createRecorder()
   try {
     await until('the relay leads', async () => {
       const [rows] = await admin.query<RowDataPacket[]>(`SELECT token FROM ${tables.lease}`)
@@ -82,9 +73,9 @@ async function violationsOf({ source, publisher }: Relayed, act: (stage: Stage) 
     await act({
       proxy,
       failures: () => failures,
-      write: (component, key) => transact(clients[component === 'first' ? 0 : 1], key),
+      write: (component, key) => recorder.write(clients[component === 'first' ? 0 : 1], [key]),
       async writeSlowly() {
-        const committed = transact(clients[0], slowKey)
+        const committed = recorder.write(clients[0], [slowKey])
         await until('it has its place', async () => {
           const [rows] = await admin.query<RowDataPacket[]>("SELECT 1 FROM information_schema.processlist WHERE state = 'User sleep'")
           return rows.length > 0
@@ -93,7 +84,7 @@ async function violationsOf({ source, publisher }: Relayed, act: (stage: Stage) 
       },
       arrived: async (key) => void (await until(key, async () => (await readTopic(brokers, topic)).some((each) => each.key === key), 20_000)),
     })
-    return findViolations(attempts, await readState(database.properties), await readTopic(brokers, topic))
+    return await recorder.violations(database, brokers, topic)
   } finally {
     for (const client of clients) client.close()
     await Promise.all(components.map((component) => component.kill('SIGKILL')))

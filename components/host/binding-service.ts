@@ -1,10 +1,9 @@
 import type { Server, UntypedServiceImplementation } from '@grpc/grpc-js'
-import type { Logger } from 'pino'
 import { OutputBindingService, type OutputBindingServer } from '#protos/dapr/proto/components/v1/bindings.ts'
 import { ComponentError } from './errors.ts'
 import type { Closable, Instances } from './instances.ts'
 import { addReflection } from './reflection.ts'
-import { createUnary } from './unary.ts'
+import type { Unary } from './unary.ts'
 
 /** A Dapr output binding, as the host serves it. `invoke` throws ComponentError. */
 export type OutputBinding = Closable & {
@@ -13,8 +12,7 @@ export type OutputBinding = Closable & {
 
 /** Adds the service of an output binding to the server, and tells daprd of it by reflection. daprd lets only `operations` through. */
 export function addBindingService(operations: readonly string[]) {
-  return (server: Server, instances: Instances<OutputBinding>, log: Logger): void => {
-    const unary = createUnary(log)
+  return (server: Server, instances: Instances<OutputBinding>, unary: Unary): void => {
     const binding: OutputBindingServer = {
       init: unary('Init', async (request, component) => {
         await instances.init(component, request.metadata?.properties ?? {})

@@ -38,13 +38,16 @@ export async function until<T>(what: string, check: () => Promise<T | undefined 
   }
 }
 
-/** How a component is started by itself; `preload` is a module (a path or a `data:` URL) that it loads first. */
-export function componentCommand(type: string, folder: string, preload?: string): { file: string; args: string[]; env: NodeJS.ProcessEnv } {
+/** `preload`: a module (a path or a `data:` URL) that it loads first. `env`: variables beyond those that it always has. */
+export type ComponentStart = { preload?: string; env?: Record<string, string> }
+
+/** How a component is started by itself. */
+export function componentCommand(type: string, folder: string, { preload, env }: ComponentStart = {}): { file: string; args: string[]; env: NodeJS.ProcessEnv } {
   const main = fileURLToPath(new URL(`../${type}/main.ts`, import.meta.url))
   return {
     file: process.execPath,
     args: [...(preload ? ['--import', preload] : []), main],
-    env: { PATH: process.env['PATH'], DAPR_COMPONENTS_SOCKETS_FOLDER: folder, LOG_LEVEL: 'info', COMPONENT_OWNER: 'test' },
+    env: { PATH: process.env['PATH'], DAPR_COMPONENTS_SOCKETS_FOLDER: folder, LOG_LEVEL: 'info', COMPONENT_OWNER: 'test', ...env },
   }
 }
 
@@ -55,9 +58,9 @@ export function componentCommand(type: string, folder: string, preload?: string)
 export async function startComponentProcess(
   type: string,
   folder = mkdtempSync(join(tmpdir(), 'component-')),
-  preload?: string,
+  o: ComponentStart = {},
 ): Promise<ComponentProcess> {
-  const { file, args, env } = componentCommand(type, folder, preload)
+  const { file, args, env } = componentCommand(type, folder, o)
   const child = spawn(file, args, { env, stdio: ['ignore', 'pipe', 'pipe'] })
   let output = ''
   child.stdout.on('data', (chunk: Buffer) => (output += chunk.toString()))

@@ -32,14 +32,20 @@ const grpcStatus = {
   INTERNAL: status.INTERNAL,
 } as const satisfies Record<ComponentErrorCode, status>
 
+/** A lost race or a caller's mistake: nothing that whoever runs the component has to look at. */
+export const isEveryday = (code: string): boolean => code === 'ETAG_MISMATCH' || code === 'INVALID_REQUEST'
+
 /** The only error that components throw on purpose. `message` is the text without the code. */
 export class ComponentError extends Error {
   readonly code: ComponentErrorCode
+  /** Waiting a moment will not help: somebody has to change something. */
+  readonly lasting: boolean
 
-  constructor(code: ComponentErrorCode, message: string, options?: { cause?: unknown }) {
+  constructor(code: ComponentErrorCode, message: string, options: { cause?: unknown; lasting?: boolean } = {}) {
     super(message, options)
     this.name = 'ComponentError'
     this.code = code
+    this.lasting = options.lasting ?? false
   }
 }
 

@@ -1,12 +1,19 @@
+import type { Attributes } from '@opentelemetry/api'
 import type { Logger } from 'pino'
 import { ComponentError, toComponentError } from './errors.ts'
 import type { KeptSettings } from './kept-settings.ts'
+import type { Tracing } from './tracing.ts'
 
-export type Closable = { close(): Promise<void> }
+export type Closable = {
+  /** What the spans of this instance's calls say about its database. */
+  attributes?: Attributes
+  close(): Promise<void>
+}
 
 export type OpenContext = {
   instance: string
   log: Logger
+  tracing: Tracing | undefined
   /** Where this instance may keep what it must know after a crash: a path to which a suffix is added. */
   keptPath: string
 }
@@ -19,7 +26,7 @@ export type ComponentDefinition<Settings, Instance extends Closable> = {
   open(settings: Settings, context: OpenContext): Promise<Instance>
 }
 
-type Slot<Instance> = { properties: Record<string, string>; opening: Promise<Instance>; open: boolean; abandon(): void }
+type Slot<Instance> = { properties: Record<string, string>; opening: Promise<Instance>; open: boolean; attributes?: Attributes; abandon(): void }
 
 export type Instances<Instance> = {
   /** Init of one instance: a former instance of that name is closed first. Throws what `parse` and `open` throw. */
@@ -28,6 +35,8 @@ export type Instances<Instance> = {
   get(name: string): Promise<Instance>
   /** Opens all instances whose settings were kept, each tried until it works or a new Init comes. */
   resume(): void
+  /** Empty for an instance that is not open. */
+  attributesOf(name: string): Attributes
   states(): { name: string; open: boolean }[]
   close(): Promise<void>
 }
@@ -44,10 +53,10 @@ const initPatienceMs = 3_000
 export function createInstances<Settings, Instance extends Closable>(
   definition: ComponentDefinition<Settings, Instance>,
   kept: KeptSettings,
-  keptPath: (instance: string) => string,
+  { keptPath, tracing }: { keptPath: (instance: string) => string; tracing?: Tracing | undefined },
   log: Logger,
 ): Instances<Instance> {
-  const contextOf = (instance: string): OpenContext => ({ instance, log: log.child({ component: instance }), keptPath: keptPath(instance) })
+  const contextOf = (instance: string): OpenContext => ({ instance, log: log.child({ component: instance }), tracing, keptPath: keptPath(instance) })
   const slots = new Map<string, Slot<Instance>>()
   // Inits of one name run one after the other: a second Init must not overtake the first one's clean-up.
   let inits: Promise<unknown> = Promise.resolve()
@@ -64,8 +73,9 @@ export function createInstances<Settings, Instance extends Closable>(
     }
     slots.set(name, slot)
     slot.opening.then(
-      () => {
+      ({ attributes }) => {
         slot.open = true
+        slot.attributes = attributes ?? {}
       },
       () => {},
     )
@@ -86,7 +96,7 @@ export function createInstances<Settings, Instance extends Closable>(
         return await definition.open(settings, context)
       } catch (thrown) {
         const error = toComponentError(thrown)
-        if (error.code !== 'STORE_UNAVAILABLE' || Date.now() > end) throw error
+        if (error.code !== 'STORE_UNAVAILABLE' || error.lasting || Date.now() > end) throw error
         await new Promise((resolve) => setTimeout(resolve, 200))
       }
     }
@@ -148,6 +158,8 @@ export function createInstances<Settings, Instance extends Closable>(
         })
       }
     },
+
+    attributesOf: (name) => slots.get(name)?.attributes ?? {},
 
     states: () => [...slots].map(([name, slot]) => ({ name, open: slot.open })),
 

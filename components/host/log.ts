@@ -1,12 +1,12 @@
 import { setLogger, setLogVerbosity, logVerbosity } from '@grpc/grpc-js'
 import { pino, type Logger } from 'pino'
-import type { Environment } from './environment.ts'
+import { serviceName, type Environment } from './environment.ts'
 
 /** A component's logger: JSON lines on stdout, or readable ones with LOG_FORMAT=pretty. */
 export function createComponentLog(type: string, environment: Environment): Logger {
   const options = {
     level: environment.logLevel,
-    base: { service: environment.owner ? `${environment.owner}-${type}` : type },
+    base: { service: serviceName(type, environment) },
     timestamp: pino.stdTimeFunctions.isoTime,
   }
   if (environment.logFormat === 'pretty') return pino({ ...options, transport: { target: 'pino-pretty' } })

@@ -13,12 +13,23 @@ export function isAway(error: unknown): boolean {
   return error instanceof MongoError && /Pool|Queue|Topology|NotConnected|ExpiredSession/.test(error.name)
 }
 
-/** STORE_UNAVAILABLE for an error that means so, the error itself otherwise. */
+/** What stands in messages of the driver, Node and OpenSSL, and what it means here. */
+const reasons: [RegExp, string][] = [[/certificate|altnames/, "MongoDB's certificate is not accepted"]]
+
+const unauthorized = 13
+const authenticationFailed = 18
+
+/** STORE_UNAVAILABLE for an error that means so, INVALID_SETTING for a file that cannot be read, the error itself otherwise. */
 export function explain(error: unknown): unknown {
-  if (error instanceof ComponentError || !isAway(error)) return error
-  return new ComponentError('STORE_UNAVAILABLE', `MongoDB does not answer (${error instanceof Error ? error.message : String(error)})`, {
-    cause: error,
-  })
+  if (error instanceof ComponentError || !(error instanceof Error)) return error
+  const { message } = error
+  const unavailable = (why: string, lasting = true) => new ComponentError('STORE_UNAVAILABLE', `${why} (${message})`, { cause: error, lasting })
+  if (error instanceof MongoServerError && error.code === authenticationFailed) return unavailable('MongoDB refuses the user or the password')
+  if (error instanceof MongoServerError && error.code === unauthorized) return unavailable('MongoDB does not let this user in here')
+  if (/^E(NOENT|ACCES|ISDIR): .*, (open|read)/.test(message)) return new ComponentError('INVALID_SETTING', `metadata field "connectionString": ${message}`)
+  if (!isAway(error)) return error
+  const reason = reasons.find(([pattern]) => pattern.test(message))?.[1]
+  return reason === undefined ? unavailable('MongoDB does not answer', false) : unavailable(reason)
 }
 
 export const isDuplicateKey = (error: unknown): boolean => error instanceof MongoServerError && error.code === 11_000

@@ -1,25 +1,28 @@
 import type { Server } from '@grpc/grpc-js'
-import type { Logger } from 'pino'
 import { Registry } from 'prom-client'
-import { readEnvironment } from './environment.ts'
+import { readEnvironment, serviceName } from './environment.ts'
 import { startHost } from './host.ts'
 import type { Closable, ComponentDefinition, Instances } from './instances.ts'
 import { createComponentLog, quietLibraries } from './log.ts'
+import { startTracing } from './tracing.ts'
+import type { Unary } from './unary.ts'
 
 /** The main program of a component: environment, log, host, and a graceful end on SIGTERM or SIGINT. */
 export async function runComponent<Settings, Instance extends Closable>(component: {
   type: string
   define(registry: Registry): ComponentDefinition<Settings, Instance>
-  addServices(server: Server, instances: Instances<Instance>, log: Logger): void
+  addServices(server: Server, instances: Instances<Instance>, unary: Unary): void
 }): Promise<void> {
   const environment = readEnvironment(process.env)
   const log = createComponentLog(component.type, environment)
   quietLibraries(log)
+  const tracing = await startTracing(serviceName(component.type, environment), environment.otlpEndpoint)
   const registry = new Registry()
   const host = await startHost({
     type: component.type,
     definition: component.define(registry),
     addServices: component.addServices,
+    tracing,
     environment,
     registry,
     log,
@@ -27,7 +30,8 @@ export async function runComponent<Settings, Instance extends Closable>(componen
   const end = (signal: NodeJS.Signals) => {
     log.info({ signal }, 'stopping')
     setTimeout(() => process.exit(1), 10_000).unref()
-    host.close().then(
+    const closed = host.close().then(() => tracing?.close())
+    closed.then(
       () => process.exit(0),
       (error: unknown) => {
         log.error({ err: error }, 'did not stop cleanly')

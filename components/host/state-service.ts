@@ -1,5 +1,4 @@
 import type { Server, UntypedServiceImplementation } from '@grpc/grpc-js'
-import type { Logger } from 'pino'
 import {
   StateOptions_StateConcurrency as Concurrency,
   StateStoreService,
@@ -15,7 +14,7 @@ import { ComponentError, toComponentError } from './errors.ts'
 import type { Instances } from './instances.ts'
 import { addReflection } from './reflection.ts'
 import type { DeleteOperation, Operation, SetOperation, StateStore, StoredValue } from './state-store.ts'
-import { createUnary } from './unary.ts'
+import type { Unary } from './unary.ts'
 
 const ttlPattern = /^-?\d{1,10}$/
 
@@ -65,8 +64,7 @@ const expiryMetadata = (stored: StoredValue): Record<string, string> =>
   stored.expiresAt ? { ttlExpireTime: stored.expiresAt.toISOString().replace(/\.\d{3}Z$/, 'Z') } : {}
 
 /** Adds the services of a state store to the server, and tells daprd of them by reflection. */
-export function addStateServices(server: Server, instances: Instances<StateStore>, log: Logger): void {
-  const unary = createUnary(log)
+export function addStateServices(server: Server, instances: Instances<StateStore>, unary: Unary): void {
   const onStore = <Request, Response>(rpc: string, handle: (store: StateStore, request: Request) => Promise<Response>) =>
     unary<Request, Response>(rpc, async (request, instance) => handle(await instances.get(instance), request))
 
@@ -139,10 +137,17 @@ export function addStateServices(server: Server, instances: Instances<StateStore
 /** Dapr's answer to a bulk write has room for one error, and a gRPC error for a few kilobytes of text. */
 const longestMessage = 2_000
 
-/** Runs all, then throws what went wrong: etag conflicts as one error that names their keys, anything else before them. */
+/**
+ * Runs all, then throws what went wrong: etag conflicts as one error that names their keys, anything else before them. Where the
+ * database does not answer it stops: each further item would only keep the caller waiting as long once more.
+ */
 async function oneByOne<T>(items: T[], run: (item: T) => Promise<void>): Promise<void> {
   const failures: ComponentError[] = []
-  for (const item of items) await run(item).catch((error: unknown) => failures.push(toComponentError(error)))
+  for (const item of items) {
+    await run(item).catch((error: unknown) => failures.push(toComponentError(error)))
+    const code = failures.at(-1)?.code
+    if (code === 'STORE_UNAVAILABLE' || code === 'COMMIT_UNKNOWN') break
+  }
   const worse = failures.find(({ code }) => code !== 'ETAG_MISMATCH')
   if (worse) throw worse
   if (failures.length > 0)

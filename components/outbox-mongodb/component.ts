@@ -24,14 +24,15 @@ export function defineMongodbComponent(metrics: OutboxMetrics): ComponentDefinit
   return {
     parse: parseMongodbSettings,
 
-    async open(settings, { instance, log, keptPath }) {
-      const client = openMongo(settings.connectionString, settings.maxConnections)
+    async open(settings, { instance, log, tracing, keptPath }) {
+      // One more for the relay's change stream, which keeps a connection waiting.
+      const client = openMongo(settings.connectionString, settings.maxConnections + 1)
       const db = client.db(settings.databaseName)
       const collections = collectionsOf(db, settings.collectionName)
       const sessions = openSessions(client, `${keptPath}.sessions`, log)
       let offsetMs: number
       const now = () => new Date(Date.now() + offsetMs)
-      const outbox = createMongodbOutbox(client, collections, now)
+      const outbox = createMongodbOutbox(client, collections, now, log)
       let topic: string | undefined
       try {
         offsetMs = await clockOffsetMs(client)
@@ -43,7 +44,7 @@ export function defineMongodbComponent(metrics: OutboxMetrics): ComponentDefinit
         throw explain(error)
       }
       const metered = metrics.forInstance(instance, outbox.backlog)
-      const relay = startConfiguredRelay(settings, outbox, { instance, metrics: metered, log })
+      const relay = startConfiguredRelay(settings, outbox, { instance, metrics: metered, tracing, log })
       const sweeper = startSweeper(async (limit) => {
         offsetMs = await clockOffsetMs(client)
         const expired = { _ttl: { $lte: now() } }
@@ -66,6 +67,7 @@ export function defineMongodbComponent(metrics: OutboxMetrics): ComponentDefinit
       })
       return {
         ...store,
+        attributes: { 'db.system.name': 'mongodb', 'db.namespace': settings.databaseName, 'db.collection.name': settings.collectionName },
         async close() {
           await relay?.close()
           await sweeper.close()

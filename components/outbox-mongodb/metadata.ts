@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { identifier, parseSettings, wholeNumber } from '../host/settings.ts'
+import { checkKafkaSettings } from '../outbox/kafka-settings.ts'
 import { checkRelay, relaySettings } from '../outbox/settings.ts'
 
 const schema = z
@@ -19,6 +20,7 @@ const schema = z
     ...relaySettings,
   })
   .superRefine(checkRelay)
+  .superRefine(checkKafkaSettings)
   .refine(({ connectionString, host, server }) => connectionString ?? host ?? server, { path: ['connectionString'], message: 'is required' })
   .refine(({ host, server }) => !host || !server, { path: ['server'], message: 'cannot be set together with host' })
 
@@ -35,6 +37,6 @@ function fromFields({ host, server, username, password, databaseName, params = '
 
 /** The Component metadata of `state.outbox-mongodb`; that of Dapr's `state.mongodb` will do. Throws INVALID_SETTING naming the field. */
 export function parseMongodbSettings(properties: Record<string, string>): MongodbSettings {
-  const parsed = parseSettings(schema, properties)
+  const parsed = parseSettings(schema, properties, { ownPrefix: 'relay' })
   return { ...parsed, connectionString: parsed.connectionString ?? fromFields(parsed) }
 }

@@ -1,16 +1,26 @@
 import { randomUUID } from 'node:crypto'
 import type { MongoClient, ObjectId } from 'mongodb'
+import type { Logger } from 'pino'
 import type { Backlog } from '../outbox/metrics.ts'
-import type { OutboxRow, OutboxSource } from '../outbox/relay.ts'
+import type { OutboxSource } from '../outbox/relay.ts'
+import { watchOutbox } from './change-stream.ts'
 import type { Collections } from './schema.ts'
 
 const maxCounted = 100_000
+
+/** As many of the first documents as hold at most `bytes`, but one at least. */
+function firstWithin<Sized extends { bytes: number }>(documents: Sized[], bytes: number): Sized[] {
+  let sum = 0
+  const end = documents.findIndex((each, index) => (sum += each.bytes) > bytes && index > 0)
+  return end < 0 ? documents : documents.slice(0, end)
+}
 
 /** How the relay reads and empties the outbox collection. The lease runs by the database's clock alone. */
 export function createMongodbOutbox(
   client: MongoClient,
   { outbox, lease }: Collections,
   now: () => Date,
+  log: Logger,
 ): OutboxSource<ObjectId> & { backlog(): Promise<Backlog> } {
   const owner = `${process.pid}-${randomUUID()}`
   const inMs = (amount: number) => ({ $dateAdd: { startDate: '$$NOW', unit: 'millisecond', amount } })
@@ -35,28 +45,27 @@ export function createMongodbOutbox(
     },
 
     async read(limits) {
-      // Nearly all polls find nothing: one cheap question saves them the transaction.
-      if ((await outbox.findOne({}, { projection: { _id: 1 } })) === null) return []
+      // A glance at the rows that were added first, in no order to rely on: nearly all polls end here, and it says how many rows
+      // to ask for and up to which position. With a million rows waiting, a server that sorts before it limits would sort them all.
+      const glance = await outbox.find({}, { projection: { _id: 0, position: 1, bytes: 1 }, limit: limits.rows, batchSize: limits.rows }).toArray()
+      if (glance.length === 0) return []
+      const within = firstWithin(glance, limits.bytes)
+      const upTo = Math.max(...within.map(({ position }) => position))
       const session = client.startSession()
       try {
         // A plain cursor may pass the place of a row that is committed a moment later and still see that key's next one.
-        // One snapshot cannot: it has all of a key's earlier rows, or not the later ones either.
+        // One snapshot cannot: it has all of a key's earlier rows, or not the later ones either. Earlier rows have lower positions.
         session.startTransaction({ readConcern: { level: 'snapshot' } })
-        const cursor = outbox.find({}, { session, sort: { position: 1, _id: 1 }, limit: limits.rows, batchSize: limits.rows })
-        const rows: OutboxRow<ObjectId>[] = []
-        let bytes = 0
-        for await (const document of cursor) {
-          bytes += document.bytes
-          if (rows.length > 0 && bytes > limits.bytes) break
-          rows.push({
-            position: document._id,
-            partitionKey: document.partitionKey,
-            sequence: document.sequence,
-            payload: Buffer.from(document.payload.value()),
-          })
-        }
+        const options = { session, sort: { position: 1 }, limit: within.length, batchSize: within.length } as const
+        const documents = await outbox.find({ position: { $lte: upTo } }, options).toArray()
         await session.commitTransaction()
-        return rows
+        return firstWithin(documents, limits.bytes).map(({ _id, partitionKey, sequence, payload, created }) => ({
+          position: _id,
+          partitionKey,
+          sequence,
+          payload: Buffer.from(payload.value()),
+          ageMs: now().getTime() - created.getTime(),
+        }))
       } finally {
         session.endSession().catch(() => {})
       }
@@ -71,9 +80,11 @@ export function createMongodbOutbox(
       return true
     },
 
+    watch: () => watchOutbox(outbox, log),
+
     async backlog() {
       const rows = await outbox.countDocuments({}, { limit: maxCounted, maxTimeMS: 1_500 })
-      const oldest = await outbox.findOne({}, { sort: { position: 1 }, projection: { created: 1 } })
+      const oldest = await outbox.findOne({}, { projection: { created: 1 } })
       return { rows, oldestAgeSeconds: oldest ? Math.max(0, (now().getTime() - oldest.created.getTime()) / 1_000) : 0 }
     },
   }

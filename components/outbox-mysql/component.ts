@@ -15,7 +15,7 @@ export function defineMysqlComponent(metrics: OutboxMetrics): ComponentDefinitio
   return {
     parse: parseMysqlSettings,
 
-    async open(settings, { instance, log }) {
+    async open(settings, { instance, log, tracing }) {
       const database = openDatabase(settings)
       const tables = tablesOf(settings.tableName)
       const outbox = createMysqlOutbox(database, tables)
@@ -28,7 +28,7 @@ export function defineMysqlComponent(metrics: OutboxMetrics): ComponentDefinitio
         throw error
       }
       const metered = metrics.forInstance(instance, outbox.backlog)
-      const relay = startConfiguredRelay(settings, outbox, { instance, metrics: metered, log })
+      const relay = startConfiguredRelay(settings, outbox, { instance, metrics: metered, tracing, log })
       const sweeper = startSweeper(async (limit) => {
         const result = await database.use((session) =>
           session.write(`DELETE FROM ${tables.state} WHERE expiredate <= CURRENT_TIMESTAMP LIMIT ${limit}`),
@@ -46,6 +46,7 @@ export function defineMysqlComponent(metrics: OutboxMetrics): ComponentDefinitio
       })
       return {
         ...store,
+        attributes: { 'db.system.name': 'mysql', 'db.namespace': settings.address.database, 'db.collection.name': settings.tableName },
         async close() {
           await relay?.close()
           await sweeper.close()

@@ -23,6 +23,17 @@ test('schemaName is the database where the connection string names none', () => 
   ])
 })
 
+test('true and false are read as Go reads them', () => {
+  expect(['true', 'True', '1', 'false', '0', 'skip-verify'].map((tls) => parseConnectionString(`u@tcp(h)/d?tls=${tls}`).tls)).toEqual([
+    'verify',
+    'verify',
+    'verify',
+    undefined,
+    undefined,
+    'skip-verify',
+  ])
+})
+
 test.each(['nonsense', 'mysql://user:secret@host', 'mysql://user:secret@host/d?ssl-mode=REQUIRED', 'user:secret@tcp(h)/d?tls=other'])(
   'what cannot be used is refused without telling the password: %s',
   (text) => {

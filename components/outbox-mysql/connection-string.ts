@@ -14,7 +14,10 @@ const defaultSchema = 'dapr_state_store'
 // The form of Go's driver, which Dapr's own components take: user:password@tcp(host:port)/database?tls=true
 const goForm = /^(?:([^:]*)(?::(.*))?@)?(?:(tcp|unix)(?:\((.*)\))?)?\/([^/?]*)(?:\?([^/]*))?$/s
 
-const tlsOf: Record<string, Tls | undefined> = { true: 'verify', custom: 'verify-by-pem', 'skip-verify': 'skip-verify' }
+// Go's driver reads true and false in these ways.
+const yes = Object.fromEntries(['true', 'TRUE', 'True', '1'].map((text) => [text, 'verify' as const]))
+const no = new Set(['false', 'FALSE', 'False', '0'])
+const tlsOf: Record<string, Tls | undefined> = { ...yes, custom: 'verify-by-pem', 'skip-verify': 'skip-verify' }
 
 /**
  * A connection string as a URL (`mysql://user:password@host:3306/database`) or in the form of Dapr's state.mysql.
@@ -30,7 +33,7 @@ export function parseConnectionString(text: string, schemaName?: string): MysqlA
   // Not passed over: who asks for an encrypted connection must not get another.
   const foreign = [...params.keys()].find((name) => /^ssl/i.test(name))
   if (foreign !== undefined) throw new Error(`has "${foreign}": encryption is asked for with tls`)
-  if (tls !== 'false' && tlsOf[tls] === undefined) throw new Error(`tls may be true, false, skip-verify or custom, not "${tls}"`)
+  if (!no.has(tls) && tlsOf[tls] === undefined) throw new Error(`tls may be true, false, skip-verify or custom, not "${tls}"`)
   return { ...address, database, ...(tlsOf[tls] ? { tls: tlsOf[tls] } : {}) }
 }
 

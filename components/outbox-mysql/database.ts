@@ -1,8 +1,8 @@
-import { readFileSync } from 'node:fs'
-import { createPool, type PoolConnection, type ResultSetHeader, type RowDataPacket, type SslOptions } from 'mysql2/promise'
+import { createPool, type PoolConnection, type ResultSetHeader, type RowDataPacket } from 'mysql2/promise'
 import { withDeadline } from '../host/deadline.ts'
 import { ComponentError } from '../host/errors.ts'
-import type { MysqlAddress, Tls } from './connection-string.ts'
+import { noConnection, tlsOptions } from './connection.ts'
+import type { MysqlAddress } from './connection-string.ts'
 
 /** Values that statements take. Text becomes utf8mb4, Buffers stay bytes. */
 export type Parameter = string | number | Buffer | Date | null
@@ -57,26 +57,12 @@ export function isAway(error: unknown): boolean {
   )
 }
 
-const away = (cause: unknown): ComponentError =>
-  new ComponentError('STORE_UNAVAILABLE', `MySQL does not answer (${cause instanceof Error ? cause.message : String(cause)})`, { cause })
-
-function tlsOptions(tls: Tls, pemPath: string | undefined): SslOptions {
-  if (tls === 'skip-verify') return { rejectUnauthorized: false }
-  const verified = { rejectUnauthorized: true, verifyIdentity: true }
-  if (tls === 'verify') return verified
-  try {
-    return { ...verified, ca: readFileSync(pemPath ?? '') }
-  } catch (error) {
-    throw new ComponentError('INVALID_SETTING', `metadata field "pemPath": ${error instanceof Error ? error.message : String(error)}`)
-  }
-}
-
-/** A pool of connections to one database, made lazily. Throws INVALID_SETTING when the file at `pemPath` cannot be read. */
+/** A pool of connections to one database, made lazily. Throws INVALID_SETTING when the file at `pemPath` holds no certificate. */
 export function openDatabase(settings: { address: MysqlAddress; maxConnections: number; pemPath?: string | undefined }): Database {
-  const { tls, ...address } = settings.address
+  const { tls: _, ...address } = settings.address
   const pool = createPool({
     ...address,
-    ...(tls ? { ssl: tlsOptions(tls, settings.pemPath) } : {}),
+    ...tlsOptions(settings.address, settings.pemPath),
     connectionLimit: settings.maxConnections,
     maxIdle: settings.maxConnections,
     // Callers beyond this wait for nothing: the database is hopelessly behind.
@@ -107,7 +93,7 @@ export function openDatabase(settings: { address: MysqlAddress; maxConnections: 
         (late) => late.release(),
         () => {},
       )
-      throw away(error)
+      throw noConnection(error)
     }
   }
 
@@ -119,12 +105,12 @@ export function openDatabase(settings: { address: MysqlAddress; maxConnections: 
         try {
           return await withDeadline(statement, statementMs, () => {
             statement.catch(() => {})
-            return away(new Error(`no answer within ${statementMs} ms`))
+            return noConnection(new Error(`no answer within ${statementMs} ms`))
           })
         } catch (error) {
           if (!isAway(error)) throw error
           broken = true
-          throw error instanceof ComponentError ? error : away(error)
+          throw error instanceof ComponentError ? error : noConnection(error)
         }
       }
       const session: Session = {

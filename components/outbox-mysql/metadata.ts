@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { checkKafkaSettings } from '../outbox/kafka-settings.ts'
 import { checkRelay, relaySettings } from '../outbox/settings.ts'
 import { identifier, parseSettings, wholeNumber } from '../host/settings.ts'
 import { parseConnectionString, type MysqlAddress } from './connection-string.ts'
@@ -17,6 +18,7 @@ const schema = z
     ...relaySettings,
   })
   .superRefine(checkRelay)
+  .superRefine(checkKafkaSettings)
   .superRefine(({ connectionString, schemaName, pemPath }, context) => {
     const problem = problemOf(() => {
       const { tls } = parseConnectionString(connectionString, schemaName)
@@ -40,6 +42,6 @@ export type MysqlSettings = Omit<Parsed, 'connectionString' | 'schemaName'> & { 
 
 /** The Component metadata of `state.outbox-mysql`; that of Dapr's `state.mysql` will do. Throws INVALID_SETTING naming the field. */
 export function parseMysqlSettings(properties: Record<string, string>): MysqlSettings {
-  const { connectionString, schemaName, ...settings } = parseSettings(schema, properties)
+  const { connectionString, schemaName, ...settings } = parseSettings(schema, properties, { ownPrefix: 'relay' })
   return { ...settings, address: parseConnectionString(connectionString, schemaName) }
 }

@@ -48,12 +48,13 @@ export function createMysqlOutbox(database: Database, tables: Tables): OutboxSou
           ids.push(Number(row['id']))
         }
         if (ids.length === 0) return []
-        const rows = await session.plain(`SELECT id, partition_key, sequence, payload FROM ${tables.outbox} WHERE id IN (?) ORDER BY id`, [ids])
+        const rows = await session.plain(`SELECT id, partition_key, sequence, payload, TIMESTAMPDIFF(MICROSECOND, created, CURRENT_TIMESTAMP(6)) AS age FROM ${tables.outbox} WHERE id IN (?) ORDER BY id`, [ids])
         return rows.map((row) => ({
           position: Number(row['id']),
           partitionKey: (row['partition_key'] as Buffer).toString('utf8'),
           sequence: Number(row['sequence']),
           payload: row['payload'] as Buffer,
+          ageMs: Number(row['age']) / 1_000,
         }))
       })
     },

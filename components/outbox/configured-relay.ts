@@ -1,11 +1,14 @@
 import type { Logger } from 'pino'
 import { ComponentError } from '../host/errors.ts'
+import type { Tracing } from '../host/tracing.ts'
 import type { EventDefaults, Publish } from './event.ts'
 import { createKafkaPublisher } from './kafka-publisher.ts'
+import { kafkaConnection, type KafkaSettings } from './kafka-settings.ts'
 import type { Backlog } from './metrics.ts'
 import { relayDefaults, startRelay, type OutboxSource, type Relay, type RelayMetrics } from './relay.ts'
+import { tracedPublisher } from './traced-publisher.ts'
 
-type RelaySettings = {
+type RelaySettings = KafkaSettings & {
   publish: Publish
   relay?: 'kafka' | 'none' | undefined
   relayBrokers?: string[] | undefined
@@ -18,14 +21,22 @@ type RelaySettings = {
 export function startConfiguredRelay<Position>(
   settings: RelaySettings,
   outbox: OutboxSource<Position>,
-  o: { instance: string; metrics: RelayMetrics; log: Logger },
+  o: { instance: string; metrics: RelayMetrics; tracing: Tracing | undefined; log: Logger },
 ): Relay | undefined {
   if (settings.relay === 'none' || !settings.relayBrokers || !settings.relayTopic) return undefined
+  if (settings.relaySkipVerify) o.log.warn("relaySkipVerify: Kafka's certificate is not checked, so that anybody can pose as Kafka")
   const publisher = createKafkaPublisher(
-    { brokers: settings.relayBrokers, topic: settings.relayTopic, clientId: `outbox-${o.instance}`, sendLimitMs: relayDefaults.sendLimitMs },
+    {
+      ...kafkaConnection(settings),
+      brokers: settings.relayBrokers,
+      topic: settings.relayTopic,
+      clientId: settings.relayClientId ?? `outbox-${o.instance}`,
+      sendLimitMs: relayDefaults.sendLimitMs,
+    },
     o.log,
   )
-  return startRelay(outbox, publisher, o.metrics, o.log)
+  const traced = o.tracing ? tracedPublisher(publisher, o.tracing, { topic: settings.relayTopic, instance: o.instance }) : publisher
+  return startRelay(outbox, traced, o.metrics, o.log)
 }
 
 /**

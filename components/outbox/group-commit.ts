@@ -91,6 +91,8 @@ export function createGroupCommit<T extends Groupable>(
       }
     } catch (error) {
       const hopeless = error instanceof ComponentError && (error.code === 'STORE_UNAVAILABLE' || error.code === 'COMMIT_UNKNOWN')
+      // Who waits has waited for the same database: a turn of his own, as long again, would be longer than callers are promised.
+      if (hopeless && / does not answer /.test(error.message)) for (const { reject } of queue.splice(0)) reject(error)
       if (hopeless || group.length === 1) for (const { reject } of group) reject(error)
       else queue.unshift(...group.map((entry) => ({ ...entry, alone: true })))
     }

@@ -1,6 +1,7 @@
-import { Kafka, logLevel, Partitioners, type Producer } from 'kafkajs'
+import { Kafka, logLevel, Partitioners, type KafkaConfig, type Producer } from 'kafkajs'
 import type { Logger } from 'pino'
 import { withDeadline } from '../host/deadline.ts'
+import { explainKafkaError } from './kafka-errors.ts'
 import type { Publisher } from './relay.ts'
 
 /**
@@ -10,10 +11,13 @@ import type { Publisher } from './relay.ts'
  * for a repeat and drop it. A producer whose send failed is therefore never used again: the next send makes a new one, with
  * a new producer id. For the same reason its own retries are few: by default an idempotent producer retries without end.
  */
-export function createKafkaPublisher(settings: { brokers: string[]; topic: string; clientId: string; sendLimitMs: number }, log: Logger): Publisher {
+export function createKafkaPublisher(
+  settings: Pick<KafkaConfig, 'ssl' | 'sasl'> & { brokers: string[]; topic: string; clientId: string; sendLimitMs: number },
+  log: Logger,
+): Publisher {
+  const { topic, sendLimitMs, ...connection } = settings
   const kafka = new Kafka({
-    clientId: settings.clientId,
-    brokers: settings.brokers,
+    ...connection,
     connectionTimeout: 1_000,
     requestTimeout: 2_000,
     retry: { retries: 1, initialRetryTime: 50, maxRetryTime: 200 },
@@ -53,7 +57,7 @@ export function createKafkaPublisher(settings: { brokers: string[]; topic: strin
         producer ??= connect()
         const ready = await producer
         await ready.send({
-          topic: settings.topic,
+          topic,
           acks: -1,
           timeout: 2_000,
           // No headers: Dapr's consumer knows a structured CloudEvent without them, and would hand them on as gRPC metadata.
@@ -61,10 +65,10 @@ export function createKafkaPublisher(settings: { brokers: string[]; topic: strin
         })
       }
       try {
-        await withDeadline(send(), settings.sendLimitMs, () => new Error(`no answer from Kafka within ${settings.sendLimitMs} ms`))
+        await withDeadline(send(), sendLimitMs, () => new Error(`no answer from Kafka within ${sendLimitMs} ms`))
       } catch (error) {
         discard()
-        throw error
+        throw explainKafkaError(error)
       }
     },
     async close() {

@@ -1,5 +1,5 @@
-import { Counter, Gauge, type Registry } from 'prom-client'
-import type { RelayMetrics } from './relay.ts'
+import { Counter, Gauge, Histogram, type Registry } from 'prom-client'
+import type { RelayMetrics, RelayStep } from './relay.ts'
 
 export type Backlog = { rows: number; oldestAgeSeconds: number }
 
@@ -7,6 +7,8 @@ export type OutboxMetrics = {
   /** Metrics of one instance; `backlog` is asked at each scrape. `remove` when the instance closes. */
   forInstance(component: string, backlog: () => Promise<Backlog>): RelayMetrics & { remove(): void }
 }
+
+const steps: RelayStep[] = ['lease', 'read', 'publish', 'remove']
 
 /** The outbox's metrics in this registry, one time series for each component instance. */
 export function createOutboxMetrics(registry: Registry): OutboxMetrics {
@@ -41,18 +43,32 @@ export function createOutboxMetrics(registry: Registry): OutboxMetrics {
   gauge('outbox_rows_waiting', 'Events that wait to be relayed, counted up to 100,000', ({ rows }) => rows)
   gauge('outbox_oldest_row_age_seconds', 'Age of the oldest event that waits to be relayed', ({ oldestAgeSeconds }) => oldestAgeSeconds)
   const relayed = new Counter({ ...common, name: 'outbox_relayed_total', help: 'Events that Kafka acknowledged and that were deleted' })
-  const errors = new Counter({ ...common, name: 'outbox_relay_errors_total', help: 'Rounds of the relay that failed' })
+  const errors = new Counter({
+    ...common,
+    labelNames: ['component', 'step'],
+    name: 'outbox_relay_errors_total',
+    help: 'Rounds of the relay that failed: step publish is Kafka, the others are the database',
+  })
+  const delay = new Histogram({
+    ...common,
+    name: 'outbox_relay_delay_seconds',
+    help: "From an event's write in its transaction to Kafka's acknowledgement",
+    buckets: [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10, 60, 600],
+  })
   const leader = new Gauge({ ...common, name: 'outbox_leader', help: '1 where this process relays' })
 
   return {
     forInstance(component, backlog) {
       backlogs.set(component, backlog)
       relayed.inc({ component }, 0)
-      errors.inc({ component }, 0)
+      for (const step of steps) errors.inc({ component, step }, 0)
       leader.set({ component }, 0)
       return {
-        relayed: (count) => relayed.inc({ component }, count),
-        failed: () => errors.inc({ component }),
+        relayed(waitedMs) {
+          relayed.inc({ component }, waitedMs.length)
+          for (const ms of waitedMs) if (ms !== undefined) delay.observe({ component }, ms / 1_000)
+        },
+        failed: (step) => errors.inc({ component, step }),
         leader: (isLeader) => leader.set({ component }, isLeader ? 1 : 0),
         remove() {
           backlogs.delete(component)

@@ -30,14 +30,14 @@ const metrics = { relayed: () => {}, failed: () => {}, leader: () => {} }
 const quick = { ...relayDefaults, batchRows: 2, pollMinMs: 1, pollMaxMs: 2, retryMinMs: 1, retryMaxMs: 1, standbyMs: 1 }
 const silent = pino({ level: 'silent' })
 
-async function run(outbox: ReturnType<typeof memoryOutbox>, publish: (batch: string[]) => Promise<void>): Promise<void> {
+async function run(outbox: ReturnType<typeof memoryOutbox>, publish: (batch: string[]) => Promise<void>, options = quick): Promise<void> {
   const empty = Promise.withResolvers<void>()
   const relay = startRelay(
     outbox.source,
     { publish: (rows) => publish(rows.map(({ payload }) => payload.toString())), close: async () => {} },
-    { ...metrics, relayed: () => outbox.state.rows.length === 0 && empty.resolve() },
+    { ...metrics, relayed: () => void (outbox.state.rows.length === 0 && empty.resolve()) },
     silent,
-    quick,
+    options,
   )
   await empty.promise
   await relay.close()
@@ -59,7 +59,7 @@ test('what was not acknowledged is sent again, before anything later', async () 
       throw new Error('no answer')
     }
   })
-  expect(sent).toEqual(['a1', 'a2', 'a1', 'a2', 'a1', 'a2', 'a3'])
+  expect(sent).toEqual(['a1', 'a2', 'a1', 'a1', 'a2', 'a3'])
 })
 
 test('a leader that lost its lease deletes nothing', async () => {
@@ -78,4 +78,59 @@ test('a leader that lost its lease deletes nothing', async () => {
 test('nothing of a key is sent past a gap in its numbers', () => {
   const rows = [row(1, 'a', 4), row(2, 'b', 1), row(3, 'a', 6), row(4, 'a', 7), row(5, 'b', 2)]
   expect(withoutGaps(rows).map(({ position }) => position)).toEqual([1, 2, 5])
+})
+
+test('a send stays under the size of one batch that brokers take, keys counted', async () => {
+  const rows = Array.from({ length: 6 }, (_, n) => ({ ...row(n, 'k'.repeat(300), n), payload: Buffer.alloc(n === 3 ? 5_000 : 700, String(n)) }))
+  const sent: string[][] = []
+  await run(memoryOutbox(rows), async (batch) => void sent.push(batch.map(([first]) => first ?? '')), { ...quick, batchRows: 10, batchBytes: 2_500 })
+  // A row that is larger by itself goes alone: the broker may take it, and nothing may pass it by.
+  expect(sent).toEqual([['0', '1'], ['2'], ['3'], ['4', '5']])
+})
+
+test('after a failure less is sent, down to one row, and then more again', async () => {
+  const rows = Array.from({ length: 12 }, (_, n) => row(n, 'a', n))
+  const sizes: number[] = []
+  await run(
+    memoryOutbox(rows),
+    async ({ length }) => {
+      sizes.push(length)
+      if (sizes.length <= 4) throw new Error('refused')
+    },
+    { ...quick, batchRows: 8 },
+  )
+  expect(sizes).toEqual([8, 4, 2, 1, 1, 2, 4, 5])
+})
+
+test('a database that reads slowly holds nothing up for good', async () => {
+  const outbox = memoryOutbox([row(1, 'a', 1)])
+  const { read } = outbox.source
+  // Each read leaves less of the lease than a send may take.
+  outbox.source.read = async (limits) => {
+    await new Promise((resolve) => setTimeout(resolve, 60))
+    return read(limits)
+  }
+  const sent: string[] = []
+  await run(outbox, async (batch) => void sent.push(...batch), { ...quick, leaseMs: 100, sendLimitMs: 50 })
+  expect(sent).toEqual(['a1'])
+})
+
+test('each outage is told once, the next one again, even where nothing was relayed in between', async () => {
+  const warnings: string[] = []
+  const log = pino({ level: 'info' }, { write: (line: string) => void warnings.push((JSON.parse(line) as { msg: string }).msg) })
+  const outbox = memoryOutbox([])
+  const { read } = outbox.source
+  let reads = 0
+  const ended = Promise.withResolvers<void>()
+  outbox.source.read = async (limits) => {
+    reads += 1
+    if (reads === 8) ended.resolve()
+    // Two outages with a quiet time between them.
+    if (reads <= 2 || reads === 5 || reads === 6) throw new Error('away')
+    return read(limits)
+  }
+  const relay = startRelay(outbox.source, { publish: async () => {}, close: async () => {} }, metrics, log, quick)
+  await ended.promise
+  await relay.close()
+  expect(warnings).toEqual(['relay leads', 'relay failed, trying again', 'relay works again', 'relay failed, trying again', 'relay works again'])
 })

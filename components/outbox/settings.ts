@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { isTruthy, wholeNumber } from '../host/settings.ts'
+import { kafkaSettings } from './kafka-settings.ts'
 
 /** The metadata that both outbox stores share. Without `relayBrokers`, and without `relay: none`, a store keeps state only and takes no events. */
 export const relaySettings = {
@@ -20,6 +21,7 @@ export const relaySettings = {
     .regex(/^[A-Za-z0-9._-]{1,249}$/, 'is not a Kafka topic name')
     .optional(),
   relaySource: z.string().min(1).optional(),
+  ...kafkaSettings,
   /** Transactions that arrive together share a database transaction. */
   groupCommit: z.stringbool().default(true),
   maxEventBytes: wholeNumber(1_000, 16_000_000).default(1_000_000),

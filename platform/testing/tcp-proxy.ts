@@ -76,6 +76,23 @@ export async function startTcpProxy(
 }
 
 /**
+ * A proxy for MongoDB: a member of a replica set names its own address in its answers, and drivers would go there past the proxy.
+ * @param server host:port, as the server names itself
+ */
+export function startMongodbProxy(server: string): Promise<TcpProxy> {
+  const [host = '', port = ''] = server.split(':')
+  return startTcpProxy(host, Number(port), {
+    rewrite: (answer, ownPort) => {
+      const own = `${host}:${ownPort}`
+      // An answer's parts carry their lengths.
+      if (own.length !== server.length) throw new Error(`${own} does not fit into the place of ${server}`)
+      for (let at = answer.indexOf(server); at >= 0; at = answer.indexOf(server, at + 1)) answer.write(own, at)
+      return answer
+    },
+  })
+}
+
+/**
  * A proxy for Kafka: the broker names its own address in its answers, and clients would go there past the proxy.
  * @param broker host:port with an IPv4 address, as the broker advertises it
  */

@@ -1,0 +1,247 @@
+// Servers that want certificates and passwords, for the tests of components that must speak to such: each a process of its own,
+// on a free port, in a folder that goes with it. The shop's own servers on loopback have no TLS.
+import { spawn } from 'node:child_process'
+import { randomBytes } from 'node:crypto'
+import { once } from 'node:events'
+import { closeSync, mkdirSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { connect } from 'node:net'
+import { tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
+import { MongoClient } from 'mongodb'
+import { poll } from '../poll.ts'
+import { initialiseMysql } from '../prepare.ts'
+import { createProgress } from '../progress.ts'
+import { buildOnce } from '../servers/ensure.ts'
+import { findPart } from '../servers/find.ts'
+import { ensureKafkaArchive } from '../servers/kafka-archive.ts'
+import { parts } from '../servers/parts.ts'
+import { runLogged } from '../servers/run-logged.ts'
+import { createAuthority, type Authority, type Certificate } from './certificates.ts'
+import { freePorts } from './free-ports.ts'
+
+type Secured = {
+  /** Who signed the server's certificate. */
+  authority: Authority
+  /** An authority that no server knows of. */
+  stranger: Authority
+  /** Ends it and removes its files. */
+  close: () => Promise<void>
+}
+
+const newPassword = () => randomBytes(12).toString('hex')
+
+/** Finds or builds a server's program, also where the environment names the address of one that runs. */
+export async function ensureProgram(name: 'mysql' | 'mongodb' | 'kafka') {
+  const find = () => findPart(name, { ...process.env, [parts[name].addressVariable ?? '']: '' })
+  if (find().from === 'nowhere') {
+    const progress = createProgress()
+    await buildOnce(parts[name], progress).finally(() => progress.close())
+  }
+  const found = find()
+  if (found.from === 'nowhere' || found.from === 'address') throw new Error(`${name} is found nowhere: ${found.detail}`)
+  return found
+}
+
+type Start = { folder: string; command: string[]; port: number }
+
+/** Starts a server that has been prepared in `folder`. The function that is returned ends it and removes the folder. @throws Error with the end of its log when it does not come up */
+export async function runServer(name: string, { folder, log, command, port }: Start & { log: string }): Promise<() => Promise<void>> {
+  const [program = '', ...args] = command
+  const output = openSync(log, 'a')
+  const child = spawn(program, args, { cwd: folder, stdio: ['ignore', output, output] })
+  closeSync(output)
+  const ended = once(child, 'exit')
+  const kill = () => child.kill('SIGKILL')
+  process.once('exit', kill)
+  const close = async () => {
+    child.kill('SIGTERM')
+    const timer = setTimeout(kill, 15_000)
+    await ended
+    clearTimeout(timer)
+    process.off('exit', kill)
+    rmSync(folder, { recursive: true, force: true })
+  }
+  try {
+    await poll(`${name} listens`, () => child.exitCode !== null || answers(port), { timeoutMs: 90_000 })
+    if (child.exitCode !== null) throw new Error(`${name} ended with code ${child.exitCode}`)
+  } catch (error) {
+    const tail = readFileSync(log, 'utf8').split('\n').slice(-30).join('\n')
+    await close()
+    throw new Error(`${(error as Error).message}\n${tail}`, { cause: error })
+  }
+  return close
+}
+
+/** A server in a new folder; `start` prepares it and says how it is run. @throws Error with the end of its log when it does not come up */
+async function startSecured<T>(
+  name: string,
+  start: (o: { folder: string; log: string; authority: Authority }) => Promise<Start & { more: T }>,
+): Promise<Secured & T> {
+  const folder = mkdtempSync(join(tmpdir(), `${name}-`))
+  const log = join(folder, 'server.log')
+  const remove = () => rmSync(folder, { recursive: true, force: true })
+  try {
+    const authority = createAuthority(folder, 'authority')
+    const stranger = createAuthority(folder, 'stranger')
+    const { command, port, more } = await start({ folder, log, authority })
+    const close = await runServer(name, { folder, log, command, port })
+    return { authority, stranger, close, ...more }
+  } catch (error) {
+    remove()
+    throw error
+  }
+}
+
+function answers(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const connection = connect(port, '127.0.0.1', () => {
+      connection.destroy()
+      resolve(true)
+    })
+    connection.once('error', () => resolve(false))
+  })
+}
+
+export type SecuredMysql = Secured & {
+  port: number
+  /** May connect with TLS and without. */
+  administrator: { user: string; password: string }
+  /** May connect with TLS only. */
+  careful: { user: string; password: string }
+}
+
+/** A MySQL or MariaDB whose certificate is for `localhost`, and not for 127.0.0.1. */
+export async function startSecuredMysql(): Promise<SecuredMysql> {
+  const mysql = await ensureProgram('mysql')
+  return startSecured('mysql', async ({ folder, log, authority }) => {
+    const [port = 0] = await freePorts(1)
+    const [administrator, careful] = [{ user: 'administrator', password: newPassword() }, { user: 'careful', password: newPassword() }]
+    const temporary = join(folder, 'tmp')
+    mkdirSync(temporary)
+    await initialiseMysql(mysql, join(folder, 'data'), temporary, log)
+    const { certFile, keyFile } = authority.issue('mysql', ['DNS:localhost'])
+    writeFileSync(
+      join(folder, 'init.sql'),
+      [
+        `CREATE USER 'administrator'@'127.0.0.1' IDENTIFIED BY '${administrator.password}'`,
+        `GRANT ALL PRIVILEGES ON *.* TO 'administrator'@'127.0.0.1' WITH GRANT OPTION`,
+        `CREATE USER 'careful'@'127.0.0.1' IDENTIFIED BY '${careful.password}' REQUIRE SSL`,
+        `GRANT ALL PRIVILEGES ON *.* TO 'careful'@'127.0.0.1'`,
+        '',
+      ].join(';\n'),
+    )
+    const command = [
+      mysql.path, '--no-defaults', ...(mysql.from === 'cache' ? [`--basedir=${dirname(dirname(mysql.path))}`] : []),
+      ...(process.getuid?.() === 0 ? ['--user=root'] : []), `--datadir=${join(folder, 'data')}`, `--tmpdir=${temporary}`,
+      `--port=${port}`, '--bind-address=127.0.0.1', `--socket=${join(folder, 's')}`, `--pid-file=${join(folder, 'pid')}`,
+      `--init-file=${join(folder, 'init.sql')}`, '--skip-name-resolve', '--innodb-buffer-pool-size=64M',
+      `--ssl-ca=${authority.certFile}`, `--ssl-cert=${certFile}`, `--ssl-key=${keyFile}`,
+    ]
+    return { folder, command, port, more: { port, administrator, careful } }
+  })
+}
+
+export type SecuredMongodb = Secured & {
+  port: number
+  administrator: { user: string; password: string }
+}
+
+/**
+ * A SecantusDB that takes TLS connections only, with a certificate for 127.0.0.1 (its name in its replica set) and not for localhost. Undefined where the MongoDB found is another server, which wants to be started otherwise.
+ */
+export async function startSecuredMongodb(): Promise<SecuredMongodb | undefined> {
+  const mongodb = await ensureProgram('mongodb')
+  if (!/secantus/.test(mongodb.path)) return undefined
+  const server = await startSecured('mongodb', async ({ folder, authority }) => {
+    const [port = 0] = await freePorts(1)
+    const { certFile, keyFile } = authority.issue('mongodb', ['IP:127.0.0.1'])
+    const command = [
+      mongodb.path, '--host', '127.0.0.1', '--port', String(port), '--storage-path', join(folder, 'data'), '--auth', '--cache-size', '64M',
+      '--tls-cert-file', certFile, '--tls-key-file', keyFile,
+    ]
+    return { folder, command, port, more: { port, administrator: { user: 'administrator', password: newPassword() } } }
+  })
+  // Who comes first may make the first user.
+  const { port, authority, administrator } = server
+  const address = `mongodb://127.0.0.1:${port}/?directConnection=true&tls=true&tlsCAFile=${encodeURIComponent(authority.certFile)}`
+  const client = new MongoClient(address, { serverSelectionTimeoutMS: 10_000 })
+  try {
+    await client.db('admin').command({ createUser: administrator.user, pwd: administrator.password, roles: ['root'] })
+  } catch (error) {
+    await server.close()
+    throw error
+  } finally {
+    await client.close()
+  }
+  return server
+}
+
+export type SecuredKafka = Secured & {
+  /** `host:port` by what a client has to bring. */
+  brokers: { plaintext: string; saslPlaintext: string; saslSsl: string; ssl: string; mutualSsl: string }
+  user: { name: string; password: string }
+  /** That mutualSsl knows. */
+  client: Certificate
+  log: () => string
+}
+
+/**
+ * One Kafka broker that listens five times: without anything; with a password (PLAIN) and no TLS; with a password (SCRAM-SHA-256 or -512) and TLS;
+ * with TLS; with TLS and a client's certificate. Its own certificate is for 127.0.0.1.
+ */
+export async function startSecuredKafka(): Promise<SecuredKafka> {
+  const kafka = await ensureProgram('kafka')
+  const progress = createProgress()
+  const archive = kafka.from === 'cache' ? await ensureKafkaArchive(kafka.path, progress) : undefined
+  progress.close()
+  return startSecured('kafka', async ({ folder, log, authority }) => {
+    const names = ['PLAINTEXT', 'PASSWORD', 'SCRAM', 'TLS', 'MUTUAL', 'CONTROLLER'] as const
+    const ports = await freePorts(names.length)
+    const at = (name: (typeof names)[number]) => `127.0.0.1:${ports[names.indexOf(name)]}`
+    const user = { name: 'relay', password: newPassword() }
+    const server = authority.issue('kafka', ['IP:127.0.0.1'])
+    writeFileSync(join(folder, 'server.pem'), server.key + server.cert)
+    const properties = {
+      'process.roles': 'broker,controller',
+      'node.id': 1,
+      'controller.quorum.voters': `1@${at('CONTROLLER')}`,
+      listeners: names.map((name) => `${name}://${at(name)}`).join(','),
+      'listener.security.protocol.map': 'PLAINTEXT:PLAINTEXT,PASSWORD:SASL_PLAINTEXT,SCRAM:SASL_SSL,TLS:SSL,MUTUAL:SSL,CONTROLLER:PLAINTEXT',
+      'inter.broker.listener.name': 'PLAINTEXT',
+      'controller.listener.names': 'CONTROLLER',
+      'listener.name.password.sasl.enabled.mechanisms': 'PLAIN',
+      'listener.name.password.plain.sasl.jaas.config': `org.apache.kafka.common.security.plain.PlainLoginModule required user_${user.name}="${user.password}";`,
+      'listener.name.scram.sasl.enabled.mechanisms': 'SCRAM-SHA-256,SCRAM-SHA-512',
+      'listener.name.scram.scram-sha-256.sasl.jaas.config': 'org.apache.kafka.common.security.scram.ScramLoginModule required;',
+      'listener.name.scram.scram-sha-512.sasl.jaas.config': 'org.apache.kafka.common.security.scram.ScramLoginModule required;',
+      'listener.name.mutual.ssl.client.auth': 'required',
+      'ssl.keystore.type': 'PEM',
+      'ssl.keystore.location': join(folder, 'server.pem'),
+      'ssl.truststore.type': 'PEM',
+      'ssl.truststore.location': authority.certFile,
+      'log.dirs': join(folder, 'data'),
+      'auto.create.topics.enable': false,
+      'offsets.topic.replication.factor': 1,
+      'offsets.topic.num.partitions': 1,
+      'transaction.state.log.replication.factor': 1,
+      'transaction.state.log.min.isr': 1,
+      'group.initial.rebalance.delay.ms': 0,
+    }
+    const file = join(folder, 'kafka.properties')
+    writeFileSync(file, Object.entries(properties).map(([name, value]) => `${name}=${value}\n`).join(''), { mode: 0o600 })
+    const java = ['java', '-Xmx256m', '-XX:+UseSerialGC', '-XX:TieredStopAtLevel=1', '-Dorg.slf4j.simpleLogger.defaultLogLevel=warn']
+    const [program = '', ...options] = java
+    await runLogged(log, program, [
+      ...options, '-cp', `${kafka.path}/*`, 'kafka.tools.StorageTool', 'format', '--cluster-id', 'AAAAAAAAQACAAAAAAAAAAA', '--config', file,
+      ...[256, 512].flatMap((bits) => ['--add-scram', `SCRAM-SHA-${bits}=[name=${user.name},password=${user.password}]`]),
+    ])
+    const command = [...java, ...(archive ? [`-XX:SharedArchiveFile=${archive}`] : []), '-cp', `${kafka.path}/*`, 'kafka.Kafka', file]
+    const more = {
+      brokers: { plaintext: at('PLAINTEXT'), saslPlaintext: at('PASSWORD'), saslSsl: at('SCRAM'), ssl: at('TLS'), mutualSsl: at('MUTUAL') },
+      user,
+      client: authority.issue('relay'),
+      log: () => readFileSync(log, 'utf8'),
+    }
+    return { folder, command, port: Number(at('MUTUAL').split(':')[1]), more }
+  })
+}
