@@ -1,10 +1,11 @@
 import { defineConfig } from 'vitest/config'
 
-// Three kinds of tests, told apart by their names:
+// Four kinds of tests, told apart by their names:
 // - `x.test.ts`      pure, in milliseconds;
 // - `x.int.test.ts`  against real servers: MongoDB, MySQL and Kafka of their own, started (or found running) before the
 //                    first test. Addresses, as administrator: TEST_MONGODB_URI, TEST_MYSQL_URL (no database selected),
 //                    TEST_KAFKA_BROKERS. A test makes databases, collections and topics of its own, with random names;
+// - `x.chaos.test.ts` kill servers that they start themselves, over and over, on all cores: after the others, and alone;
 // - `e2e/*.test.ts`  against the whole shop: SHOP_API, SHOP_JAEGER, SHOP_INSTANCE (see platform/testing/e2e-setup.ts).
 const elsewhere = ['**/node_modules/**', '**/.sidecart/**']
 
@@ -17,7 +18,7 @@ export default defineConfig({
         test: {
           name: 'unit',
           include: ['{lib,services,components,platform,bench}/**/*.test.ts'],
-          exclude: [...elsewhere, '**/*.int.test.ts'],
+          exclude: [...elsewhere, '**/*.int.test.ts', '**/*.chaos.test.ts'],
         },
       },
       {
@@ -28,6 +29,15 @@ export default defineConfig({
           globalSetup: 'platform/testing/int-setup.ts',
           testTimeout: 60_000,
           hookTimeout: 120_000,
+        },
+      },
+      {
+        test: {
+          name: 'chaos',
+          include: ['components/**/*.chaos.test.ts'],
+          exclude: elsewhere,
+          fileParallelism: false,
+          sequence: { groupOrder: 1 },
         },
       },
       {

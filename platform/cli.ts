@@ -67,6 +67,13 @@ chaos
   .addOption(new Option('--only <database>', 'one database').choices(['mysql', 'mongodb']))
   .action(async (options: { kills: number; seed?: number; only?: 'mysql' | 'mongodb' }) => (await import('./commands/chaos.ts')).chaosOutbox(options))
 
+chaos
+  .command('backlog')
+  .description('a long outage of Kafka: rows of 1 KB wait in the outbox and are then drained, in order and in bounded memory')
+  .option('--rows <count>', 'how many rows', wholeNumber, 1_000_000)
+  .addOption(new Option('--only <database>', 'one database').choices(['mysql', 'mongodb']))
+  .action(async (options: { rows: number; only?: 'mysql' | 'mongodb' }) => (await import('./commands/chaos.ts')).chaosBacklog(options))
+
 const bench = program.command('bench').description('measure, and write the result to bench/results')
 
 bench

@@ -16,7 +16,7 @@ import {
 } from '../outbox/testing.ts'
 
 // The way to the database, spoiled: connections that are reset, and connections on which nothing comes any more. A server that
-// is really killed is what chaos.int.test.ts is for.
+// is really killed is what kills.chaos.test.ts is for.
 
 /** What a caller may have to wait for an answer. */
 const limitMs = 2_500

@@ -1,3 +1,5 @@
+import { isUtf8 } from 'node:buffer'
+
 /**
  * How deep a JSON text nests. MariaDB's JSON check gives up below 32 levels and BSON below 100, so deeper values are
  * stored as plain bytes.
@@ -20,8 +22,7 @@ export function jsonDepth(text: string): number {
 
 /** The bytes as text when they are valid UTF-8, else undefined. */
 export function utf8(bytes: Buffer): string | undefined {
-  const text = bytes.toString('utf8')
-  return Buffer.byteLength(text) === bytes.length && Buffer.from(text, 'utf8').equals(bytes) ? text : undefined
+  return isUtf8(bytes) ? bytes.toString('utf8') : undefined
 }
 
 /** The parsed value of a JSON text, wrapped so that `null` can be told from "not JSON". */

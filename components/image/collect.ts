@@ -1,7 +1,7 @@
 // What one component needs to run, copied into a folder of its own: the files that its main program reaches by imports, and the
 // packages that those and their packages need. The images are made of it (components/Containerfile), so that they hold nothing else.
 //   node components/image/collect.ts outbox-mysql /target
-import { cpSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { cpSync, existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { dirname, join, relative } from 'node:path'
 
 type Manifest = {
@@ -72,16 +72,16 @@ export function packageFolders(root: string, packages: string[]): string[] {
 /** Copies one component's files and packages. */
 export function collect(root: string, component: string, target: string): void {
   const { files, packages } = reachableFrom(root, [`components/${component}/main.ts`, 'components/host/healthcheck.ts'])
-  for (const file of files) cpSync(join(root, file), join(target, file))
+  // Read, not imported: what the component tells daprd of itself by reflection.
+  const protos = 'protos/dapr/proto/components'
+  for (const path of [...files, protos, 'LICENSE']) cpSync(join(root, path), join(target, path), { recursive: true })
   for (const folder of packageFolders(root, [...packages, ...loadedByName])) {
     // What lies in its own node_modules is in the list itself, where it is needed. Declarations and source maps are for developers.
     const filter = (path: string) => !/\.d\.[cm]?ts$|\.map$/.test(path) && !relative(join(root, folder), path).split('/').includes('node_modules')
     cpSync(join(root, folder), join(target, folder), { recursive: true, dereference: true, filter })
   }
   const { version, imports } = readManifest(root)
-  mkdirSync(target, { recursive: true })
   writeFileSync(join(target, 'package.json'), JSON.stringify({ name: `sidecart-${component}`, version, private: true, type: 'module', imports }, undefined, 2))
-  cpSync(join(root, 'LICENSE'), join(target, 'LICENSE'))
 }
 
 if (import.meta.main) {

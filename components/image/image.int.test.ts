@@ -77,6 +77,7 @@ describe.each(targets)('the image of %s', (target) => {
     child = spawn(process.execPath, command.slice(1), options())
     for (const stream of [child.stdout, child.stderr]) stream?.on('data', (chunk: Buffer) => (output += chunk.toString()))
     await until('it is healthy', () => isHealthy() || (child.exitCode !== null && Promise.reject(new Error(output))), 20_000)
+    await until('its log says so', () => output.includes('listening'))
     const { mode, uid } = statSync(socket)
     expect([mode & 0o777, uid]).toEqual([0o600, asSomebody ? somebody.uid : process.getuid?.()])
     // Not taken away from its owner.
@@ -113,10 +114,11 @@ describe.each(targets)('the image of %s', (target) => {
   })
 
   test('ends when it is told to', async () => {
+    expect(child.exitCode).toBeNull()
     const ended = once(child, 'exit')
     child.kill('SIGTERM')
     expect(await ended).toEqual([0, null])
-    expect(output).toContain('stopping')
+    await until('its log says so', () => output.includes('stopping'))
     expect([existsSync(socket), isHealthy()]).toEqual([false, false])
   })
 })

@@ -2,4 +2,4 @@ import { describeStore } from '../outbox/store-suite.ts'
 import { mongodbUnderTest, withSettings } from '../outbox/testing.ts'
 
 describeStore(mongodbUnderTest())
-describeStore(withSettings(mongodbUnderTest(), { groupCommit: 'false' }), 'state.outbox-mongodb without group commit')
+describeStore(withSettings(mongodbUnderTest(), { groupCommit: 'false' }), ' without group commit')

@@ -11,6 +11,12 @@ export function createMysqlOutbox(database: Database, tables: Tables): OutboxSou
   const owner = `${process.pid}-${randomUUID()}`
   const until = 'UTC_TIMESTAMP(6) + INTERVAL ? MICROSECOND'
 
+  // The oldest rows, while those before each of them have less than so many bytes together: so at least one.
+  const fitting = `SELECT id, partition_key, sequence, payload, TIMESTAMPDIFF(MICROSECOND, created, CURRENT_TIMESTAMP(6)) AS age FROM ${tables.outbox}
+    JOIN (SELECT id FROM (
+      SELECT id, bytes, SUM(bytes) OVER (ORDER BY id) AS total FROM (SELECT id, bytes FROM ${tables.outbox} ORDER BY id LIMIT ?) AS oldest
+    ) AS summed WHERE total - bytes < ?) AS fitting USING (id) ORDER BY id`
+
   return {
     async acquireLease(leaseMs) {
       const result = await database.use((session) =>
@@ -39,16 +45,7 @@ export function createMysqlOutbox(database: Database, tables: Tables): OutboxSou
       return database.use(async (session) => {
         // Sizes first: 500 rows of a megabyte each must not be in memory together. The one SELECT is one snapshot, and a
         // transaction takes its ids under its partition key's lock, so no key has a hole before a row that is seen here.
-        const sizes = await session.rows(`SELECT id, bytes FROM ${tables.outbox} ORDER BY id LIMIT ${Math.trunc(limits.rows)}`)
-        const ids: number[] = []
-        let bytes = 0
-        for (const row of sizes) {
-          bytes += Number(row['bytes'])
-          if (ids.length > 0 && bytes > limits.bytes) break
-          ids.push(Number(row['id']))
-        }
-        if (ids.length === 0) return []
-        const rows = await session.plain(`SELECT id, partition_key, sequence, payload, TIMESTAMPDIFF(MICROSECOND, created, CURRENT_TIMESTAMP(6)) AS age FROM ${tables.outbox} WHERE id IN (?) ORDER BY id`, [ids])
+        const rows = await session.rows(fitting, [limits.rows, limits.bytes])
         return rows.map((row) => ({
           position: Number(row['id']),
           partitionKey: (row['partition_key'] as Buffer).toString('utf8'),

@@ -2,4 +2,4 @@ import { describeStore } from '../outbox/store-suite.ts'
 import { mysqlUnderTest, withSettings } from '../outbox/testing.ts'
 
 describeStore(mysqlUnderTest())
-describeStore(withSettings(mysqlUnderTest(), { groupCommit: 'false' }), 'state.outbox-mysql without group commit')
+describeStore(withSettings(mysqlUnderTest(), { groupCommit: 'false' }), ' without group commit')

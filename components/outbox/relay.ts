@@ -59,6 +59,9 @@ export type RelayOptions = {
   /** Most rows and bytes of one send. kafkajs makes one batch of all that goes to one partition, and brokers refuse one above 1,048,588 bytes by default. */
   batchRows: number
   batchBytes: number
+  /** A batch of this many rows or more shows that they come quickly: the next is given `lingerMs` to grow. */
+  lingerRows: number
+  lingerMs: number
   retryMinMs: number
   retryMaxMs: number
 }
@@ -72,6 +75,10 @@ export const relayDefaults: RelayOptions = {
   pollWatchedMs: 250,
   batchRows: 500,
   batchBytes: 1_000_000,
+  // Each batch costs Kafka, its consumers and the database the same few milliseconds, however small it is: at 2,000 events a
+  // second this saves an eighth of all the work there is. A relay that is behind does not wait.
+  lingerRows: 8,
+  lingerMs: 20,
   retryMinMs: 100,
   retryMaxMs: 1_000,
 }
@@ -235,6 +242,7 @@ export function startRelay<Position>(
         }
         metrics.relayed(rows.map(({ ageMs }) => (ageMs === undefined ? undefined : Math.max(0, ageMs) + publishMs)))
         recovered()
+        if (rows.length >= options.lingerRows && waiting.length < most / 2) await pause(options.lingerMs, false)
       } catch (error) {
         metrics.failed(step)
         // One line when it starts, not one for each attempt while a broker is away for minutes.

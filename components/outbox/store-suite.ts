@@ -7,8 +7,8 @@ import { startComponentProcess, until, type ComponentProcess } from '../host/com
 import { createTopic, event, failure, openStore, type StoreClient, type StoreUnderTest, type TestDatabase, type TestTopic } from './testing.ts'
 
 /** What every outbox state store must do, driven through its socket. */
-export function describeStore(store: StoreUnderTest, title = `state.${store.type}`): void {
-  describe(title, () => {
+export function describeStore(store: StoreUnderTest, variant = ''): void {
+  describe(`state.${store.type}${variant}`, () => {
     let database: TestDatabase
     let component: ComponentProcess
     let client: StoreClient

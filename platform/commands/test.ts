@@ -35,7 +35,7 @@ export async function test(args: string[], { keep = false }: { keep?: boolean })
   const failures = checked.flatMap((result) => (result.status === 'rejected' ? [(result.reason as Error).message] : []))
   for (const failure of failures) console.error(failure)
   // One after the other: the whole shop and the tests of its parts together are too much for two cores.
-  const codes = [await run('vitest', ['run', '--project', 'unit', '--project', 'int'])]
+  const codes = [await run('vitest', ['run', '--project', 'unit', '--project', 'int', '--project', 'chaos'])]
   if (globSync(join(root, 'e2e', '**', '*.test.ts')).length > 0) codes.push(await run('vitest', ['run', '--project', 'e2e']))
   process.exitCode = failures.length > 0 || codes.some((code) => code !== 0) ? 1 : 0
 }
