@@ -21,8 +21,12 @@ export type BinlogServer = {
 
 const headerBytes = 19
 
-/** Starts it with new data in a folder of its own. @throws Error with the end of its log when it does not come up */
-export async function startBinlogServer(): Promise<BinlogServer> {
+/**
+ * Starts it with new data in a folder of its own.
+ * @param logOptions what the log holds
+ * @throws Error with the end of its log when it does not come up
+ */
+export async function startBinlogServer(logOptions = ['--binlog-format=ROW', '--binlog-row-image=FULL']): Promise<BinlogServer> {
   const mysql = await ensureProgram('mysql')
   const folder = mkdtempSync(join(tmpdir(), 'binlog-'))
   const log = join(folder, 'server.log')
@@ -34,7 +38,7 @@ export async function startBinlogServer(): Promise<BinlogServer> {
     mysql.path, '--no-defaults', ...(mysql.from === 'cache' ? [`--basedir=${dirname(dirname(mysql.path))}`] : []),
     ...(process.getuid?.() === 0 ? ['--user=root'] : []), `--datadir=${data}`, `--tmpdir=${temporary}`, `--port=${port}`, '--bind-address=127.0.0.1',
     `--socket=${join(folder, 's')}`, `--pid-file=${join(folder, 'pid')}`, '--innodb-buffer-pool-size=64M', ...(isMariaDb({ mysql }) ? ['--skip-ssl'] : []),
-    '--server-id=1', '--log-bin=binlog', '--binlog-format=ROW', '--binlog-row-image=FULL',
+    '--server-id=1', '--log-bin=binlog', ...logOptions,
   ]
   const close = await runServer('MySQL with a binary log', { folder, log, command, port })
   const url = `mysql://root@127.0.0.1:${port}/`
