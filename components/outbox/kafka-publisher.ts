@@ -4,12 +4,16 @@ import { withDeadline } from '../host/deadline.ts'
 import { explainKafkaError } from './kafka-errors.ts'
 import type { Publisher } from './relay.ts'
 
+/** Murmur2: the one of Kafka's Java clients, not of Dapr's publisher. */
+export const partitioner = Partitioners.JavaCompatiblePartitioner
+
 /**
  * Publishes to one topic with acks from all in-sync replicas, idempotent, one request at a time.
  *
  * kafkajs gives the sequence numbers of a failed send to whatever is sent next, so that a broker can take a different batch
  * for a repeat and drop it. A producer whose send failed is therefore never used again: the next send makes a new one, with
- * a new producer id. For the same reason its own retries are few: by default an idempotent producer retries without end.
+ * a new producer id. For the same reason it has no retries of its own, by default an idempotent producer's have no end: what was
+ * given up is not sent again behind the relay's back, when somebody else may lead.
  */
 export function createKafkaPublisher(
   settings: Pick<KafkaConfig, 'ssl' | 'sasl'> & { brokers: string[]; topic: string; clientId: string; sendLimitMs: number },
@@ -21,7 +25,7 @@ export function createKafkaPublisher(
     connectionTimeout: 1_000,
     requestTimeout: 2_000,
     retry: { retries: 1, initialRetryTime: 50, maxRetryTime: 200 },
-    // Its errors reach the log through the relay; its warning about few retries is the choice explained above.
+    // Its errors reach the log through the relay; its warning about retries is the choice explained above.
     logLevel: logLevel.ERROR,
     logCreator: () => (entry) => log.debug({ from: 'kafkajs', reason: entry.log['error'] }, entry.log.message),
   })
@@ -32,8 +36,8 @@ export function createKafkaPublisher(
       idempotent: true,
       maxInFlightRequests: 1,
       allowAutoTopicCreation: false,
-      createPartitioner: Partitioners.JavaCompatiblePartitioner,
-      retry: { retries: 1, initialRetryTime: 50, maxRetryTime: 200 },
+      createPartitioner: partitioner,
+      retry: { retries: 0 },
     })
     try {
       await made.connect()
@@ -53,9 +57,12 @@ export function createKafkaPublisher(
 
   return {
     async publish(rows) {
+      let late = false
       const send = async () => {
         producer ??= connect()
         const ready = await producer
+        // Connected after all, when these rows have been given up and somebody else may lead.
+        if (late) return
         await ready.send({
           topic,
           acks: -1,
@@ -67,6 +74,7 @@ export function createKafkaPublisher(
       try {
         await withDeadline(send(), sendLimitMs, () => new Error(`no answer from Kafka within ${sendLimitMs} ms`))
       } catch (error) {
+        late = true
         discard()
         throw explainKafkaError(error)
       }
