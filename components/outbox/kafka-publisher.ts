@@ -12,8 +12,7 @@ export const partitioner = Partitioners.JavaCompatiblePartitioner
  *
  * kafkajs gives the sequence numbers of a failed send to whatever is sent next, so that a broker can take a different batch
  * for a repeat and drop it. A producer whose send failed is therefore never used again: the next send makes a new one, with
- * a new producer id. For the same reason it has no retries of its own, by default an idempotent producer's have no end: what was
- * given up is not sent again behind the relay's back, when somebody else may lead.
+ * a new producer id. For the same reason its own retries are few: by default an idempotent producer retries without end.
  */
 export function createKafkaPublisher(
   settings: Pick<KafkaConfig, 'ssl' | 'sasl'> & { brokers: string[]; topic: string; clientId: string; sendLimitMs: number },
@@ -25,7 +24,7 @@ export function createKafkaPublisher(
     connectionTimeout: 1_000,
     requestTimeout: 2_000,
     retry: { retries: 1, initialRetryTime: 50, maxRetryTime: 200 },
-    // Its errors reach the log through the relay; its warning about retries is the choice explained above.
+    // Its errors reach the log through the relay; its warning about few retries is the choice explained above.
     logLevel: logLevel.ERROR,
     logCreator: () => (entry) => log.debug({ from: 'kafkajs', reason: entry.log['error'] }, entry.log.message),
   })
@@ -37,7 +36,8 @@ export function createKafkaPublisher(
       maxInFlightRequests: 1,
       allowAutoTopicCreation: false,
       createPartitioner: partitioner,
-      retry: { retries: 0 },
+      // It insists on one.
+      retry: { retries: 1, initialRetryTime: 50, maxRetryTime: 200 },
     })
     try {
       await made.connect()
