@@ -20,10 +20,11 @@ export type OutboxReport = {
 
 /** The run's ratios beside the bars that every change is held to. */
 export function judge({ results }: Pick<OutboxReport, 'results'>): Ratio[] {
-  return databases(results).flatMap(([database, { latency, eventsPerSecond, transactions, gets }]) => {
+  return databases(results).flatMap(([database, { latency, throughReplica, eventsPerSecond, transactions, gets }]) => {
     const ratio = (what: string, value: number, bar: number): Ratio => ({ database, what, value, bar, met: value >= bar })
     return [
       ratio('commit to consumer, p99: built-in outbox / ours', latency.builtin.p99Ms / latency.ours.p99Ms, 40),
+      ratio('the same, ours committed through another replica', latency.builtin.p99Ms / throughReplica.usual.p99Ms, 40),
       ratio('events per second: ours / built-in outbox', eventsPerSecond.ours / eventsPerSecond.builtin, 200),
       ...transactions.ours.map((ours, i) => ratio(`transactions by ${ours.callers} at once: ours / driver alone`, ours.perSecond / transactions.plain[i]!.perSecond, 0.5)),
       ratio("get, 32 callers: ours / Dapr's own component", gets.ours.perSecond / gets.dapr.perSecond, 1),
@@ -42,7 +43,7 @@ export function outboxMarkdown(report: OutboxReport): string {
     ['database', 'ratio', 'measured', 'bar', ''],
     report.ratios.map(({ database, what, value, bar, met }) => [database, what, number(value), `at least ${bar}`, met ? 'met' : '**missed**']),
   )
-  const sections = databases(report.results).map(([database, measured]) => `## ${database}\n\n${figures(measured, openRates)}${growth(measured)}`)
+  const sections = databases(report.results).map(([database, measured]) => `## ${database}\n\n${figures(measured, openRates)}${replica(measured)}${growth(measured)}`)
   const list = (of: Record<string, string>) => Object.entries(of).map(([name, value]) => `${name} ${value}`).join(', ')
   return [
     '# The outbox, measured',
@@ -83,6 +84,13 @@ function figures({ latency, eventsPerSecond, transactions, gets }: Measured, ope
       ["get/s, 32 callers (builtin: Dapr's component)", rate(gets.dapr), rate(gets.ours), ''],
     ],
   )
+}
+
+function replica({ throughReplica }: Measured): string {
+  const rows = Object.values(throughReplica).map(({ transactionsPerSecond, p50Ms, p99Ms, maxMs, count }) => [
+    `${transactionsPerSecond}`, number(p50Ms), `${number(p99Ms)} (of ${count})`, number(maxMs),
+  ])
+  return `\n\nCommit to consumer where another replica relays, ours:\n\n${table(['transactions/s', 'p50 ms', 'p99 ms', 'longest ms'], rows)}`
 }
 
 function growth({ growth }: Measured): string {
