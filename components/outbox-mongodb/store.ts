@@ -14,7 +14,7 @@ import { decodeUntextual, fromBson } from './value.ts'
 
 const maxAttempts = 12
 const retryForMs = 2_000
-const readMs = 2_000
+const answerMs = 2_000
 
 export type MongodbStoreOptions = {
   client: MongoClient
@@ -92,9 +92,9 @@ export function createMongodbStore(options: MongodbStoreOptions): Omit<StateStor
   }
 
   async function explained<T>(work: Promise<T>): Promise<T> {
-    // The driver asks twice where a read fails: its own limits add up to more than a caller is promised.
-    const late = () => new ComponentError('STORE_UNAVAILABLE', `MongoDB does not answer (no answer within ${readMs} ms)`)
-    return withDeadline(work, readMs, late).catch((error: unknown) => {
+    // The driver asks twice where a call fails: its own limits add up to more than a caller is promised.
+    const late = () => new ComponentError('STORE_UNAVAILABLE', `MongoDB does not answer (no answer within ${answerMs} ms)`)
+    return withDeadline(work, answerMs, late).catch((error: unknown) => {
       throw explain(error)
     })
   }
@@ -120,8 +120,8 @@ export function createMongodbStore(options: MongodbStoreOptions): Omit<StateStor
     features: ['ETAG', 'TRANSACTIONAL', 'TTL'],
     get,
     bulkGet: (keys) => explained(read(keys)),
-    set: (operation) => retryingConflicts(1, () => write(operation)),
-    delete: (operation) => retryingConflicts(1, () => remove(operation)),
+    set: (operation) => explained(retryingConflicts(1, () => write(operation))),
+    delete: (operation) => explained(retryingConflicts(1, () => remove(operation))),
 
     async transact(operations, metadata) {
       const { state: writes, events } = splitEvents(operations, metadata, eventDefaults)
