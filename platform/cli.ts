@@ -61,7 +61,7 @@ const chaos = program.command('chaos').description('kill everything at random mo
 
 chaos
   .command('outbox')
-  .description('the outbox stores: kill -9 of component, sidecar, service, Kafka and database; nothing committed may be lost or out of order (200 kills: about 20 minutes)')
+  .description('the outbox stores: kill -9 of component, sidecar, service, Kafka and database; nothing committed may be lost or out of order (200 kills: about 13 minutes)')
   .option('--kills <count>', 'how many kills, divided between the databases', wholeNumber, 200)
   .option('--seed <number>', 'the same kills and pauses as an earlier run, which printed its seed', wholeNumber)
   .addOption(new Option('--only <database>', 'one database').choices(['mysql', 'mongodb']))
