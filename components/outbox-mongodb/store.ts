@@ -6,7 +6,7 @@ import { explain, isDuplicateKey } from '../host/mongodb.ts'
 import { createSharedReads } from '../host/shared-reads.ts'
 import type { DeleteOperation, SetOperation, StateStore, StoredValue } from '../host/state-store.ts'
 import { splitEvents, type EventDefaults } from '../outbox/event.ts'
-import { createGroupCommit, groupable, type GroupLimits } from '../outbox/group-commit.ts'
+import { createGroupCommit, groupable, type GroupLimits, type Outcome } from '../outbox/group-commit.ts'
 import { createCommit, isConflict, toFields, type Transaction } from './commit.ts'
 import type { OpenSessions } from './open-sessions.ts'
 import type { Collections, StateDocument } from './schema.ts'
@@ -74,7 +74,7 @@ export function createMongodbStore(options: MongodbStoreOptions): Omit<StateStor
   }
 
   /** Write conflicts are no fault of the caller: tried again for a while, then reported. A group is taken apart first. */
-  async function retryingConflicts<T>(size: number, work: () => Promise<T>): Promise<T> {
+  async function retryingConflicts(size: number, work: () => Promise<Outcome[]>): Promise<Outcome[]> {
     const end = Date.now() + retryForMs
     for (let count = 1; ; count += 1) {
       try {
@@ -83,12 +83,17 @@ export function createMongodbStore(options: MongodbStoreOptions): Omit<StateStor
         if (!isConflict(error)) throw explain(error)
         if (size > 1 && count === 2) throw error
         if (count === maxAttempts || Date.now() > end) {
-          throw new ComponentError('STORE_UNAVAILABLE', `too many writers at once (${(error as Error).message})`, { cause: error })
+          return [new ComponentError('STORE_UNAVAILABLE', `too many writers at once (${(error as Error).message})`, { cause: error })]
         }
         log.debug({ attempt: count, transactions: size }, 'write conflict, trying again')
         await new Promise((resolve) => setTimeout(resolve, Math.random() * Math.min(200, 4 * 2 ** count)))
       }
     }
+  }
+
+  async function single(work: () => Promise<void>): Promise<void> {
+    const [error] = await explained(retryingConflicts(1, () => work().then(() => [undefined])))
+    if (error) throw error
   }
 
   async function explained<T>(work: Promise<T>): Promise<T> {
@@ -120,8 +125,8 @@ export function createMongodbStore(options: MongodbStoreOptions): Omit<StateStor
     features: ['ETAG', 'TRANSACTIONAL', 'TTL'],
     get,
     bulkGet: (keys) => explained(read(keys)),
-    set: (operation) => explained(retryingConflicts(1, () => write(operation))),
-    delete: (operation) => explained(retryingConflicts(1, () => remove(operation))),
+    set: (operation) => single(() => write(operation)),
+    delete: (operation) => single(() => remove(operation)),
 
     async transact(operations, metadata) {
       const { state: writes, events } = splitEvents(operations, metadata, eventDefaults)

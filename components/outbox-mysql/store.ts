@@ -56,7 +56,7 @@ export function createMysqlStore({ database, tables, events: eventDefaults, grou
         const waited = isMysqlError(error) && error.code === 'ER_LOCK_WAIT_TIMEOUT'
         if (size > 1 && (waited || count === 2)) throw error
         if (count === maxAttempts || (waited && count >= 2)) {
-          throw new ComponentError('STORE_UNAVAILABLE', `too many writers at once (${(error as Error).message})`, { cause: error })
+          return [new ComponentError('STORE_UNAVAILABLE', `too many writers at once (${(error as Error).message})`, { cause: error })]
         }
         log.debug({ attempt: count, transactions: size }, 'write conflict, trying again')
         await new Promise((resolve) => setTimeout(resolve, Math.random() * 5 * 2 ** count))

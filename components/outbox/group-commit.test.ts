@@ -80,6 +80,14 @@ test.each(['STORE_UNAVAILABLE', 'COMMIT_UNKNOWN'] as const)('%s fails the whole 
   expect([names(), failures]).toEqual([['ab'], ['a: away', 'b: away']])
 })
 
+test('a database that does not answer fails those who wait too', async () => {
+  const { groups, send, names, failures } = recorder()
+  await send(of('a', '1'))
+  await send(of('b', '1'), of('c', '2'))
+  await groups[0]?.fail(new ComponentError('STORE_UNAVAILABLE', 'away'))
+  expect([names(), failures.toSorted()]).toEqual([['a'], ['a: away', 'b: away', 'c: away']])
+})
+
 test('a group is bounded in number and in bytes, but takes one transaction of any size', async () => {
   const { groups, send, names } = recorder({ ...groupLimits, groups: 1, transactions: 2, bytes: 10 })
   await send({ ...of('a', '1'), bytes: 50 }, of('b', '2'), of('c', '3'), of('d', '4'), { ...of('e', '5'), bytes: 10 })

@@ -44,8 +44,8 @@ type Entry<T> = { transaction: T; alone: boolean; since: number; resolve(): void
  *
  * Transactions that share a key run one after the other, in the order of their arrival. `commit` answers for each
  * transaction of its group; where it throws instead, nothing of the group was done, and each of them is tried again alone,
- * so that what is wrong with one of them fails no other. Only a database that does not answer, or whose answer to the commit
- * was lost, fails all of a group.
+ * so that what is wrong with one of them fails no other. Only a database that does not answer (STORE_UNAVAILABLE), or whose
+ * answer to the commit was lost (COMMIT_UNKNOWN), fails all of a group; the former fails all that wait too.
  *
  * The function that is returned rejects with that transaction's error, and with STORE_UNAVAILABLE when its turn did not come in time.
  */
@@ -90,10 +90,10 @@ export function createGroupCommit<T extends Groupable>(
         else resolve()
       }
     } catch (error) {
-      const hopeless = error instanceof ComponentError && (error.code === 'STORE_UNAVAILABLE' || error.code === 'COMMIT_UNKNOWN')
+      const code = error instanceof ComponentError ? error.code : undefined
       // Who waits has waited for the same database: a turn of his own, as long again, would be longer than callers are promised.
-      if (hopeless && / does not answer /.test(error.message)) for (const { reject } of queue.splice(0)) reject(error)
-      if (hopeless || group.length === 1) for (const { reject } of group) reject(error)
+      if (code === 'STORE_UNAVAILABLE') for (const { reject } of queue.splice(0)) reject(error)
+      if (code === 'STORE_UNAVAILABLE' || code === 'COMMIT_UNKNOWN' || group.length === 1) for (const { reject } of group) reject(error)
       else queue.unshift(...group.map((entry) => ({ ...entry, alone: true })))
     }
   }
