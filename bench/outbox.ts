@@ -22,7 +22,8 @@ export type Measured = {
   /** Ours where another replica than the one that commits relays: at the usual rate, and so rarely that it is at rest in between. */
   throughReplica: { usual: Latency; rare: Latency }
   eventsPerSecond: Record<WayName, number>
-  transactions: { builtin: Rate[]; ours: Rate[]; plain: Rate[] }
+  /** `nothing`: the same calls through the same sidecar to a store that does nothing. */
+  transactions: Record<WayName | 'nothing', Rate[]>
   gets: { ours: Rate; dapr: Rate }
   growth?: { keys: Growth[]; bytes: Growth[] }
 }
@@ -40,7 +41,7 @@ type Plan = {
   growth: boolean
 }
 
-const full: Plan = { latencyMs: { builtin: 40_000, others: 15_000 }, callers: [1, 8, 32, 64], rounds: 3, roundMs: 3_000, burst: 20_000, builtinWindowMs: 15_000, growth: true }
+const full: Plan = { latencyMs: { builtin: 40_000, others: 15_000 }, callers: [1, 8, 32, 64], rounds: 7, roundMs: 1_200, burst: 20_000, builtinWindowMs: 15_000, growth: true }
 const quick: Plan = { latencyMs: { builtin: 4_000, others: 2_000 }, callers: [1, 8, 32], rounds: 1, roundMs: 800, burst: 1_500, builtinWindowMs: 4_000, growth: false }
 
 const openRates: Record<WayName, number> = { builtin: 3, ours: 100, plain: 100 }
@@ -101,7 +102,7 @@ function writeReport(report: OutboxReport): void {
 }
 
 /** All measurements on one database. What fills the built-in outbox's queue comes last: it would not be empty for minutes. */
-async function measure(database: DatabaseName, { ways, get, startReplica }: Rig, plan: Plan, progress: Progress): Promise<Measured> {
+async function measure(database: DatabaseName, { ways, get, nothing, startReplica }: Rig, plan: Plan, progress: Progress): Promise<Measured> {
   const step = <T>(title: string, work: () => Promise<T>) => progress.step({ title: `${database}: ${title}` }, work)
 
   const latency = {} as Measured['latency']
@@ -125,11 +126,13 @@ async function measure(database: DatabaseName, { ways, get, startReplica }: Rig,
     return { ours, dapr }
   })
 
-  const transactions: Measured['transactions'] = { builtin: [], ours: [], plain: [] }
+  const transactions: Measured['transactions'] = { builtin: [], ours: [], plain: [], nothing: [] }
   for (const callers of plan.callers) {
     const pair = await step(`transactions, ${callers} callers`, () => compare(ways, plan, callers, createChanges()))
     transactions.ours.push(pair.ours)
     transactions.plain.push(pair.plain)
+    const changes = createChanges()
+    transactions.nothing.push(await closedLoop(callers, plan.roundMs, () => nothing(changes.next())))
   }
 
   let growth: Measured['growth']

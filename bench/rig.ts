@@ -1,6 +1,7 @@
 // Everything that one database is measured with: three ways to commit a change and publish its event, side by side.
+import { spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
-import { mkdtempSync, rmSync } from 'node:fs'
+import { existsSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Kafka, logLevel } from 'kafkajs'
@@ -23,6 +24,8 @@ export type Rig = {
   ways: Record<WayName, Way>
   /** Reads one of `keys` keys that hold the same values, by our store and by Dapr's own component, through the same sidecar. */
   get: Record<'ours' | 'dapr', () => Promise<unknown>>
+  /** A change sent through the same sidecar to a store that does nothing with it. */
+  nothing: Way['transact']
   /** Ours through a second sidecar and component on the same database, while the first one leads. */
   startReplica: () => Promise<{ way: Way; close: () => Promise<void> }>
   versions: Record<string, string>
@@ -71,6 +74,7 @@ export async function createRig(database: DatabaseName, servers: Servers): Promi
 
     const component = await startComponentProcess(`outbox-${database}`, folder)
     closers.push(() => component.kill('SIGTERM'))
+    closers.push(await startNothingStore(folder))
     const kafka = { brokers: servers.kafkaBrokers, authType: 'none', initialOffset: 'oldest', version: '3.6.0' }
     const ours = { name: 'ours', type: `state.outbox-${database}`, metadata: { ...backend.ours, relayBrokers: servers.kafkaBrokers, relayTopic: topics.ours } }
     const sidecar = await startSidecar({
@@ -80,6 +84,7 @@ export async function createRig(database: DatabaseName, servers: Servers): Promi
       components: [
         { name: 'kafka', type: 'pubsub.kafka', metadata: kafka },
         ours,
+        { name: 'nothing', type: 'state.nothing', metadata: {} },
         { ...backend.dapr('dapr'), name: 'dapr' },
         { ...withBuiltinOutbox(backend.dapr('builtin'), topics.builtin), name: 'builtin' },
       ],
@@ -111,11 +116,31 @@ export async function createRig(database: DatabaseName, servers: Servers): Promi
       }
     }
     return {
-      startReplica, ways, get: { ours: await reader(stores.ours), dapr: await reader(stores.dapr) }, versions: backend.versions, durability: backend.durability, close }
+      ways,
+      get: { ours: await reader(stores.ours), dapr: await reader(stores.dapr) },
+      nothing: transactionsOf(sidecar.dapr.state('nothing')),
+      startReplica,
+      versions: backend.versions,
+      durability: backend.durability,
+      close,
+    }
   } catch (error) {
     // Why it did not come up matters more than what could not be removed after that.
     await close().catch(() => {})
     throw error
+  }
+}
+
+/** Resolves with its end. */
+async function startNothingStore(folder: string): Promise<() => unknown> {
+  const env = { PATH: process.env['PATH'], DAPR_COMPONENTS_SOCKETS_FOLDER: folder, LOG_LEVEL: 'warn' }
+  const child = spawn(process.execPath, [join(import.meta.dirname, 'nothing-store.ts')], { env, stdio: 'ignore' })
+  const kill = () => child.kill('SIGKILL')
+  process.once('exit', kill)
+  await poll('the store that does nothing listens', () => existsSync(join(folder, 'nothing.sock')), { timeoutMs: 30_000 })
+  return () => {
+    process.off('exit', kill)
+    kill()
   }
 }
 
