@@ -62,7 +62,7 @@ function bars(title: string, groups: { name: WayName; values: number[] }[]): str
 
 function lines(title: string, transactions: Measured['transactions']): string {
   const callers = transactions.ours.map((rate) => rate.callers)
-  const highest = Math.max(...names.flatMap((name) => transactions[name].map(({ perSecond }) => perSecond)))
+  const highest = Math.max(...[...names, 'nothing' as const].flatMap((name) => transactions[name].map(({ perSecond }) => perSecond)))
   const unit = niceStep(highest / 4)
   const top = Math.ceil(highest / unit) * unit
   const x = (index: number) => panel.left + 14 + (index * (inner.width - 28)) / Math.max(1, callers.length - 1)
@@ -74,7 +74,9 @@ function lines(title: string, transactions: Measured['transactions']): string {
     return `<polyline points="${points.join(' ')}" fill="none" stroke="${colours[name]}" stroke-width="2"/>${dots.join('')}`
   })
   const labels = callers.map((count, i) => text(x(i), panel.height - panel.bottom + 15, String(count)))
-  return [frame(title), ...ticks, ...drawn, ...labels].join('')
+  const limit = transactions.nothing.map(({ perSecond }, i) => `${x(i).toFixed(1)},${y(perSecond).toFixed(1)}`)
+  const most = `<polyline points="${limit.join(' ')}" fill="none" stroke="#555" stroke-dasharray="4 3"/>${text(panel.width - panel.right - 2, y(transactions.nothing.at(-1)?.perSecond ?? 0) - 5, 'a store that does nothing', 'end')}`
+  return [frame(title), ...ticks, most, ...drawn, ...labels].join('')
 }
 
 const gridLine = (y: number, label: string) =>

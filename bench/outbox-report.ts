@@ -20,10 +20,11 @@ export type OutboxReport = {
 
 /** The run's ratios beside the bars that every change is held to. */
 export function judge({ results }: Pick<OutboxReport, 'results'>): Ratio[] {
-  return databases(results).flatMap(([database, { latency, eventsPerSecond, transactions, gets }]) => {
+  return databases(results).flatMap(([database, { latency, throughReplica, eventsPerSecond, transactions, gets }]) => {
     const ratio = (what: string, value: number, bar: number): Ratio => ({ database, what, value, bar, met: value >= bar })
     return [
       ratio('commit to consumer, p99: built-in outbox / ours', latency.builtin.p99Ms / latency.ours.p99Ms, 40),
+      ratio('the same, ours committed through another replica', latency.builtin.p99Ms / throughReplica.usual.p99Ms, 40),
       ratio('events per second: ours / built-in outbox', eventsPerSecond.ours / eventsPerSecond.builtin, 200),
       ...transactions.ours.map((ours, i) => ratio(`transactions by ${ours.callers} at once: ours / driver alone`, ours.perSecond / transactions.plain[i]!.perSecond, 0.5)),
       ratio("get, 32 callers: ours / Dapr's own component", gets.ours.perSecond / gets.dapr.perSecond, 1),
@@ -42,7 +43,7 @@ export function outboxMarkdown(report: OutboxReport): string {
     ['database', 'ratio', 'measured', 'bar', ''],
     report.ratios.map(({ database, what, value, bar, met }) => [database, what, number(value), `at least ${bar}`, met ? 'met' : '**missed**']),
   )
-  const sections = databases(report.results).map(([database, measured]) => `## ${database}\n\n${figures(measured, openRates)}${growth(measured)}`)
+  const sections = databases(report.results).map(([database, measured]) => `## ${database}\n\n${figures(measured, openRates)}${replica(measured)}${growth(measured)}`)
   const list = (of: Record<string, string>) => Object.entries(of).map(([name, value]) => `${name} ${value}`).join(', ')
   return [
     '# The outbox, measured',
@@ -58,6 +59,7 @@ export function outboxMarkdown(report: OutboxReport): string {
       '- One upsert of about 700 bytes and its event a transaction, 1,000 keys in turn, topics of 6 partitions, one plain kafkajs consumer a topic.',
       '- Commit to consumer: from the commit\'s answer at the caller to the event at the consumer; arrivals at a fixed rate, however long each takes. "From the call" begins before the transaction.',
       '- Rates: callers that each wait for their answer; ours and plain in turns, the round in the middle counts. Our relay publishes during its rounds; every event of ours is waited for.',
+      '- A store that does nothing: the same calls through the same sidecar to a pluggable component that answers at once, so what sidecar, gRPC and caller leave to any store.',
       '- Events per second: a burst by 32 callers, from the first transaction to the last arrival; for the built-in outbox, what arrives while more is waiting.',
       ...Object.entries(durability).map(([name, settings]) => `- ${name}: ${list(settings)}`),
       `- ${list(versions)}; the run took ${report.seconds} s.`,
@@ -79,10 +81,18 @@ function figures({ latency, eventsPerSecond, transactions, gets }: Measured, ope
       ['from the call, p99 ms', ...names.map((name) => number(latency[name].fromCall.p99Ms))],
       ['events/s at the consumer', ...names.map((name) => number(eventsPerSecond[name]))],
       ...transactions.ours.map(({ callers }, i) => [`transactions/s, callers: ${callers}`, ...names.map((name) => rate(transactions[name][i]))]),
+      ...transactions.nothing.map((found) => [`the same to a store that does nothing, callers: ${found.callers}`, '', rate(found), '']),
       ...transactions.ours.map(({ callers }, i) => [`p99 ms, callers: ${callers}`, ...names.map((name) => number(transactions[name][i]?.p99Ms ?? Number.NaN))]),
       ["get/s, 32 callers (builtin: Dapr's component)", rate(gets.dapr), rate(gets.ours), ''],
     ],
   )
+}
+
+function replica({ throughReplica }: Measured): string {
+  const rows = Object.values(throughReplica).map(({ transactionsPerSecond, p50Ms, p99Ms, maxMs, count }) => [
+    `${transactionsPerSecond}`, number(p50Ms), `${number(p99Ms)} (of ${count})`, number(maxMs),
+  ])
+  return `\n\nCommit to consumer where another replica relays, ours:\n\n${table(['transactions/s', 'p50 ms', 'p99 ms', 'longest ms'], rows)}`
 }
 
 function growth({ growth }: Measured): string {

@@ -19,8 +19,11 @@ export type Latency = Summary & { transactionsPerSecond: number; fromCall: Summa
 export type Measured = {
   /** From the commit's answer to the consumer; `fromCall` from before the transaction. */
   latency: Record<WayName, Latency>
+  /** Ours where another replica than the one that commits relays: at the usual rate, and so rarely that it is at rest in between. */
+  throughReplica: { usual: Latency; rare: Latency }
   eventsPerSecond: Record<WayName, number>
-  transactions: { builtin: Rate[]; ours: Rate[]; plain: Rate[] }
+  /** `nothing`: the same calls through the same sidecar to a store that does nothing. */
+  transactions: Record<WayName | 'nothing', Rate[]>
   gets: { ours: Rate; dapr: Rate }
   growth?: { keys: Growth[]; bytes: Growth[] }
 }
@@ -38,10 +41,11 @@ type Plan = {
   growth: boolean
 }
 
-const full: Plan = { latencyMs: { builtin: 40_000, others: 15_000 }, callers: [1, 8, 32, 64], rounds: 3, roundMs: 3_000, burst: 20_000, builtinWindowMs: 15_000, growth: true }
+const full: Plan = { latencyMs: { builtin: 40_000, others: 15_000 }, callers: [1, 8, 32, 64], rounds: 7, roundMs: 1_200, burst: 20_000, builtinWindowMs: 15_000, growth: true }
 const quick: Plan = { latencyMs: { builtin: 4_000, others: 2_000 }, callers: [1, 8, 32], rounds: 1, roundMs: 800, burst: 1_500, builtinWindowMs: 4_000, growth: false }
 
 const openRates: Record<WayName, number> = { builtin: 3, ours: 100, plain: 100 }
+const rareRate = 2
 
 /**
  * Measures, prints the table and writes bench/results/outbox.{json,md,svg}.
@@ -98,7 +102,7 @@ function writeReport(report: OutboxReport): void {
 }
 
 /** All measurements on one database. What fills the built-in outbox's queue comes last: it would not be empty for minutes. */
-async function measure(database: DatabaseName, { ways, get }: Rig, plan: Plan, progress: Progress): Promise<Measured> {
+async function measure(database: DatabaseName, { ways, get, nothing, startReplica }: Rig, plan: Plan, progress: Progress): Promise<Measured> {
   const step = <T>(title: string, work: () => Promise<T>) => progress.step({ title: `${database}: ${title}` }, work)
 
   const latency = {} as Measured['latency']
@@ -107,16 +111,28 @@ async function measure(database: DatabaseName, { ways, get }: Rig, plan: Plan, p
     latency[name] = await step(`commit to consumer, ${name} at ${openRates[name]}/s`, () => measureLatency(ways[name], openRates[name], ms))
   }
 
+  const throughReplica = await step(`commit to consumer, ours through another replica at ${openRates.ours}/s and ${rareRate}/s`, async () => {
+    const replica = await startReplica()
+    try {
+      const usual = await measureLatency(replica.way, openRates.ours, plan.latencyMs.others)
+      return { usual, rare: await measureLatency(replica.way, rareRate, plan.latencyMs.others) }
+    } finally {
+      await replica.close()
+    }
+  })
+
   const gets = await step('get', async () => {
     const { ours, dapr } = await inTurns(plan, { ours: () => closedLoop(32, plan.roundMs, get.ours), dapr: () => closedLoop(32, plan.roundMs, get.dapr) })
     return { ours, dapr }
   })
 
-  const transactions: Measured['transactions'] = { builtin: [], ours: [], plain: [] }
+  const transactions: Measured['transactions'] = { builtin: [], ours: [], plain: [], nothing: [] }
   for (const callers of plan.callers) {
     const pair = await step(`transactions, ${callers} callers`, () => compare(ways, plan, callers, createChanges()))
     transactions.ours.push(pair.ours)
     transactions.plain.push(pair.plain)
+    const changes = createChanges()
+    transactions.nothing.push(await closedLoop(callers, plan.roundMs, () => nothing(changes.next())))
   }
 
   let growth: Measured['growth']
@@ -139,7 +155,7 @@ async function measure(database: DatabaseName, { ways, get }: Rig, plan: Plan, p
     transactions.builtin.push(await step(`transactions, ${callers} callers, builtin`, () => closedLoop(callers, plan.roundMs, () => ways.builtin.transact(changes.next()))))
   }
   eventsPerSecond.builtin = await step('events a second, builtin', () => measureBacklogged(ways.builtin, plan.builtinWindowMs))
-  return { latency, eventsPerSecond, transactions, gets, ...(growth ? { growth } : {}) }
+  return { latency, throughReplica, eventsPerSecond, transactions, gets, ...(growth ? { growth } : {}) }
 }
 
 async function measureLatency(way: Way, perSecond: number, ms: number): Promise<Latency> {

@@ -1,6 +1,7 @@
 // Everything that one database is measured with: three ways to commit a change and publish its event, side by side.
+import { spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
-import { mkdtempSync, rmSync } from 'node:fs'
+import { existsSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Kafka, logLevel } from 'kafkajs'
@@ -23,6 +24,10 @@ export type Rig = {
   ways: Record<WayName, Way>
   /** Reads one of `keys` keys that hold the same values, by our store and by Dapr's own component, through the same sidecar. */
   get: Record<'ours' | 'dapr', () => Promise<unknown>>
+  /** A change sent through the same sidecar to a store that does nothing with it. */
+  nothing: Way['transact']
+  /** Ours through a second sidecar and component on the same database, while the first one leads. */
+  startReplica: () => Promise<{ way: Way; close: () => Promise<void> }>
   versions: Record<string, string>
   durability: Record<string, string>
   close: () => Promise<void>
@@ -69,14 +74,17 @@ export async function createRig(database: DatabaseName, servers: Servers): Promi
 
     const component = await startComponentProcess(`outbox-${database}`, folder)
     closers.push(() => component.kill('SIGTERM'))
+    closers.push(await startNothingStore(folder))
     const kafka = { brokers: servers.kafkaBrokers, authType: 'none', initialOffset: 'oldest', version: '3.6.0' }
+    const ours = { name: 'ours', type: `state.outbox-${database}`, metadata: { ...backend.ours, relayBrokers: servers.kafkaBrokers, relayTopic: topics.ours } }
     const sidecar = await startSidecar({
       daprd: servers.daprd,
       appId: name,
       folder,
       components: [
         { name: 'kafka', type: 'pubsub.kafka', metadata: kafka },
-        { name: 'ours', type: `state.outbox-${database}`, metadata: { ...backend.ours, relayBrokers: servers.kafkaBrokers, relayTopic: topics.ours } },
+        ours,
+        { name: 'nothing', type: 'state.nothing', metadata: {} },
         { ...backend.dapr('dapr'), name: 'dapr' },
         { ...withBuiltinOutbox(backend.dapr('builtin'), topics.builtin), name: 'builtin' },
       ],
@@ -87,20 +95,59 @@ export async function createRig(database: DatabaseName, servers: Servers): Promi
     const ways: Record<WayName, Way> = {
       // Every upsert of a transaction is an event.
       builtin: { transact: ({ key, value }) => stores.builtin.transact([{ upsert: key, value }]), arrivals: arrivals.builtin },
-      ours: {
-        transact: ({ id, key, value }) => stores.ours.transact([{ upsert: key, value }, { event: { type: 'bench.changed.v1', data: value, key, id } }]),
-        arrivals: arrivals.ours,
-      },
+      ours: { transact: transactionsOf(stores.ours), arrivals: arrivals.ours },
       plain: { transact: backend.plain, publish: producer.publish, arrivals: arrivals.plain },
     }
     for (const way of Object.values(ways)) await sendOne(way)
-    return { ways, get: { ours: await reader(stores.ours), dapr: await reader(stores.dapr) }, versions: backend.versions, durability: backend.durability, close }
+
+    async function startReplica() {
+      const own = mkdtempSync(join(tmpdir(), 'bench-'))
+      const second = await startComponentProcess(`outbox-${database}`, own)
+      const itsSidecar = await startSidecar({ daprd: servers.daprd, appId: name, folder: own, components: [ours] })
+      const way = { transact: transactionsOf(itsSidecar.dapr.state('ours')), arrivals: arrivals.ours }
+      await sendOne(way)
+      return {
+        way,
+        async close() {
+          await itsSidecar.close()
+          await second.kill('SIGTERM')
+          rmSync(own, { recursive: true, force: true })
+        },
+      }
+    }
+    return {
+      ways,
+      get: { ours: await reader(stores.ours), dapr: await reader(stores.dapr) },
+      nothing: transactionsOf(sidecar.dapr.state('nothing')),
+      startReplica,
+      versions: backend.versions,
+      durability: backend.durability,
+      close,
+    }
   } catch (error) {
     // Why it did not come up matters more than what could not be removed after that.
     await close().catch(() => {})
     throw error
   }
 }
+
+/** Resolves with its end. */
+async function startNothingStore(folder: string): Promise<() => unknown> {
+  const env = { PATH: process.env['PATH'], DAPR_COMPONENTS_SOCKETS_FOLDER: folder, LOG_LEVEL: 'warn' }
+  const child = spawn(process.execPath, [join(import.meta.dirname, 'nothing-store.ts')], { env, stdio: 'ignore' })
+  const kill = () => child.kill('SIGKILL')
+  process.once('exit', kill)
+  await poll('the store that does nothing listens', () => existsSync(join(folder, 'nothing.sock')), { timeoutMs: 30_000 })
+  return () => {
+    process.off('exit', kill)
+    kill()
+  }
+}
+
+const transactionsOf =
+  (store: StateStore): Way['transact'] =>
+  ({ id, key, value }) =>
+    store.transact([{ upsert: key, value }, { event: { type: 'bench.changed.v1', data: value, key, id } }])
 
 const withBuiltinOutbox = <C extends Omit<DaprComponent, 'name'>>(component: C, topic: string): C => ({
   ...component,

@@ -198,6 +198,21 @@ describeRelayNone('outbox-mysql', async () => {
   }
 })
 
+test('MySQL with a binary log that does not tell of rows is refused: events would be lost', async () => {
+  const server = await startBinlogServer(['--binlog-format=MIXED', '--binlog-row-image=MINIMAL'])
+  const component = await startComponentProcess('outbox-mysql')
+  const client = openStore(component.socket)
+  try {
+    const { properties } = await mysqlUnderTest(server.url).createDatabase()
+    const { details } = await failure(client.init({ ...properties, relay: 'none', relayTopic: topic }))
+    expect(details).toMatch(/^INVALID_SETTING: .*"relay".*binlog_format is MIXED.*binlog_row_image is MINIMAL/)
+  } finally {
+    client.close()
+    await component.kill('SIGKILL')
+    await server.close()
+  }
+})
+
 describeRelayNone('outbox-mongodb', async () => {
   const store = mongodbUnderTest()
   const database = await store.createDatabase()

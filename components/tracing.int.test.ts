@@ -3,6 +3,7 @@ import { randomBytes } from 'node:crypto'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { OutputBindingClient } from '#protos/dapr/proto/components/v1/bindings.ts'
 import { startServers, type Shop } from '../platform/shop.ts'
+import { freePorts } from '../platform/testing/free-ports.ts'
 import { clientFor, startComponentProcess, until, type ComponentProcess } from './host/component-process.ts'
 import { createTopic, event, failure, mongodbUnderTest, mysqlUnderTest, openStore, type StoreClient, type TestDatabase, type TestTopic } from './outbox/testing.ts'
 
@@ -123,6 +124,24 @@ for (const store of [mysqlUnderTest(), mongodbUnderTest()]) {
     expect(names.toSorted()).toEqual([`BulkSet ${table}`, `Set ${table}`, `Transact ${table}`, `send ${topic.name}`].toSorted())
   })
 }
+
+test('a collector that is away costs spans, and neither a call nor the time to end', async () => {
+  const [port] = await freePorts(1)
+  const component = await startComponentProcess('bindings-mongodb', undefined, { env: { OTEL_EXPORTER_OTLP_ENDPOINT: `http://127.0.0.1:${port}` } })
+  const client = clientFor(OutputBindingClient, component.socket, 'query')
+  const database = await mongodbUnderTest().createDatabase()
+  try {
+    await client.call((c) => c.init, { metadata: { properties: { ...database.properties, collectionName: 'things' } } })
+    await client.call((c) => c.invoke, { operation: 'count', data: Buffer.from('{"filter":{}}'), metadata: { traceparent: newTraceparent() } })
+    const began = performance.now()
+    await component.kill('SIGTERM')
+    expect(performance.now() - began).toBeLessThan(4_000)
+  } finally {
+    client.close()
+    await component.kill('SIGKILL')
+    await database.drop()
+  }
+})
 
 test('bindings.mongodb: a query joins the trace that daprd passes on', async () => {
   const database = await mongodbUnderTest().createDatabase()

@@ -82,14 +82,14 @@ export function createDapr(o: { grpcPort: number; httpPort: number; apiToken: st
       return {
         /** One key's value, parsed, with its etag; undefined if there is none. */
         async get<T>(key: string, schema: z.ZodType<T>): Promise<Versioned<T> | undefined> {
-          const { data, etag } = await unary(DaprService.getState, { storeName, key, consistency: 0, metadata: {} }, {}).catch(fail)
+          const { data, etag } = await unary(DaprService.getState, { storeName, key, consistency: 0, metadata: traceMetadata() }, {}).catch(fail)
           return data.length === 0 ? undefined : { value: schema.parse(parseJson(data)), etag }
         },
         /** Many keys' values; those without one are left out. */
         async bulkGet<T>(keys: string[], schema: z.ZodType<T>): Promise<Map<string, Versioned<T>>> {
           const found = new Map<string, Versioned<T>>()
           if (keys.length === 0) return found
-          const { items } = await unary(DaprService.getBulkState, { storeName, keys, parallelism: 10, metadata: {} }, {}).catch(fail)
+          const { items } = await unary(DaprService.getBulkState, { storeName, keys, parallelism: 10, metadata: traceMetadata() }, {}).catch(fail)
           for (const { key, data, etag, error } of items) {
             if (error) throw unavailable('store_unavailable', `${storeName} is not available right now`, new Error(error))
             if (data.length > 0) found.set(key, { value: schema.parse(parseJson(data)), etag })
@@ -98,16 +98,15 @@ export function createDapr(o: { grpcPort: number; httpPort: number; apiToken: st
         },
         /** Writes one key. Publishes nothing. */
         async set(key: string, value: unknown, write: WriteOptions = {}): Promise<void> {
-          await unary(DaprService.saveState, { storeName, states: [stateItem(key, value, write)] }, {}).catch(fail)
+          const item = stateItem(key, value, write)
+          await unary(DaprService.saveState, { storeName, states: [{ ...item, metadata: { ...item.metadata, ...traceMetadata() } }] }, {}).catch(fail)
         },
         async delete(key: string, etag?: string): Promise<void> {
-          await unary(DaprService.deleteState, { storeName, key, etag: etag === undefined ? undefined : { value: etag }, options: undefined, metadata: {} }, {}).catch(fail)
+          await unary(DaprService.deleteState, { storeName, key, etag: etag === undefined ? undefined : { value: etag }, options: undefined, metadata: traceMetadata() }, {}).catch(fail)
         },
         /** Does all of it or nothing: writes, deletes and the events that tell of them. */
         async transact(operations: Operation[]): Promise<void> {
-          const parent = traceparent()
-          const metadata: Record<string, string> = parent ? { traceparent: parent } : {}
-          await unary(DaprService.executeStateTransaction, { storeName, operations: operations.map(transactionOperation), metadata }, {}).catch(fail)
+          await unary(DaprService.executeStateTransaction, { storeName, operations: operations.map(transactionOperation), metadata: traceMetadata() }, {}).catch(fail)
         },
       }
     },
@@ -152,6 +151,12 @@ export function createDapr(o: { grpcPort: number; httpPort: number; apiToken: st
       })
     },
   }
+}
+
+/** daprd hands its own trace on to no component: a store's span, and an event's traceparent, come from the request's metadata. */
+function traceMetadata(): Record<string, string> {
+  const parent = traceparent()
+  return parent ? { traceparent: parent } : {}
 }
 
 const parseJson = (data: Uint8Array): unknown => JSON.parse(Buffer.from(data.buffer, data.byteOffset, data.byteLength).toString('utf8'))

@@ -11,6 +11,7 @@ import {
   type SpanContext,
 } from '@opentelemetry/api'
 import { startTelemetry } from '#lib/telemetry.ts'
+import { withDeadline } from './deadline.ts'
 import { isEveryday, type ComponentErrorCode } from './errors.ts'
 
 /** A span that somebody has to end: with nothing when its work was done, or with what went wrong. */
@@ -69,7 +70,8 @@ export async function startTracing(service: string, endpoint: string | undefined
       const messaging = { 'messaging.system': 'kafka', 'messaging.operation.name': 'send', 'messaging.operation.type': 'send', 'messaging.destination.name': topic }
       return openSpan(tracer.startSpan(`send ${topic}`, { kind: SpanKind.PRODUCER, links, attributes: { ...messaging, ...attributes() } }, ROOT_CONTEXT))
     },
-    close,
+    // What a collector that is away has not taken by then is lost; it must not keep the component from ending.
+    close: () => withDeadline(close(), 1_000, () => new Error('no answer from the collector')).catch(() => {}),
   }
 }
 

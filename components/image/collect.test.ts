@@ -38,3 +38,11 @@ test("the images' Node is the clone's", () => {
   const versions = [...containerfile.matchAll(/^FROM node:(\S+)-slim /gm)].map(([, version]) => version)
   expect(versions).toEqual([lock.packages['node_modules/node']?.version, lock.packages['node_modules/node']?.version])
 })
+
+test('the Containerfile brings all folders that a component reaches into', () => {
+  const containerfile = readFileSync(join(root, 'components', 'Containerfile'), 'utf8')
+  const brought = [...containerfile.matchAll(/^COPY (\S+) (\S+)$/gm)].filter(([, from, to]) => from === to).map(([, from]) => from)
+  const programs = ['outbox-mysql', 'outbox-mongodb', 'bindings-mongodb'].map((component) => `components/${component}/main.ts`)
+  const folders = new Set(reachableFrom(root, programs).files.map((file) => file.split('/')[0]))
+  expect([...folders].filter((folder) => !brought.includes(folder))).toEqual([])
+})

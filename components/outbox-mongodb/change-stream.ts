@@ -41,6 +41,8 @@ export function watchOutbox(outbox: Collection<OutboxDocument>, log: Logger): Wa
     if (!cursor) return open()
     if (!(await cursor.hasNext())) throw new Error('the server ended the change stream')
     cursor.readBufferedDocuments()
+    // Not when it was opened: a stream that breaks at once each time is to be tried ever more slowly too.
+    retryMs = retryMinMs
   }
 
   return {
@@ -49,7 +51,6 @@ export function watchOutbox(outbox: Collection<OutboxDocument>, log: Logger): Wa
         try {
           await next()
           answeredAt = performance.now()
-          retryMs = retryMinMs
           return
         } catch (error) {
           discard()

@@ -4,6 +4,7 @@ import { eventDefaults, routedTopic, startConfiguredRelay } from '../outbox/conf
 import { groupLimits, ungrouped } from '../outbox/group-commit.ts'
 import type { OutboxMetrics } from '../outbox/metrics.ts'
 import { startSweeper } from '../outbox/sweeper.ts'
+import { requireBinaryLog } from './binary-log.ts'
 import { openDatabase } from './database.ts'
 import { parseMysqlSettings, type MysqlSettings } from './metadata.ts'
 import { createMysqlOutbox } from './outbox.ts'
@@ -23,6 +24,7 @@ export function defineMysqlComponent(metrics: OutboxMetrics): ComponentDefinitio
       try {
         await migrate(database, tables)
         topic = await routedTopic(settings, outbox)
+        if (topic !== undefined) await requireBinaryLog(database)
       } catch (error) {
         await database.close()
         throw error

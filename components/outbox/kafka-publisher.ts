@@ -4,6 +4,9 @@ import { withDeadline } from '../host/deadline.ts'
 import { explainKafkaError } from './kafka-errors.ts'
 import type { Publisher } from './relay.ts'
 
+/** Murmur2: the one of Kafka's Java clients, not of Dapr's publisher. */
+export const partitioner = Partitioners.JavaCompatiblePartitioner
+
 /**
  * Publishes to one topic with acks from all in-sync replicas, idempotent, one request at a time.
  *
@@ -32,7 +35,8 @@ export function createKafkaPublisher(
       idempotent: true,
       maxInFlightRequests: 1,
       allowAutoTopicCreation: false,
-      createPartitioner: Partitioners.JavaCompatiblePartitioner,
+      createPartitioner: partitioner,
+      // It insists on one.
       retry: { retries: 1, initialRetryTime: 50, maxRetryTime: 200 },
     })
     try {
@@ -53,9 +57,12 @@ export function createKafkaPublisher(
 
   return {
     async publish(rows) {
+      let late = false
       const send = async () => {
         producer ??= connect()
         const ready = await producer
+        // Connected after all, when these rows have been given up and somebody else may lead.
+        if (late) return
         await ready.send({
           topic,
           acks: -1,
@@ -67,6 +74,7 @@ export function createKafkaPublisher(
       try {
         await withDeadline(send(), sendLimitMs, () => new Error(`no answer from Kafka within ${sendLimitMs} ms`))
       } catch (error) {
+        late = true
         discard()
         throw explainKafkaError(error)
       }

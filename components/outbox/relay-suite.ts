@@ -149,6 +149,21 @@ export function describeRelay(store: RelayUnderTest): void {
       expect(line).toMatchObject({ level: 40, component: 'store', rpc: 'Transact', code: 'EVENT_REFUSED', service: `test-${store.type}` })
     }))
 
+    test('a second Init replaces the first, whose relay gives the lease back', alone(async () => {
+      const { client, process, leads } = await startComponent(properties())
+      await until('it leads', leads)
+      const began = performance.now()
+      await client.init(properties())
+      const terms = () => lines(process).filter(({ msg }) => msg === 'relay leads')
+      await until('the new one leads', () => terms().length === 2)
+      // A former relay that kept the lease would keep it for ever, one that left it without a word for 4 s.
+      expect(performance.now() - began).toBeLessThan(2_000)
+      await client.transact([event('second', { n: 1 })])
+      await until('the event', () => topic.ofKey('second').length > 0)
+      await until('it is deleted', async () => (await database.waiting()) === 0)
+      expect(topic.ofKey('second')).toHaveLength(1)
+    }))
+
     test('SIGTERM lets a transaction end, and hands the relay over at once', alone(async () => {
       const [leader, heir] = await startPair()
       await leader.client.set({ key: 'held', value: 0 })

@@ -1,18 +1,12 @@
 // A MySQL or MariaDB that writes a row-based binary log, as Kafka Connect's connectors need it: the shop's own server writes none.
-import { spawn } from 'node:child_process'
-import { once } from 'node:events'
-import { closeSync, mkdirSync, mkdtempSync, openSync, readFileSync, readSync, rmSync } from 'node:fs'
+import { closeSync, mkdirSync, mkdtempSync, openSync, readSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { createConnection, type RowDataPacket } from 'mysql2/promise'
-import { poll } from '../poll.ts'
 import { initialiseMysql } from '../prepare.ts'
 import { isMariaDb } from '../processes.ts'
-import { createProgress } from '../progress.ts'
-import { buildOnce } from '../servers/ensure.ts'
-import { findPart } from '../servers/find.ts'
-import { parts } from '../servers/parts.ts'
 import { freePorts } from './free-ports.ts'
+import { ensureProgram, runServer } from './secured-servers.ts'
 
 /** One event of the binary log. `body` is what follows its header. */
 export type BinlogEvent = { type: string; info: string; body: Buffer }
@@ -27,59 +21,27 @@ export type BinlogServer = {
 
 const headerBytes = 19
 
-/** The server's program, also where the environment names the address of one that runs. */
-async function ensureProgram() {
-  const find = () => findPart('mysql', { ...process.env, [parts.mysql.addressVariable ?? '']: '' })
-  if (find().from === 'nowhere') {
-    const progress = createProgress()
-    await buildOnce(parts.mysql, progress).finally(() => progress.close())
-  }
-  const found = find()
-  if (found.from === 'nowhere' || found.from === 'address') throw new Error('there is no program for a MySQL server')
-  return found
-}
-
-/** Starts it with new data in a folder of its own. @throws Error with the end of its log when it does not come up */
-export async function startBinlogServer(): Promise<BinlogServer> {
-  const mysql = await ensureProgram()
+/**
+ * Starts it with new data in a folder of its own.
+ * @param logOptions what the log holds
+ * @throws Error with the end of its log when it does not come up
+ */
+export async function startBinlogServer(logOptions = ['--binlog-format=ROW', '--binlog-row-image=FULL']): Promise<BinlogServer> {
+  const mysql = await ensureProgram('mysql')
   const folder = mkdtempSync(join(tmpdir(), 'binlog-'))
   const log = join(folder, 'server.log')
   const [data, temporary] = [join(folder, 'data'), join(folder, 'tmp')]
   mkdirSync(temporary)
   await initialiseMysql(mysql, data, temporary, log)
   const [port = 0] = await freePorts(1)
-  const output = openSync(log, 'a')
-  const child = spawn(mysql.path, [
-    '--no-defaults', ...(mysql.from === 'cache' ? [`--basedir=${dirname(dirname(mysql.path))}`] : []),
+  const command = [
+    mysql.path, '--no-defaults', ...(mysql.from === 'cache' ? [`--basedir=${dirname(dirname(mysql.path))}`] : []),
     ...(process.getuid?.() === 0 ? ['--user=root'] : []), `--datadir=${data}`, `--tmpdir=${temporary}`, `--port=${port}`, '--bind-address=127.0.0.1',
-    `--socket=${join(folder, 's')}`, `--pid-file=${join(folder, 'pid')}`, '--innodb-buffer-pool-size=64M',
-    ...(isMariaDb({ mysql }) ? ['--skip-ssl'] : []),
-    '--server-id=1', '--log-bin=binlog', '--binlog-format=ROW', '--binlog-row-image=FULL',
-  ], { stdio: ['ignore', output, output] })
-  closeSync(output)
-  const ended = once(child, 'exit')
-  // A test that fails must not leave a server behind.
-  const kill = () => child.kill('SIGKILL')
-  process.once('exit', kill)
-  const close = async () => {
-    // Nothing in it is kept.
-    kill()
-    await ended
-    process.off('exit', kill)
-    rmSync(folder, { recursive: true, force: true })
-  }
+    `--socket=${join(folder, 's')}`, `--pid-file=${join(folder, 'pid')}`, '--innodb-buffer-pool-size=64M', ...(isMariaDb({ mysql }) ? ['--skip-ssl'] : []),
+    '--server-id=1', '--log-bin=binlog', ...logOptions,
+  ]
+  const close = await runServer('MySQL with a binary log', { folder, log, command, port })
   const url = `mysql://root@127.0.0.1:${port}/`
-  try {
-    await poll('MySQL with a binary log answers', async () => {
-      const connection = await createConnection({ uri: url })
-      await connection.end()
-      return true
-    }, { timeoutMs: 60_000, isFatal: () => child.exitCode !== null })
-  } catch (error) {
-    const tail = readFileSync(log, 'utf8').slice(-2_000)
-    await close()
-    throw new Error(`${(error as Error).message}\n${tail}`, { cause: error })
-  }
 
   async function events(from = 4): Promise<{ events: BinlogEvent[]; end: number }> {
     const connection = await createConnection({ uri: url })

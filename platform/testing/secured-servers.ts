@@ -31,7 +31,7 @@ type Secured = {
 const newPassword = () => randomBytes(12).toString('hex')
 
 /** Finds or builds a server's program, also where the environment names the address of one that runs. */
-async function ensureProgram(name: 'mysql' | 'mongodb' | 'kafka') {
+export async function ensureProgram(name: 'mysql' | 'mongodb' | 'kafka') {
   const find = () => findPart(name, { ...process.env, [parts[name].addressVariable ?? '']: '' })
   if (find().from === 'nowhere') {
     const progress = createProgress()
@@ -43,6 +43,34 @@ async function ensureProgram(name: 'mysql' | 'mongodb' | 'kafka') {
 }
 
 type Start = { folder: string; command: string[]; port: number }
+
+/** Starts a server that has been prepared in `folder`. The function that is returned ends it and removes the folder. @throws Error with the end of its log when it does not come up */
+export async function runServer(name: string, { folder, log, command, port }: Start & { log: string }): Promise<() => Promise<void>> {
+  const [program = '', ...args] = command
+  const output = openSync(log, 'a')
+  const child = spawn(program, args, { cwd: folder, stdio: ['ignore', output, output] })
+  closeSync(output)
+  const ended = once(child, 'exit')
+  const kill = () => child.kill('SIGKILL')
+  process.once('exit', kill)
+  const close = async () => {
+    child.kill('SIGTERM')
+    const timer = setTimeout(kill, 15_000)
+    await ended
+    clearTimeout(timer)
+    process.off('exit', kill)
+    rmSync(folder, { recursive: true, force: true })
+  }
+  try {
+    await poll(`${name} listens`, () => child.exitCode !== null || answers(port), { timeoutMs: 90_000 })
+    if (child.exitCode !== null) throw new Error(`${name} ended with code ${child.exitCode}`)
+  } catch (error) {
+    const tail = readFileSync(log, 'utf8').split('\n').slice(-30).join('\n')
+    await close()
+    throw new Error(`${(error as Error).message}\n${tail}`, { cause: error })
+  }
+  return close
+}
 
 /** A server in a new folder; `start` prepares it and says how it is run. @throws Error with the end of its log when it does not come up */
 async function startSecured<T>(
@@ -56,29 +84,7 @@ async function startSecured<T>(
     const authority = createAuthority(folder, 'authority')
     const stranger = createAuthority(folder, 'stranger')
     const { command, port, more } = await start({ folder, log, authority })
-    const [program = '', ...args] = command
-    const output = openSync(log, 'a')
-    const child = spawn(program, args, { cwd: folder, stdio: ['ignore', output, output] })
-    closeSync(output)
-    const ended = once(child, 'exit')
-    const kill = () => child.kill('SIGKILL')
-    process.once('exit', kill)
-    const close = async () => {
-      child.kill('SIGTERM')
-      const timer = setTimeout(kill, 15_000)
-      await ended
-      clearTimeout(timer)
-      process.off('exit', kill)
-      remove()
-    }
-    try {
-      await poll(`${name} listens`, () => child.exitCode !== null || answers(port), { timeoutMs: 90_000 })
-      if (child.exitCode !== null) throw new Error(`${name} ended with code ${child.exitCode}`)
-    } catch (error) {
-      const tail = readFileSync(log, 'utf8').split('\n').slice(-30).join('\n')
-      await close()
-      throw new Error(`${(error as Error).message}\n${tail}`, { cause: error })
-    }
+    const close = await runServer(name, { folder, log, command, port })
     return { authority, stranger, close, ...more }
   } catch (error) {
     remove()
