@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { rootCertificates } from 'node:tls'
 import { expect, test } from 'vitest'
@@ -18,6 +18,13 @@ type Resource = {
 }
 const yaml = /## In Kubernetes.*?```yaml\n(.*?)```/s.exec(readme)?.[1] ?? ''
 const [component, deployment] = parseAllDocuments(yaml).map((document) => document.toJS() as Resource)
+
+test('the files that it names are there', () => {
+  const named = [...readme.matchAll(/`([\w./-]+\.(?:ts|go))`/g)].map(([, file = '']) => file)
+  // Those of the whole project are named from its root.
+  const missing = named.filter((file) => !existsSync(join(import.meta.dirname, file)) && !existsSync(join(import.meta.dirname, '..', file)))
+  expect([named.length > 10, missing]).toEqual([true, []])
+})
 
 test('the stores take the settings of the example for Kubernetes', () => {
   // As if these stood in the secrets that it names.
