@@ -27,7 +27,7 @@ function memoryOutbox(rows: OutboxRow<number>[]) {
 }
 
 const metrics = { relayed: () => {}, failed: () => {}, leader: () => {} }
-const quick = { ...relayDefaults, batchRows: 2, pollMinMs: 1, pollMaxMs: 2, retryMinMs: 1, retryMaxMs: 1, standbyMs: 1 }
+const quick = { ...relayDefaults, batchRows: 2, pollMinMs: 1, pollMaxMs: 2, roundMs: 1, busyRoundMs: 1, retryMinMs: 1, retryMaxMs: 1, standbyMs: 1 }
 const silent = pino({ level: 'silent' })
 
 async function run(outbox: ReturnType<typeof memoryOutbox>, publish: (batch: string[]) => Promise<void>, options = quick): Promise<void> {
