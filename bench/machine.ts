@@ -12,6 +12,27 @@ export function describeMachine(): Machine {
   return { cores: cpus().length, model: cpus()[0]?.model.trim() ?? '', memoryGiB: Math.round(totalmem() / 2 ** 30), system: `${type()} ${release()}` }
 }
 
+/**
+ * Counts from now on which share of the processors' time the host gave to others ("steal", proc_stat(5)), between 0 and 1: a
+ * virtual machine among busy neighbours is slow in phases. Undefined where the system does not tell.
+ */
+export function watchSteal(): () => number | undefined {
+  const ticks = () => {
+    try {
+      return readFileSync('/proc/stat', 'utf8').split('\n')[0]!.split(/\s+/).slice(1, 9).map(Number)
+    } catch {
+      return undefined
+    }
+  }
+  const before = ticks()
+  return () => {
+    const after = ticks()
+    if (!before || !after) return undefined
+    const spent = after.map((value, i) => value - before[i]!)
+    return spent[7]! / spent.reduce((sum, value) => sum + value, 0)
+  }
+}
+
 /** Of what is measured and of what it is measured with; the databases tell their own. */
 export function describeVersions(): Record<string, string> {
   const installed = (name: string) => (JSON.parse(readFileSync(join(root, 'node_modules', name, 'package.json'), 'utf8')) as { version: string }).version

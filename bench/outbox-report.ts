@@ -68,7 +68,7 @@ export function outboxMarkdown(report: OutboxReport): string {
   ].join('\n\n')
 }
 
-function figures({ latency, eventsPerSecond, transactions, gets }: Measured, openRates: Record<WayName, number>): string {
+function figures({ latency, eventsPerSecond, transactions, gets, stolen }: Measured, openRates: Record<WayName, number>): string {
   const names = ['builtin', 'ours', 'plain'] as const
   const rate = (found: Rate | undefined) => (found ? number(found.perSecond) + (found.failed > 0 ? ` (${found.failed} failed)` : '') : '')
   return table(
@@ -83,6 +83,7 @@ function figures({ latency, eventsPerSecond, transactions, gets }: Measured, ope
       ...transactions.ours.map(({ callers }, i) => [`transactions/s, callers: ${callers}`, ...names.map((name) => rate(transactions[name][i]))]),
       ...transactions.nothing.map((found) => [`the same to a store that does nothing, callers: ${found.callers}`, '', rate(found), '']),
       ...transactions.ours.map(({ callers }, i) => [`p99 ms, callers: ${callers}`, ...names.map((name) => number(transactions[name][i]?.p99Ms ?? Number.NaN))]),
+      ...(stolen === undefined ? [] : [['share of the processors that the host gave to others', `${Math.round(stolen * 100)}%`, '', '']]),
       ["get/s, 32 callers (builtin: Dapr's component)", rate(gets.dapr), rate(gets.ours), ''],
     ],
   )

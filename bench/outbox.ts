@@ -8,7 +8,7 @@ import { createProgress, duration, type Progress } from '../platform/progress.ts
 import { ensureParts } from '../platform/servers/ensure.ts'
 import { startServers } from '../platform/shop.ts'
 import { closedLoop, openLoop, summary, type Rate, type Summary } from './load.ts'
-import { describeMachine, describeVersions } from './machine.ts'
+import { describeMachine, describeVersions, watchSteal } from './machine.ts'
 import { plotOutbox } from './outbox-plot.ts'
 import { judge, outboxMarkdown, type OutboxReport } from './outbox-report.ts'
 import { createRig, type DatabaseName, type Rig } from './rig.ts'
@@ -24,6 +24,8 @@ export type Measured = {
   eventsPerSecond: Record<WayName, number>
   /** `nothing`: the same calls through the same sidecar to a store that does nothing. */
   transactions: Record<WayName | 'nothing', Rate[]>
+  /** The share of the processors' time that the machine's host gave to others meanwhile. */
+  stolen?: number
   gets: { ours: Rate; dapr: Rate }
   growth?: { keys: Growth[]; bytes: Growth[] }
 }
@@ -105,6 +107,7 @@ function writeReport(report: OutboxReport): void {
 async function measure(database: DatabaseName, { ways, get, nothing, startReplica }: Rig, plan: Plan, progress: Progress): Promise<Measured> {
   const step = <T>(title: string, work: () => Promise<T>) => progress.step({ title: `${database}: ${title}` }, work)
 
+  const stolen = watchSteal()
   const latency = {} as Measured['latency']
   for (const name of ['ours', 'plain', 'builtin'] as const) {
     const ms = name === 'builtin' ? plan.latencyMs.builtin : plan.latencyMs.others
@@ -155,7 +158,8 @@ async function measure(database: DatabaseName, { ways, get, nothing, startReplic
     transactions.builtin.push(await step(`transactions, ${callers} callers, builtin`, () => closedLoop(callers, plan.roundMs, () => ways.builtin.transact(changes.next()))))
   }
   eventsPerSecond.builtin = await step('events a second, builtin', () => measureBacklogged(ways.builtin, plan.builtinWindowMs))
-  return { latency, throughReplica, eventsPerSecond, transactions, gets, ...(growth ? { growth } : {}) }
+  const share = stolen()
+  return { latency, throughReplica, eventsPerSecond, transactions, gets, ...(growth ? { growth } : {}), ...(share === undefined ? {} : { stolen: share }) }
 }
 
 async function measureLatency(way: Way, perSecond: number, ms: number): Promise<Latency> {
