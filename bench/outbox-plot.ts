@@ -26,6 +26,8 @@ export function plotOutbox(report: OutboxReport): string {
     `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" width="${width}" height="${height}" font-family="system-ui, sans-serif" font-size="11" fill="#222">`,
     `<rect width="${width}" height="${height}" fill="#fff"/>`,
     legend,
+    '<path d="M250 13h20" stroke="#555" stroke-dasharray="4 3"/>',
+    text(275, 17, 'a store that does nothing', 'start'),
     text(width - 10, 17, `${date.slice(0, 10)}, ${machine.cores} cores, ${machine.memoryGiB} GiB, all on one machine${report.quick ? ', quick run' : ''}`, 'end'),
     ...rows,
     '</svg>',
@@ -75,7 +77,7 @@ function lines(title: string, transactions: Measured['transactions']): string {
   })
   const labels = callers.map((count, i) => text(x(i), panel.height - panel.bottom + 15, String(count)))
   const limit = transactions.nothing.map(({ perSecond }, i) => `${x(i).toFixed(1)},${y(perSecond).toFixed(1)}`)
-  const most = `<polyline points="${limit.join(' ')}" fill="none" stroke="#555" stroke-dasharray="4 3"/>${text(panel.width - panel.right - 2, y(transactions.nothing.at(-1)?.perSecond ?? 0) - 5, 'a store that does nothing', 'end')}`
+  const most = `<polyline points="${limit.join(' ')}" fill="none" stroke="#555" stroke-dasharray="4 3"/>`
   return [frame(title), ...ticks, most, ...drawn, ...labels].join('')
 }
 
