@@ -60,7 +60,8 @@ async function formatKafka({ servers, paths, secrets }: Context, log: string): P
   rmSync(join(paths.data, 'kafka'), { recursive: true, force: true })
   await runLogged(log, 'java', [
     '-XX:TieredStopAtLevel=1', '-cp', `${kafka.path}/*`, 'kafka.tools.StorageTool', 'format',
-    '--cluster-id', secrets.kafkaClusterId, '--config', join(paths.generated, 'kafka.properties'),
+    // As one word: of 64 random ids one begins with a dash, and would be taken for an option.
+    `--cluster-id=${secrets.kafkaClusterId}`, '--config', join(paths.generated, 'kafka.properties'),
   ])
 }
 
