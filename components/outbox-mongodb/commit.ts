@@ -2,16 +2,14 @@ import { randomUUID } from 'node:crypto'
 import { Binary, MongoError, MongoServerError, ObjectId, type ClientSession, type Db, type Document, type MongoClient } from 'mongodb'
 import { ComponentError } from '../host/errors.ts'
 import { isAway, isDuplicateKey } from '../host/mongodb.ts'
-import type { Operation, SetOperation } from '../host/state-store.ts'
-import { effectsOf, isConditional, type FoundRow } from '../outbox/effects.ts'
+import type { SetOperation } from '../host/state-store.ts'
+import { conditionalKeys, effectsOf, type FoundRow } from '../outbox/effects.ts'
 import { inLockOrder, numberEvents, type NumberedEvent, type PendingEvent } from '../outbox/event.ts'
 import { toRouterRow, type RouterRow } from '../outbox/event-router.ts'
-import type { Outcome } from '../outbox/group-commit.ts'
+import type { Outcome, Transaction } from '../outbox/group-commit.ts'
 import type { OpenSessions } from './open-sessions.ts'
 import type { Collections, SequenceDocument, StateDocument } from './schema.ts'
 import { toBson } from './value.ts'
-
-export type Transaction = { operations: Operation[]; events: PendingEvent[]; keys: string[]; bytes: number }
 
 const commitForMs = 2_000
 const writeConflict = 112
@@ -89,7 +87,7 @@ export function createCommit(o: {
   }
 
   async function findConditional(group: Transaction[], session: ClientSession): Promise<Map<string, FoundRow>> {
-    const keys = [...new Set(group.flatMap(({ operations }) => operations.filter(isConditional).map(({ key }) => key)))]
+    const keys = conditionalKeys(group)
     if (keys.length === 0) return new Map()
     const rows = await state.find({ _id: { $in: keys } }, { session, projection: { _etag: 1, _ttl: 1 }, batchSize: keys.length }).toArray()
     const now = o.now()
@@ -191,7 +189,7 @@ function withoutRepeats(rows: RouterRow[]): RouterRow[][] {
 
 /** The rows on which the transactions' conditions stand; undefined where a condition is that there is none. */
 function conditionsOf(group: Transaction[], found: Map<string, FoundRow>): Map<string, FoundRow | undefined> {
-  return new Map(group.flatMap(({ operations }) => operations.filter(isConditional).map(({ key }) => [key, found.get(key)] as const)))
+  return new Map(conditionalKeys(group).map((key) => [key, found.get(key)] as const))
 }
 
 /** Commits; where the answer is lost, asks again, which is safe, and says COMMIT_UNKNOWN only when that does not help. */

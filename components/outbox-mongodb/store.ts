@@ -6,8 +6,8 @@ import { explain, isDuplicateKey } from '../host/mongodb.ts'
 import { createSharedReads } from '../host/shared-reads.ts'
 import type { DeleteOperation, SetOperation, StateStore, StoredValue } from '../host/state-store.ts'
 import { splitEvents, type EventDefaults } from '../outbox/event.ts'
-import { createGroupCommit, groupable, type GroupLimits, type Outcome } from '../outbox/group-commit.ts'
-import { createCommit, isConflict, toFields, type Transaction } from './commit.ts'
+import { createGroupCommit, toTransaction, type GroupLimits, type Outcome, type Transaction } from '../outbox/group-commit.ts'
+import { createCommit, isConflict, toFields } from './commit.ts'
 import type { OpenSessions } from './open-sessions.ts'
 import type { Collections, StateDocument } from './schema.ts'
 import { decodeUntextual, fromBson } from './value.ts'
@@ -134,7 +134,7 @@ export function createMongodbStore(options: MongodbStoreOptions): Omit<StateStor
         throw new ComponentError('EVENT_REFUSED', 'this component has no relay: set relayBrokers and relayTopic in its metadata')
       }
       if (operations.length === 0) return
-      await commit({ operations: writes, events, ...groupable(writes, events) })
+      await commit(toTransaction(writes, events))
       if (events.length > 0) onEvents?.()
     },
   }

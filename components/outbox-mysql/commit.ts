@@ -1,16 +1,14 @@
 import { randomUUID } from 'node:crypto'
 import type { RowDataPacket } from 'mysql2'
 import { ComponentError } from '../host/errors.ts'
-import type { Operation, SetOperation } from '../host/state-store.ts'
-import { effectsOf, isConditional, type FoundRow } from '../outbox/effects.ts'
-import { inLockOrder, numberEvents, type PendingEvent } from '../outbox/event.ts'
+import type { SetOperation } from '../host/state-store.ts'
+import { conditionalKeys, effectsOf, type FoundRow } from '../outbox/effects.ts'
+import { inLockOrder, numberEvents } from '../outbox/event.ts'
 import { toRouterRow } from '../outbox/event-router.ts'
-import type { Outcome } from '../outbox/group-commit.ts'
+import type { Outcome, Transaction } from '../outbox/group-commit.ts'
 import { isAway, isDuplicate, isLockConflict, type Database, type Parameter, type Session } from './database.ts'
 import { live, type Tables } from './schema.ts'
 import { toColumns } from './value.ts'
-
-export type Transaction = { operations: Operation[]; events: PendingEvent[]; keys: string[]; bytes: number }
 
 /** Somebody else was first: the database transaction was rolled back and can be tried again. */
 export const isConflict = (error: unknown): boolean => isLockConflict(error) || isDuplicate(error)
@@ -67,7 +65,7 @@ type Decided = {
 }
 
 async function lockAndDecide(session: Session, tables: Tables, group: Transaction[]): Promise<Decided> {
-  const conditional = [...new Set(group.flatMap(({ operations }) => operations.filter(isConditional).map(({ key }) => key)))].toSorted()
+  const conditional = conditionalKeys(group)
   const partitionKeys = [...new Set(group.flatMap(({ events }) => events.map(({ partitionKey }) => partitionKey)))].toSorted()
   const found = new Map<string, FoundRow>()
   const last = new Map<string, number>()
@@ -125,7 +123,7 @@ function writes(tables: Tables, group: Transaction[], { found, last, effects }: 
     counted.filter(([key]) => last.has(key)),
   )
 
-  const conditional = new Set(going.flatMap(({ operations }) => operations.filter(isConditional).map(({ key }) => key)))
+  const conditional = new Set(conditionalKeys(going))
   const ordered = inLockOrder(going.flatMap(({ effects: each }) => [...each].map(([key, write]) => ({ key, write }))))
   const insert = `INSERT INTO ${tables.state} (id, value, isbinary, eTag, expiredate) VALUES ?`
   const over = ['value', 'isbinary', 'eTag', 'expiredate'].map((column) => `${column} = VALUES(${column})`).join(', ')

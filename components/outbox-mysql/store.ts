@@ -4,8 +4,8 @@ import { ComponentError } from '../host/errors.ts'
 import { createSharedReads } from '../host/shared-reads.ts'
 import type { Operation, StateStore, StoredValue } from '../host/state-store.ts'
 import { splitEvents, type EventDefaults, type PendingEvent } from '../outbox/event.ts'
-import { createGroupCommit, groupable, type GroupLimits, type Outcome } from '../outbox/group-commit.ts'
-import { createCommit, isConflict, type Transaction } from './commit.ts'
+import { createGroupCommit, toTransaction, type GroupLimits, type Outcome, type Transaction } from '../outbox/group-commit.ts'
+import { createCommit, isConflict } from './commit.ts'
 import { isMysqlError, type Database } from './database.ts'
 import { live, type Tables } from './schema.ts'
 import { fromColumns } from './value.ts'
@@ -28,7 +28,7 @@ export type MysqlStoreOptions = {
 export function createMysqlStore({ database, tables, events: eventDefaults, groups, onEvents, routedTopic, log }: MysqlStoreOptions): Omit<StateStore, 'close'> {
   const commitOnce = createCommit(database, tables, routedTopic)
   const commit = createGroupCommit<Transaction>((group) => retryingConflicts(group.length, () => commitOnce(group)), groups)
-  const write = (operations: Operation[], events: PendingEvent[]) => commit({ operations, events, ...groupable(operations, events) })
+  const write = (operations: Operation[], events: PendingEvent[]) => commit(toTransaction(operations, events))
   const get = createSharedReads(read)
 
   async function read(keys: string[]): Promise<Map<string, StoredValue>> {

@@ -8,8 +8,12 @@ export type FoundRow = { etag: string; live: boolean }
 export type Effects = Map<string, SetOperation | undefined>
 
 /** Operations whose fate depends on what is there. */
-export const isConditional = (operation: Operation): boolean =>
+const isConditional = (operation: Operation): boolean =>
   operation.etag !== undefined || (operation.kind === 'set' && operation.firstWrite)
+
+/** The keys on which conditions of these transactions stand, each once, in the order of all locks. */
+export const conditionalKeys = (transactions: { operations: Operation[] }[]): string[] =>
+  [...new Set(transactions.flatMap(({ operations }) => operations.filter(isConditional).map(({ key }) => key)))].toSorted()
 
 /**
  * What a transaction's operations come to, done in their order. `found` has the rows of all keys with conditional

@@ -26,11 +26,13 @@ export const groupLimits: GroupLimits = { transactions: 64, bytes: 2 * 1024 * 10
 /** Without groups transactions run beside each other instead, as many as there are connections for. */
 export const ungrouped = (groups: number): GroupLimits => ({ ...groupLimits, transactions: 1, groups })
 
-/** What a transaction's way into a group is decided by. */
-export function groupable(operations: Operation[], events: PendingEvent[]): Groupable {
+/** What one caller wants done, all of it or nothing. */
+export type Transaction = Groupable & { operations: Operation[]; events: PendingEvent[] }
+
+export function toTransaction(operations: Operation[], events: PendingEvent[]): Transaction {
   const keys = new Set([...operations.map(({ key }) => `state ${key}`), ...events.map(({ partitionKey }) => `event ${partitionKey}`)])
   const values = operations.reduce((sum, operation) => sum + (operation.kind === 'set' ? operation.value.length : 0), 0)
-  return { keys: [...keys], bytes: events.reduce((sum, { bytes }) => sum + bytes, values) }
+  return { operations, events, keys: [...keys], bytes: events.reduce((sum, { bytes }) => sum + bytes, values) }
 }
 
 /** What became of one transaction of a group that was committed: why it was left out, or undefined where it was done. */
