@@ -17,14 +17,14 @@ export default defineConfig({
       {
         test: {
           name: 'unit',
-          include: ['{lib,services,components,platform,bench}/**/*.test.ts'],
+          include: ['*.test.ts', '{lib,services,pluggable,examples,platform,cli,bench}/**/*.test.ts'],
           exclude: [...elsewhere, '**/*.int.test.ts', '**/*.chaos.test.ts'],
         },
       },
       {
         test: {
           name: 'int',
-          include: ['{lib,services,components,platform}/**/*.int.test.ts'],
+          include: ['{lib,services,pluggable,examples,platform,cli}/**/*.int.test.ts'],
           exclude: elsewhere,
           globalSetup: 'platform/testing/int-setup.ts',
           testTimeout: 60_000,
@@ -34,7 +34,7 @@ export default defineConfig({
       {
         test: {
           name: 'chaos',
-          include: ['components/**/*.chaos.test.ts'],
+          include: ['pluggable/**/*.chaos.test.ts'],
           exclude: elsewhere,
           fileParallelism: false,
           sequence: { groupOrder: 1 },

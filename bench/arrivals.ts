@@ -1,7 +1,7 @@
 // The plain Kafka consumer that all ways are measured by.
 import { randomUUID } from 'node:crypto'
 import { Kafka, logLevel } from 'kafkajs'
-import { withDeadline } from '../components/host/deadline.ts'
+import { withDeadline } from '../pluggable/host/deadline.ts'
 
 export type Arrivals = {
   /** When each change's event was first here, by the change's id (performance.now). */

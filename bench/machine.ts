@@ -2,9 +2,9 @@ import { execFileSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { cpus, release, totalmem, type } from 'node:os'
 import { join } from 'node:path'
-import { root } from '../platform/paths.ts'
-import { findPart } from '../platform/servers/find.ts'
-import { parseVersion } from '../platform/servers/version.ts'
+import { root } from '../platform/processes/paths.ts'
+import { findPart } from '../platform/parts/find.ts'
+import { parseVersion } from '../platform/parts/version.ts'
 
 export type Machine = { cores: number; model: string; memoryGiB: number; system: string }
 
@@ -50,7 +50,7 @@ export function describeVersions(): Record<string, string> {
 function commit(): string {
   try {
     const git = (...args: string[]) => execFileSync('git', args, { cwd: root, encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }).trim()
-    return `${git('rev-parse', '--short', 'HEAD')}${git('status', '--porcelain', '--', 'components', 'lib', ':(glob)bench/*.ts') ? ' with changes' : ''}`
+    return `${git('rev-parse', '--short', 'HEAD')}${git('status', '--porcelain', '--', 'pluggable', 'lib', ':(glob)bench/*.ts') ? ' with changes' : ''}`
   } catch {
     return 'unknown'
   }

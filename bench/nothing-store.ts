@@ -1,7 +1,7 @@
 // A state store that keeps nothing and answers at once: what a sidecar and gRPC take of a transaction, whatever the store is like.
-import type { StateStore } from '../components/host/state-store.ts'
-import { runComponent } from '../components/host/run.ts'
-import { addStateServices } from '../components/host/state-service.ts'
+import type { StateStore } from '../pluggable/host/state-store.ts'
+import { runComponent } from '../pluggable/host/run.ts'
+import { addStateServices } from '../pluggable/host/state-service.ts'
 
 const store: StateStore = {
   features: ['ETAG', 'TRANSACTIONAL', 'TTL'],

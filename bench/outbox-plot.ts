@@ -1,7 +1,7 @@
 // The report as a picture: of each database the ways' latencies and event rates as bars, and the transactions by callers as lines.
 import type { Measured } from './outbox.ts'
 import { databases, number, type OutboxReport } from './outbox-report.ts'
-import type { WayName } from './way.ts'
+import type { WayName } from './outbox-path.ts'
 
 const colours: Record<WayName, string> = { builtin: '#c44e52', ours: '#2a7f62', plain: '#8c8c8c' }
 const names = ['builtin', 'ours', 'plain'] as const

@@ -1,8 +1,8 @@
 import type { Rate } from './load.ts'
 import type { Machine } from './machine.ts'
 import type { Growth, Measured } from './outbox.ts'
-import type { DatabaseName } from './rig.ts'
-import type { WayName } from './way.ts'
+import type { DatabaseName } from './outbox-setup.ts'
+import type { WayName } from './outbox-path.ts'
 
 export type Ratio = { database: DatabaseName; what: string; value: number; bar: number; met: boolean }
 

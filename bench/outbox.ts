@@ -2,17 +2,17 @@
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { root } from '../platform/paths.ts'
+import { root } from '../platform/processes/paths.ts'
 import { poll } from '../platform/poll.ts'
 import { createProgress, duration, type Progress } from '../platform/progress.ts'
-import { ensureParts } from '../platform/servers/ensure.ts'
-import { startServers } from '../platform/shop.ts'
+import { ensureParts } from '../platform/parts/ensure.ts'
+import { startServers } from '../platform/start/shop.ts'
 import { closedLoop, openLoop, summary, type Rate, type Summary } from './load.ts'
 import { describeMachine, describeVersions, watchSteal } from './machine.ts'
 import { plotOutbox } from './outbox-plot.ts'
 import { judge, outboxMarkdown, type OutboxReport } from './outbox-report.ts'
-import { createRig, type DatabaseName, type Rig } from './rig.ts'
-import { createChanges, type Change, type Changes, type Way, type WayName } from './way.ts'
+import { createRig, type DatabaseName, type Rig } from './outbox-setup.ts'
+import { createChanges, type Change, type Changes, type Way, type WayName } from './outbox-path.ts'
 
 export type Latency = Summary & { transactionsPerSecond: number; fromCall: Summary }
 

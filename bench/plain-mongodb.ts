@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { Binary, MongoClient } from 'mongodb'
-import { cloudEvent, type Change } from './way.ts'
+import { cloudEvent, type Change } from './outbox-path.ts'
 
 /** The mongodb driver alone: one state upsert and one outbox insert in a transaction, as durable as the stores' own. */
 export async function createPlainMongodb(uri: string, databaseName: string): Promise<{ transact: (change: Change) => Promise<void>; close: () => Promise<void> }> {

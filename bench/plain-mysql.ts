@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { createPool } from 'mysql2/promise'
-import { cloudEvent, type Change } from './way.ts'
+import { cloudEvent, type Change } from './outbox-path.ts'
 
 /** mysql2 alone: one state upsert and one outbox insert in a transaction, prepared, on a connection of its own for each caller. */
 export async function createPlainMysql(url: string): Promise<{ transact: (change: Change) => Promise<void>; close: () => Promise<void> }> {

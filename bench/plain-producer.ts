@@ -1,5 +1,5 @@
 import { Kafka, logLevel, Partitioners } from 'kafkajs'
-import { cloudEvent, type Change } from './way.ts'
+import { cloudEvent, type Change } from './outbox-path.ts'
 
 /** kafkajs as an application without an outbox uses it: one message a call, acknowledged by all in-sync replicas. */
 export async function createPlainProducer(brokers: string, topic: string): Promise<{ publish: (change: Change) => Promise<void>; close: () => Promise<void> }> {

@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { Kafka, logLevel } from 'kafkajs'
 import { afterEach, beforeAll, expect, inject, it } from 'vitest'
-import { attachShop, type Shop } from '../platform/shop.ts'
+import { attachShop, type Shop } from '../platform/start/shop.ts'
 import { api, place, placeOnce, product, shopper, terminal, until, type Answer } from './shop.ts'
 
 // What dies here is started again, so that the other tests find a whole shop.

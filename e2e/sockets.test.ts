@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs'
 import { beforeAll, expect, inject, it } from 'vitest'
-import { serviceNames } from '../platform/ports.ts'
-import { attachShop, type Shop } from '../platform/shop.ts'
+import { serviceNames } from '../platform/processes/ports.ts'
+import { attachShop, type Shop } from '../platform/start/shop.ts'
 import { place, product, shopper, terminal } from './shop.ts'
 
 // A service's process speaks with its own sidecar and sends its spans, and that is all: no database, no broker, no other service.

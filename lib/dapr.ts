@@ -200,7 +200,7 @@ export function stateError(error: ServiceError, storeName: string): AppError {
   }
   if (text.includes('EVENT_TOO_LARGE')) return new AppError('rejected', 'event_too_large', 'the change is too large to be published', { cause: error })
   if (text.includes('COMMIT_UNKNOWN')) return unavailable('commit_unknown', `${storeName} did not say whether the change was stored`, error)
-  // What a component refuses for good (components/README.md lists its codes) would be refused again: a mistake of ours.
+  // What a component refuses for good (pluggable/README.md lists its codes) would be refused again: a mistake of ours.
   const refused = /EVENT_REFUSED|INVALID_REQUEST|INVALID_SETTING/.test(text) || error.code === status.INVALID_ARGUMENT || error.code === status.UNIMPLEMENTED
   if (refused) return new AppError('internal', 'internal', text, { cause: error })
   return unavailable('store_unavailable', `${storeName} is not available right now`, error)

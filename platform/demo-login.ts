@@ -1,6 +1,6 @@
 // The demo shopper and the first admin. Their passwords are made once and are in the shop's secrets file.
-import { ensureAccount } from './user.ts'
-import type { Shop } from './shop.ts'
+import { ensureAccount } from './accounts.ts'
+import type { Shop } from './start/shop.ts'
 
 export type Account = { email: string; password: string; name: string; role: 'shopper' | 'admin' }
 export type DemoLogin = { shopper: Account; admin: Account }

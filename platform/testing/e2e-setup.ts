@@ -1,7 +1,7 @@
 // The whole shop for e2e/, beside any shop that runs: with ports, data and secrets of its own.
 import type { TestProject } from 'vitest/node'
 import { ensureDemoLogin } from '../demo-login.ts'
-import { startShop } from '../shop.ts'
+import { startShop } from '../start/shop.ts'
 
 declare module 'vitest' {
   export interface ProvidedContext {

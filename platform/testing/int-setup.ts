@@ -1,7 +1,7 @@
 // Real servers for the `*.int.test.ts` files, with ports and data of their own. Set all three addresses in the
 // environment to use others. Servers that run already (`npm test -- --keep`) are used and left running.
 import type { TestProject } from 'vitest/node'
-import { startServers } from '../shop.ts'
+import { startServers } from '../start/shop.ts'
 
 declare module 'vitest' {
   export interface ProvidedContext {

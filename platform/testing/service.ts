@@ -11,9 +11,9 @@ import { parse, stringify } from 'yaml'
 import { createDapr, type CallOptions, type Dapr, type RpcClient } from '#lib/dapr.ts'
 import { poll } from '../poll.ts'
 import { createProgress } from '../progress.ts'
-import { ensureParts } from '../servers/ensure.ts'
-import { services, type ComponentType } from '../services.ts'
-import type { ServiceName } from '../ports.ts'
+import { ensureParts } from '../parts/ensure.ts'
+import { services, type ComponentType } from '../processes/services.ts'
+import type { ServiceName } from '../processes/ports.ts'
 import { freePorts } from './free-ports.ts'
 
 const root = join(import.meta.dirname, '..', '..')
@@ -77,7 +77,7 @@ export async function startService(name: ServiceName): Promise<RunningService> {
     // daprd takes the component's type from the file's name: bindings.mongodb is mongodb.sock.
     const socket = join(sockets, `${type.replace(/^bindings-/, '')}.sock`)
     rmSync(socket, { force: true })
-    start(type, process.execPath, [`components/${type}/main.ts`], { COMPONENT_OWNER: name })
+    start(type, process.execPath, [`pluggable/${type}/main.ts`], { COMPONENT_OWNER: name })
     await poll(`${type} listens`, () => existsSync(socket), { timeoutMs: 90_000 })
   }
 

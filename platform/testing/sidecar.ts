@@ -8,7 +8,7 @@ import { join } from 'node:path'
 import { createDapr, type Dapr } from '#lib/dapr.ts'
 import { poll } from '../poll.ts'
 import { createProgress } from '../progress.ts'
-import { ensureParts } from '../servers/ensure.ts'
+import { ensureParts } from '../parts/ensure.ts'
 import { freePorts } from './free-ports.ts'
 
 export type DaprComponent = { name: string; type: string; metadata: Record<string, string> }

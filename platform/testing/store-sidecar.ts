@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { Kafka, logLevel } from 'kafkajs'
 import { createConnection } from 'mysql2/promise'
 import type { Dapr } from '#lib/dapr.ts'
-import { startComponentProcess } from '../../components/host/component-process.ts'
+import { startComponentProcess } from './component-process.ts'
 import { watchTopic } from './events.ts'
 import { startSidecar } from './sidecar.ts'
 

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { methods } from '../../platform/payment-sandbox/methods.ts'
+import { methods } from '../../examples/payment-provider/methods.ts'
 import { paymentMethods } from './payment-methods.ts'
 
 test('orders accepts what the provider knows, and nothing else', () => {

@@ -1,5 +1,5 @@
 /**
- * The payment methods that orders accepts: what the payment provider's adapter knows, here the tokens of the sandbox (platform/payment-sandbox),
+ * The payment methods that orders accepts: what the payment provider's adapter knows, here the tokens of the sandbox (examples/payment-provider),
  * so that a name that nobody can charge is refused when the order is placed and not minutes later. This is the only list of them in orders: with
  * another provider it becomes that provider's pattern of tokens. A card number never matches.
  */

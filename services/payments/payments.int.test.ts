@@ -24,7 +24,7 @@ let payments: Payments
 beforeAll(async () => {
   const folder = mkdtempSync(join(tmpdir(), 'payments-'))
   const env = { PATH: process.env['PATH'], PORT: '0', DATA_FILE: join(folder, 'ledger.db'), PROVIDER_API_KEY: apiKey }
-  const child = spawn(process.execPath, [join(import.meta.dirname, '../../platform/payment-sandbox/main.ts')], { env, stdio: ['ignore', 'pipe', 'inherit'] })
+  const child = spawn(process.execPath, [join(import.meta.dirname, '../../examples/payment-provider/main.ts')], { env, stdio: ['ignore', 'pipe', 'inherit'] })
   const ended = once(child, 'exit')
   stopSandbox = async () => {
     child.kill('SIGTERM')

@@ -1,0 +1,104 @@
+import { randomInt } from 'node:crypto'
+import Table from 'cli-table3'
+import { runBacklog } from '../../pluggable/tests/chaos/backlog.ts'
+import { violationKinds } from '../../pluggable/tests/chaos/checker.ts'
+import { countSteps, victims } from '../../pluggable/tests/chaos/plan.ts'
+import { runChaos, type ChaosResult, type DatabaseName } from '../../pluggable/tests/chaos/run.ts'
+import { mongodbUnderTest, mysqlUnderTest } from '../../pluggable/tests/stores.ts'
+import { createProgress, duration } from '../../platform/progress.ts'
+import { ensureParts } from '../../platform/parts/ensure.ts'
+import { startServers, type Shop } from '../../platform/start/shop.ts'
+import { createProgressBar } from '../progress-bar.ts'
+
+const kafkaAwayMs = 120_000
+
+/**
+ * Kills everything around the outbox stores again and again, and prints what came of it. Exit code 1 when anything was lost,
+ * changed or out of order.
+ * @param o.kills over all databases
+ * @param o.seed what is killed when; a number by chance unless given
+ * @throws Error when something does not come back
+ */
+export async function chaosOutbox(o: { kills: number; seed?: number; only?: DatabaseName }): Promise<void> {
+  const databases = chosen(o.only)
+  const kills = Math.ceil(o.kills / databases.length)
+  const seed = o.seed ?? randomInt(1, 1_000_000)
+  const only = o.only ? ` --only ${o.only}` : ''
+  console.log(`seed ${seed}; the same kills again: npm run chaos -- outbox --kills ${o.kills} --seed ${seed}${only}`)
+  await withServers(databases, async (servers, daprd) => {
+    const results: ChaosResult[] = []
+    for (const database of databases) {
+      const bar = createProgressBar(database, countSteps(seed, kills))
+      const options = { database, seed, kills, kafkaAwayMs, servers, daprd, onStep: () => bar.step() }
+      results.push(await runChaos(options).finally(() => bar.close()))
+    }
+    console.log(report(results))
+    if (results.some(({ violations }) => violations.length > 0)) process.exitCode = 1
+  })
+}
+
+/** Lets rows wait while Kafka is away, drains them and prints how. Exit code 1 when any is lost or out of order. */
+export async function chaosBacklog(o: { rows: number; only?: DatabaseName }): Promise<void> {
+  await withServers(chosen(o.only), async ({ urls }) => {
+    const stores = { mysql: mysqlUnderTest(urls.mysqlUrl, urls.kafkaBrokers), mongodb: mongodbUnderTest(urls.mongodbUri, urls.kafkaBrokers) }
+    for (const database of chosen(o.only)) {
+      const bar = createProgressBar(database, 100)
+      let percent = 0
+      const onProgress = (arrived: number) => {
+        for (; percent < Math.floor((arrived * 100) / o.rows); percent += 1) bar.step()
+      }
+      const result = await runBacklog(stores[database], o.rows, { onProgress }).finally(() => bar.close())
+      const { rows, drainMs, rowsPerSecond, idleBytes, peakBytes, arrived, outOfOrder } = result
+      const megabytes = (bytes: number) => `${Math.round(bytes / 1_048_576)} MB`
+      console.log(
+        `${database}: ${rows} rows drained in ${duration(drainMs)}, ${Math.round(rowsPerSecond)} a second; memory of the component ${megabytes(idleBytes)} before, ` +
+          `${megabytes(peakBytes)} at most; ${arrived} arrived, ${outOfOrder} out of order`,
+      )
+      if (arrived !== rows || outOfOrder > 0) process.exitCode = 1
+    }
+  })
+}
+
+const chosen = (only: DatabaseName | undefined): DatabaseName[] => (only ? [only] : ['mysql', 'mongodb'])
+
+/** Servers of this run's own, which are stopped however it ends. */
+async function withServers(databases: DatabaseName[], work: (servers: Shop, daprd: string) => Promise<void>): Promise<void> {
+  const progress = createProgress()
+  let servers: Shop | undefined
+  const interrupted = (signal: NodeJS.Signals) => void servers?.stop().finally(() => process.exit(signal === 'SIGINT' ? 130 : 143))
+  process.once('SIGINT', interrupted).once('SIGTERM', interrupted)
+  try {
+    const { daprd } = await ensureParts(['daprd'], progress)
+    if (daprd.from === 'address') throw new Error('the sidecar has to be a program')
+    servers = await startServers([...databases, 'kafka'], { instance: 'chaos', portBase: 'free', fresh: true, progress })
+    progress.close()
+    await work(servers, daprd.path)
+  } finally {
+    process.off('SIGINT', interrupted).off('SIGTERM', interrupted)
+    await servers?.stop()
+  }
+}
+
+function report(results: ChaosResult[]): string {
+  const table = new Table({ head: ['', ...results.map(({ database }) => database)], style: { head: [], border: [], compact: true } })
+  const row = (name: string, of: (result: ChaosResult) => string) => table.push([name, ...results.map(of)])
+  row('time', ({ seconds }) => duration(seconds * 1_000))
+  for (const victim of victims) row(`kill -9 of ${victim}`, ({ kills }) => String(kills[victim]))
+  row('transactions acknowledged', ({ transactions }) => String(transactions.acked))
+  row('refused', ({ transactions }) => String(transactions.refused))
+  row('unknown, of which done', ({ transactions }) => `${transactions.unknown}, ${transactions.unknownDone}`)
+  row('records on Kafka, of which repeats', ({ events, repeats }) => `${events}, ${repeats}`)
+  row('longest time without a commit', ({ standstillMs }) => duration(standstillMs))
+  row('until the outbox was empty', ({ drainMs }) => duration(drainMs))
+  row('violations', ({ violations }) => String(violations.length))
+  const reasons = results.flatMap(({ database, reasons }) =>
+    [...reasons].toSorted(([, a], [, b]) => b - a).map(([reason, count]) => `  ${database}: ${count} × ${reason}`),
+  )
+  const faults = results.flatMap(({ database, folder, violations }) => [
+    ...[...Map.groupBy(violations, ({ kind }) => kind)].map(
+      ([kind, found]) => `${database}: ${kind} (${violationKinds[kind]}), ${found.length} ×, such as ${found.slice(0, 3).map(({ what }) => what).join('; ')}`,
+    ),
+    ...(violations.length > 0 ? [`${database}: logs and histories in ${folder}`] : []),
+  ])
+  return [table.toString(), 'not acknowledged because of', ...reasons, ...(faults.length > 0 ? faults : ['nothing lost, nothing out of order'])].join('\n')
+}

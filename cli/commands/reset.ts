@@ -1,0 +1,44 @@
+import { Kafka, logLevel } from 'kafkajs'
+import { MongoClient } from 'mongodb'
+import { createConnection } from 'mysql2/promise'
+import { currentInstance } from '../../platform/supervise/instance.ts'
+import { findLeftovers } from '../../platform/supervise/leftovers.ts'
+import { createPaths } from '../../platform/processes/paths.ts'
+import { serviceNames } from '../../platform/processes/ports.ts'
+import { consumers, services, topics } from '../../platform/processes/services.ts'
+import { deleteData, isRunning, stopShop } from '../../platform/start/shop.ts'
+
+/** Empties the shop: stops it, and deletes its data. Secrets and certificates stay. */
+export async function reset(): Promise<void> {
+  const paths = createPaths(currentInstance().instance)
+  const ran = (await isRunning(paths)) || findLeftovers(paths).length > 0
+  if (ran) await stopShop(paths)
+  deleteData(paths)
+  await emptyOwnServers()
+  console.log(`The shop is empty.${ran ? ' It was running and is stopped now.' : ''} \`npm start\` starts it.`)
+}
+
+/** Servers that are used by their address keep their data elsewhere: only what is the shop's is deleted there. */
+async function emptyOwnServers(): Promise<void> {
+  const { MONGODB_URI, MYSQL_URL, KAFKA_BROKERS } = process.env
+  if (MONGODB_URI) {
+    const client = await MongoClient.connect(MONGODB_URI)
+    for (const name of serviceNames.filter((service) => services[service].databases.includes('mongodb'))) await client.db(name).dropDatabase()
+    await client.close()
+  }
+  if (MYSQL_URL) {
+    const connection = await createConnection({ uri: MYSQL_URL })
+    for (const name of serviceNames.filter((service) => services[service].databases.includes('mysql'))) {
+      await connection.query(`DROP DATABASE IF EXISTS \`${name}\``)
+    }
+    await connection.end()
+  }
+  if (KAFKA_BROKERS) {
+    const admin = new Kafka({ brokers: KAFKA_BROKERS.split(','), logLevel: logLevel.NOTHING }).admin()
+    await admin.connect()
+    const there = new Set(await admin.listTopics())
+    const ours = [...topics, ...consumers.map((service) => `${service}.dlq`)].filter((topic) => there.has(topic))
+    if (ours.length > 0) await admin.deleteTopics({ topics: ours })
+    await admin.disconnect()
+  }
+}

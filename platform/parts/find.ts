@@ -1,0 +1,70 @@
+// Where each server is: an address in the environment, a program that the environment names, a fitting version on PATH
+// or where its installer puts it, the cache. In this order.
+import { spawnSync } from 'node:child_process'
+import { accessSync, constants, existsSync, readdirSync, realpathSync, statSync } from 'node:fs'
+import { delimiter, dirname, join } from 'node:path'
+import { cacheFolder } from './cache.ts'
+import { parts, type PartName } from './parts.ts'
+import { parseVersion } from './version.ts'
+
+export type Found =
+  | { from: 'address'; address: string; detail: string }
+  | { from: 'binary' | 'path' | 'cache'; path: string; detail: string; printedVersion: string }
+  | { from: 'nowhere'; detail: string }
+
+/**
+ * Looks for a part; builds nothing.
+ * @throws Error when a variable names a program that is not there: a wish that cannot be met is not passed over.
+ */
+export function findPart(name: PartName, env: NodeJS.ProcessEnv = process.env): Found {
+  const part = parts[name]
+  const address = part.addressVariable && env[part.addressVariable]
+  if (address) return { from: 'address', address, detail: `${part.addressVariable} in the environment` }
+
+  const named = env[part.binaryVariable]
+  if (named) {
+    const path = name === 'kafka' ? join(named, 'libs') : named
+    if (!existsSync(path)) throw new Error(`${part.binaryVariable} is ${named}, but ${path} does not exist`)
+    return { from: 'binary', path, detail: `${part.binaryVariable} in the environment`, printedVersion: printedVersion(name, path) }
+  }
+
+  const folders = [...(env['PATH'] ?? '').split(delimiter).filter(Boolean), ...part.installedIn]
+  const misfits: string[] = []
+  for (const folder of folders) {
+    for (const command of part.commands) {
+      const file = join(folder, command)
+      if (!isProgram(file)) continue
+      const path = name === 'kafka' ? join(dirname(dirname(realpathSync(file))), 'libs') : file
+      if (!existsSync(path)) continue
+      const printed = printedVersion(name, path)
+      if (part.accepts(printed)) return { from: 'path', path, detail: file, printedVersion: printed }
+      misfits.push(`${file} does not fit (${parseVersion(printed)?.join('.') ?? 'version unknown'})`)
+    }
+  }
+
+  const path = join(cacheFolder(env), part.cacheKey, part.file)
+  // What the cache holds is known by its key: no program has to be started to ask.
+  if (existsSync(path)) return { from: 'cache', path, detail: path, printedVersion: part.cacheKey }
+  return { from: 'nowhere', detail: [...new Set(misfits)].join('; ') }
+}
+
+function isProgram(file: string): boolean {
+  try {
+    accessSync(file, constants.X_OK)
+    return statSync(file).isFile()
+  } catch {
+    return false
+  }
+}
+
+function printedVersion(name: PartName, path: string): string {
+  if (name === 'kafka') {
+    const jar = readdirSync(path).find((file) => /^kafka_2\.\d+-[\d.]+\.jar$/.test(file))
+    return jar?.replace(/^kafka_2\.\d+-|\.jar$/g, '') ?? ''
+  }
+  const { versionArguments } = parts[name]
+  if (versionArguments.length === 0) return ''
+  const { stdout, stderr } = spawnSync(path, versionArguments, { encoding: 'utf8', timeout: 10_000 })
+  // Programs print it on either; some log other things with numbers in them on stderr.
+  return stdout?.trim() || stderr?.trim() || ''
+}

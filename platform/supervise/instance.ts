@@ -1,0 +1,58 @@
+// Which shops this clone has, and on which ports each one is.
+import { createHash } from 'node:crypto'
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { createServer } from 'node:net'
+import { dirname } from 'node:path'
+import type { Paths } from '../processes/paths.ts'
+import { allPorts, blockSize, createPorts, portBase, type Ports } from '../processes/ports.ts'
+
+/** The shop that the environment means: PORT_BASE's, or the default one. */
+export function currentInstance(env: NodeJS.ProcessEnv = process.env): { instance: string; portBase: number | undefined } {
+  const base = portBase(env)
+  return { instance: base === undefined ? 'default' : String(base), portBase: base }
+}
+
+/** The ports that a shop had at its last start, if it ever started. */
+export function recordedPorts(paths: Paths): Ports | undefined {
+  try {
+    const { portBase } = JSON.parse(readFileSync(paths.instance, 'utf8')) as { portBase: number | null }
+    return createPorts(portBase ?? undefined)
+  } catch {
+    return undefined
+  }
+}
+
+export function recordPorts(paths: Paths, base: number | undefined): void {
+  mkdirSync(dirname(paths.instance), { recursive: true, mode: 0o700 })
+  writeFileSync(paths.instance, JSON.stringify({ portBase: base ?? null }))
+}
+
+/**
+ * A block of free ports for a test's shop, so that tests run beside any shop and beside the tests of another clone.
+ * Which one is tried first depends on the clone and the instance: mostly it is the same each time.
+ * @throws Error when all blocks are taken
+ */
+export async function freePortBase(paths: Paths): Promise<number> {
+  const blocks = 60
+  const first = createHash('sha256').update(paths.state).digest().readUInt32BE() % blocks
+  for (let i = 0; i < blocks; i += 1) {
+    // Below the ports that systems give to outgoing connections, above the default shop's block.
+    const base = 22_000 + blockSize * ((first + i) % blocks)
+    if ((await takenPorts(createPorts(base))).length === 0) return base
+  }
+  throw new Error('no free block of ports between 22000 and 31600')
+}
+
+/** Those ports of a table on which something listens already. */
+export async function takenPorts(ports: Ports): Promise<number[]> {
+  const taken = await Promise.all(allPorts(ports).map(async (port) => ((await isFree(port)) ? [] : [port])))
+  return taken.flat()
+}
+
+function isFree(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const probe = createServer()
+    probe.once('error', () => resolve(false))
+    probe.listen({ port, host: '127.0.0.1', exclusive: true }, () => probe.close(() => resolve(true)))
+  })
+}

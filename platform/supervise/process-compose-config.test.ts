@@ -1,0 +1,43 @@
+import { expect, test } from 'vitest'
+import { parse } from 'yaml'
+import { renderCompose } from './process-compose-config.ts'
+import type { Process } from '../processes/processes.ts'
+
+const sidecar: Process = {
+  name: 'orders-dapr',
+  kind: 'sidecar',
+  command: ['/opt/daprd', '--app-id', 'orders'],
+  env: { TOKEN: 'a$b', PEM: '-----BEGIN\nx\n-----END' },
+  cwd: '/clone',
+  ports: [1],
+  health: { http: { port: 1, path: '/healthz', status: 204 } },
+  waitsFor: { healthy: ['sentry'], done: ['setup'] },
+  stopSeconds: 7,
+}
+const setup: Process = { ...sidecar, name: 'setup', kind: 'task', waitsFor: {} }
+
+function render(...processes: Process[]) {
+  return parse(renderCompose(processes, '/logs')) as { processes: Record<string, Record<string, never>> }
+}
+
+test('command and environment are passed on as they are, without a shell', () => {
+  const rendered = render(sidecar)
+  expect(rendered).toMatchObject({ disable_env_expansion: true })
+  expect(rendered.processes['orders-dapr']).toMatchObject({
+    entrypoint: ['/opt/daprd', '--app-id', 'orders'],
+    environment: ['TOKEN=a$b', 'PEM=-----BEGIN\nx\n-----END'],
+    shutdown: { timeout_seconds: 7 },
+  })
+})
+
+test('a process does not wait for one that is not in the list', () => {
+  expect(render(sidecar, setup).processes['orders-dapr']?.['depends_on']).toEqual({
+    setup: { condition: 'process_completed_successfully' },
+  })
+})
+
+test('a crashed process is always restarted, a failed task only a few times', () => {
+  const { processes } = render(sidecar, setup)
+  expect(processes['orders-dapr']).toMatchObject({ availability: { restart: 'always' } })
+  expect(processes['setup']).toMatchObject({ availability: { restart: 'on_failure', max_restarts: 3 } })
+})

@@ -1,0 +1,68 @@
+import { spawn } from 'node:child_process'
+import { randomUUID } from 'node:crypto'
+import { rmSync } from 'node:fs'
+import { MongoClient } from 'mongodb'
+import { createConnection } from 'mysql2/promise'
+import { startComponentProcess } from '../../../platform/testing/component-process.ts'
+
+export type ConformanceOptions = {
+  /** The compiled suite. */
+  program: string
+  /** As administrators, who may make databases. */
+  mongodbUri: string
+  mysqlUrl: string
+  /** Further flags of the suite. */
+  args?: string[]
+  /** Takes what the suite prints, as it comes. */
+  write(text: string): void
+}
+
+/**
+ * Runs Dapr's conformance suite against both stores, each in a process and a database of its own, which are gone afterwards.
+ * Returns the suite's exit code. Throws when a component or a database does not come up.
+ */
+export async function runConformance({ program, mongodbUri, mysqlUrl, args = [], write }: ConformanceOptions): Promise<number> {
+  const name = `conformance_${randomUUID().slice(0, 8)}`
+  const closers: (() => unknown)[] = []
+  try {
+    const connection = await createConnection({ uri: mysqlUrl })
+    closers.push(() => connection.end())
+    await connection.query(`CREATE DATABASE ${name}`)
+    closers.push(() => connection.query(`DROP DATABASE ${name}`))
+    const client = await new MongoClient(mongodbUri).connect()
+    closers.push(
+      () => client.close(),
+      () => client.db(name).dropDatabase(),
+    )
+
+    const own = new URL(mysqlUrl)
+    own.pathname = `/${name}`
+    const metadata = {
+      'outbox-mysql': { connectionString: own.href },
+      'outbox-mongodb': { connectionString: mongodbUri, databaseName: name },
+    }
+    const stores = []
+    for (const type of ['outbox-mysql', 'outbox-mongodb'] as const) {
+      const component = await startComponentProcess(type)
+      closers.push(
+        () => rmSync(component.folder, { recursive: true, force: true }),
+        () => component.kill('SIGTERM'),
+      )
+      stores.push({ name: type, socket: component.socket, metadata: metadata[type] })
+    }
+    return await run(program, ['-test.v', '-test.timeout=300s', ...args], { CONFORMANCE_STORES: JSON.stringify(stores) }, write)
+  } finally {
+    for (const close of closers.toReversed()) await close()
+  }
+}
+
+function run(program: string, args: string[], env: Record<string, string>, write: (text: string) => void): Promise<number> {
+  const child = spawn(program, args, { env: { PATH: process.env['PATH'], ...env }, stdio: ['ignore', 'pipe', 'pipe'] })
+  const end = () => child.kill()
+  process.once('exit', end)
+  for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk: Buffer) => write(chunk.toString()))
+  return new Promise<number>((resolve, reject) => {
+    child.once('error', reject)
+    child.once('close', (code) => resolve(code ?? 1))
+  }).finally(() => process.off('exit', end))
+}

@@ -1,0 +1,124 @@
+import { spawn, spawnSync, type ChildProcess } from 'node:child_process'
+import { randomUUID } from 'node:crypto'
+import { once } from 'node:events'
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { OutputBindingClient } from '#protos/dapr/proto/components/v1/bindings.ts'
+import { freePorts } from '../../platform/testing/free-ports.ts'
+import { clientFor, until } from '../../platform/testing/component-process.ts'
+import { createTopic, event, mongodbUnderTest, mysqlUnderTest, openStore } from './stores.ts'
+import { collect } from '../image/collect.ts'
+
+// What can be known of the images without a container runtime: the files that they are made of are enough, with the Containerfile's own
+// environment, command and health check, as its user, in a socket folder as a pod has it. That their base image is there, `npm ci` and
+// the file system of a container are not tried here.
+
+const root = join(import.meta.dirname, '..', '..')
+const containerfile = readFileSync(join(root, 'pluggable', 'image', 'Containerfile'), 'utf8')
+
+/** What the Containerfile says about one of its last stages, the stage it is made from included. */
+function stage(target: string) {
+  const stages = containerfile.split(/^FROM /m)
+  const text = (name: string) => stages.find((each) => new RegExp(`^\\S+ AS ${name}\\n`).test(each)) ?? ''
+  const both = text('component') + text(target)
+  const first = (pattern: RegExp) => pattern.exec(both)?.[1] ?? ''
+  return {
+    env: Object.fromEntries(first(/^ENV (.*)$/m).split(' ').map((pair) => pair.split('='))) as Record<string, string>,
+    user: first(/^USER (.*)$/m).split(':').map(Number),
+    command: JSON.parse(first(/^CMD (.*)$/m)) as string[],
+    healthCheck: JSON.parse(first(/^HEALTHCHECK .*CMD (.*)$/m)) as string[],
+  }
+}
+
+const targets = ['outbox-mysql', 'outbox-mongodb', 'bindings-mongodb'] as const
+
+describe.each(targets)('the image of %s', (target) => {
+  const { env, user, command, healthCheck } = stage(target)
+  const folder = mkdtempSync(join(tmpdir(), 'image-'))
+  const app = join(folder, 'app')
+  const sockets = join(folder, 'sockets')
+  const socket = join(sockets, `${target.replace('bindings-', '')}.sock`)
+  // Only root can be somebody else; and that one must be able to run this machine's Node.
+  const somebody = { uid: user[0] ?? 0, gid: user[1] ?? 0 }
+  const asSomebody = process.getuid?.() === 0 && spawnSync(process.execPath, ['--version'], somebody).status === 0
+  let metricsPort = 0
+  let child: ChildProcess
+  let output = ''
+
+  const options = () => ({
+    cwd: app,
+    // The readable log needs a package that no import names.
+    env: { PATH: process.env['PATH'], ...env, DAPR_COMPONENTS_SOCKETS_FOLDER: sockets, METRICS_PORT: String(metricsPort), LOG_FORMAT: 'pretty' },
+    ...(asSomebody ? somebody : {}),
+  })
+  const isHealthy = () => spawnSync(process.execPath, healthCheck.slice(1), options()).status === 0
+
+  beforeAll(async () => {
+    ;[metricsPort = 0] = await freePorts(1)
+    collect(root, target, app)
+    chmodSync(folder, 0o755)
+    // A pod's volume: of the user that the test runs as, open to all in the pod.
+    mkdirSync(sockets)
+    chmodSync(sockets, 0o777)
+  })
+  afterAll(() => {
+    child?.kill('SIGKILL')
+    rmSync(folder, { recursive: true, force: true })
+  })
+
+  test('is run by a user who is not root', () => {
+    expect(somebody).toEqual({ uid: 65_532, gid: 65_532 })
+  })
+
+  test('is healthy once it listens, for its own user only, and answers probes from outside', async () => {
+    expect(isHealthy()).toBe(false)
+    child = spawn(process.execPath, command.slice(1), options())
+    for (const stream of [child.stdout, child.stderr]) stream?.on('data', (chunk: Buffer) => (output += chunk.toString()))
+    await until('it is healthy', () => isHealthy() || (child.exitCode !== null && Promise.reject(new Error(output))), 20_000)
+    await until('its log says so', () => output.includes('listening'))
+    const { mode, uid } = statSync(socket)
+    expect([mode & 0o777, uid]).toEqual([0o600, asSomebody ? somebody.uid : process.getuid?.()])
+    // Not taken away from its owner.
+    if (asSomebody) expect(statSync(sockets).mode & 0o777).toBe(0o777)
+    expect((await fetch(`http://127.0.0.1:${metricsPort}/livez`)).status).toBe(200)
+    expect(env['METRICS_HOST']).toBe('0.0.0.0')
+  })
+
+  test('does its work', async () => {
+    if (target === 'bindings-mongodb') {
+      const binding = clientFor(OutputBindingClient, socket, 'queries')
+      const properties = { connectionString: process.env['TEST_MONGODB_URI'] ?? '', databaseName: `test_${randomUUID().slice(0, 8)}`, collectionName: 'c' }
+      await binding.call((c) => c.init, { metadata: { properties } })
+      const request = { operation: 'count', data: Buffer.from('{}'), metadata: {} }
+      const { data } = await binding.call<unknown, { data: Uint8Array }>((c) => c.invoke as never, request)
+      expect(JSON.parse(Buffer.from(data).toString())).toEqual([{ count: 0 }])
+      return binding.close()
+    }
+    const { createDatabase, brokers } = target === 'outbox-mysql' ? mysqlUnderTest() : mongodbUnderTest()
+    const [database, topic] = await Promise.all([createDatabase(), createTopic(brokers)])
+    const store = openStore(socket)
+    try {
+      await store.init({ ...database.properties, relayBrokers: brokers, relayTopic: topic.name })
+      await store.transact([{ key: 'a', value: 1 }, event('a', { n: 1 })])
+      await until('the event', () => topic.ofKey('a').length > 0)
+      expect(await store.json('a')).toBe(1)
+      // Stops the relay before its topic goes.
+      await store.init(database.properties)
+    } finally {
+      store.close()
+      await topic.drop()
+      await database.drop()
+    }
+  })
+
+  test('ends when it is told to', async () => {
+    expect(child.exitCode).toBeNull()
+    const ended = once(child, 'exit')
+    child.kill('SIGTERM')
+    expect(await ended).toEqual([0, null])
+    await until('its log says so', () => output.includes('stopping'))
+    expect([existsSync(socket), isHealthy()]).toEqual([false, false])
+  })
+})

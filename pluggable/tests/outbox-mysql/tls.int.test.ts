@@ -1,0 +1,112 @@
+import { rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { createConnection, type Connection } from 'mysql2/promise'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { startSecuredMysql, type SecuredMysql } from '../../../platform/testing/secured-servers.ts'
+import { startComponentProcess, type ComponentProcess } from '../../../platform/testing/component-process.ts'
+import { failure, openStore } from '../stores.ts'
+
+// A real server with a certificate of an authority of its own. Its certificate is for localhost, not for 127.0.0.1, though both lead to it.
+
+let mysql: SecuredMysql
+let component: ComponentProcess
+/** One whose process trusts the server's authority, as if it were a public one. */
+let trusting: ComponentProcess
+let administrator: Connection
+
+beforeAll(async () => {
+  mysql = await startSecuredMysql()
+  ;[component, trusting] = await Promise.all([
+    startComponentProcess('outbox-mysql', undefined, { env: { LOG_LEVEL: 'trace' } }),
+    startComponentProcess('outbox-mysql', undefined, { env: { LOG_LEVEL: 'trace', NODE_EXTRA_CA_CERTS: mysql.authority.certFile } }),
+  ])
+  administrator = await createConnection({ host: '127.0.0.1', port: mysql.port, ...mysql.administrator })
+  await administrator.query('CREATE DATABASE shop')
+}, 120_000)
+
+afterAll(async () => {
+  await administrator.end()
+  await Promise.all([component.kill('SIGTERM'), trusting.kill('SIGTERM')])
+  for (const { folder } of [component, trusting]) rmSync(folder, { recursive: true, force: true })
+  await mysql.close()
+}, 60_000)
+
+type Login = { user: string; password: string }
+
+/** A connection string as a URL, and as state.mysql has it. */
+const url = (host: string, tls: string, { user, password }: Login = mysql.administrator) => `mysql://${user}:${password}@${host}:${mysql.port}/shop?tls=${tls}`
+const dsn = (host: string, tls: string, { user, password }: Login = mysql.administrator) =>
+  `${user}:${password}@tcp(${host}:${mysql.port})/shop?allowNativePasswords=true&tls=${tls}`
+
+async function works(connectionString: string, more: Record<string, string> = {}, process = component): Promise<void> {
+  const store = openStore(process.socket)
+  try {
+    await store.init({ connectionString, ...more })
+    await store.transact([{ key: 'k', value: 1 }])
+    expect(await store.json('k')).toBe(1)
+  } finally {
+    store.close()
+  }
+}
+
+async function refusal(connectionString: string, more: Record<string, string> = {}): Promise<string> {
+  const store = openStore(component.socket, 'refused')
+  const { details } = await failure(store.init({ connectionString, ...more })).finally(() => store.close())
+  return details
+}
+
+const pem = () => ({ pemPath: mysql.authority.certFile })
+
+test('a server that takes encrypted connections only says so, and is served by any kind of TLS', async () => {
+  await administrator.query('SET GLOBAL require_secure_transport = ON')
+  try {
+    expect(await refusal(url('localhost', 'false'))).toMatch(/^STORE_UNAVAILABLE: MySQL takes encrypted connections only, see tls in connectionString/)
+    await works(url('localhost', 'custom'), pem())
+    await works(dsn('localhost', 'custom'), pem())
+    await works(url('127.0.0.1', 'skip-verify'))
+    await works(url('localhost', 'true'), {}, trusting)
+  } finally {
+    await administrator.query('SET GLOBAL require_secure_transport = OFF')
+  }
+})
+
+test('a user who must come with TLS is let in with it only', async () => {
+  expect(await refusal(url('localhost', 'false', mysql.careful))).toMatch(/or wants tls for this user \(Access denied/)
+  await works(url('localhost', 'custom', mysql.careful), pem())
+})
+
+test.each(['true', 'custom'])('tls=%s: an authority that is not known is not trusted', async (tls) => {
+  expect(await refusal(url('localhost', tls), { pemPath: mysql.stranger.certFile })).toMatch(/^STORE_UNAVAILABLE: MySQL's certificate is not accepted \(unable to verify/)
+})
+
+test('a certificate for another host is not accepted, be it reached by address', async () => {
+  expect(await refusal(url('127.0.0.1', 'custom'), pem())).toMatch(/^STORE_UNAVAILABLE: MySQL's certificate is not accepted \(.*altnames.*127\.0\.0\.1/)
+})
+
+test('a pemPath that leads to no certificate is named', async () => {
+  const empty = join(component.folder, 'empty.pem')
+  writeFileSync(empty, '')
+  expect(await refusal(url('localhost', 'custom'), { pemPath: empty })).toMatch(/^INVALID_SETTING: metadata field "pemPath"/)
+  expect(await refusal(url('localhost', 'custom'), { pemPath: '/nowhere.pem' })).toMatch(/^INVALID_SETTING: metadata field "pemPath".*ENOENT/)
+  expect(await refusal(url('localhost', 'custom'))).toMatch(/^INVALID_SETTING: .*tls=custom needs pemPath/)
+})
+
+test('a wrong password is told from a server that is away', async () => {
+  expect(await refusal(url('localhost', 'custom', { ...mysql.administrator, password: 'not-it' }), pem())).toMatch(
+    /^STORE_UNAVAILABLE: MySQL refuses the user or the password of connectionString/,
+  )
+  expect(await refusal('mysql://u:p@127.0.0.1:1/shop')).toMatch(/^STORE_UNAVAILABLE: MySQL does not answer/)
+})
+
+test('a certificate for an address is accepted at that address, and nowhere else', async () => {
+  mysql.authority.issue('mysql', ['IP:127.0.0.1'])
+  await administrator.query('FLUSH SSL').catch(() => administrator.query('ALTER INSTANCE RELOAD TLS'))
+  await works(url('127.0.0.1', 'custom'), pem())
+  expect(await refusal(url('localhost', 'custom'), pem())).toMatch(/MySQL's certificate is not accepted/)
+})
+
+test('no log tells a password', () => {
+  const output = component.output() + trusting.output()
+  expect(output).toContain('initialised')
+  for (const secret of [mysql.administrator.password, mysql.careful.password, 'not-it']) expect(output).not.toContain(secret)
+})

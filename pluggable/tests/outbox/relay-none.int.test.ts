@@ -1,0 +1,250 @@
+import { randomUUID } from 'node:crypto'
+import { Binary, MongoClient, type ChangeStreamDocument } from 'mongodb'
+import { createConnection, type RowDataPacket } from 'mysql2/promise'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { startBinlogServer, type BinlogEvent } from '../../../platform/testing/binlog-server.ts'
+import { startComponentProcess, until, type ComponentProcess } from '../../../platform/testing/component-process.ts'
+import { createTopic, event, failure, mongodbUnderTest, mysqlUnderTest, openStore, type StoreClient, type StoreUnderTest, type TestDatabase } from '../stores.ts'
+
+// No Kafka Connect runs here. What its connectors would read is read from where they read it: the binary log, the change stream.
+
+/** A row by the names of Debezium's event router. */
+type Row = { id: string; aggregatetype: string; aggregateid: string; type: string; payload: string }
+
+/** What the database's log tells of a row. `identity` is the same in its insertion and its deletion. */
+type Change = { transaction: string; op: string; identity: string; row?: Row }
+
+type Reader = {
+  store: StoreUnderTest
+  database: TestDatabase
+  /** What has happened to the router's table since the last call. */
+  changes(): Promise<Change[]>
+  /** How many rows a query finds. */
+  left(): Promise<number>
+  close(): Promise<void>
+}
+
+const topic = 'orders'
+
+/** The envelope as the relay sends it: only its time is not known beforehand. */
+const envelope = (key: string, sequence: number, data: unknown, payload: string) =>
+  JSON.stringify({
+    specversion: '1.0', id: `${key}-${sequence}`, source: 'app', type: 'test.happened.v1', time: (JSON.parse(payload) as { time: string }).time,
+    datacontenttype: 'application/json', partitionkey: key, sequence: String(sequence), data,
+  })
+
+/** The rows by their transactions. @throws Error when a transaction left one of them in the table */
+function passedThrough(changes: Change[]): Row[][] {
+  const transactions = Map.groupBy(changes, ({ transaction }) => transaction)
+  return [...transactions.values()].map((own) => {
+    const rows: Row[] = []
+    const there = new Set<string>()
+    for (const { op, identity, row } of own) {
+      if (op === 'insert' && row && !there.has(identity)) {
+        there.add(identity)
+        rows.push(row)
+      } else if (op !== 'delete' || !there.delete(identity)) throw new Error(`not expected: ${op} of ${identity}`)
+    }
+    if (there.size > 0) throw new Error(`left in the table: ${[...there].join()}`)
+    return rows
+  })
+}
+
+function describeRelayNone(type: StoreUnderTest['type'], open: () => Promise<Reader>): void {
+  describe(`state.${type}`, () => {
+    let component: ComponentProcess
+    let client: StoreClient
+    let reader: Reader
+    beforeAll(async () => {
+      component = await startComponentProcess(type)
+      client = openStore(component.socket)
+      reader = await open()
+      await client.init({ ...reader.database.properties, relay: 'none', relayTopic: topic })
+      await reader.changes()
+    })
+    afterAll(async () => {
+      client?.close()
+      await component?.kill('SIGKILL')
+      await reader?.close()
+    })
+    const numbered = (key: string, sequence: number, data: unknown) => event(key, data, { 'cloudevent.id': `${key}-${sequence}` })
+
+    test('the events of a transaction pass through the table in that transaction, as Debezium expects them', async () => {
+      await client.transact([{ key: 'o-1', value: { n: 1 } }, numbered('o-1', 1, { text: 'grün' }), numbered('o-1', 2, 2), numbered('o-2', 1, 'x'.repeat(70_000))])
+      await client.transact([numbered('o-1', 3, { last: true })])
+      const transactions = passedThrough(await reader.changes())
+      expect(transactions.map((rows) => rows.map(({ id, aggregatetype, aggregateid, type: eventType }) => ({ id, aggregatetype, aggregateid, type: eventType })))).toEqual([
+        [
+          { id: 'o-1-1', aggregatetype: topic, aggregateid: 'o-1', type: 'test.happened.v1' },
+          { id: 'o-1-2', aggregatetype: topic, aggregateid: 'o-1', type: 'test.happened.v1' },
+          { id: 'o-2-1', aggregatetype: topic, aggregateid: 'o-2', type: 'test.happened.v1' },
+        ],
+        [{ id: 'o-1-3', aggregatetype: topic, aggregateid: 'o-1', type: 'test.happened.v1' }],
+      ])
+      const payloads = transactions.flat().map(({ payload }) => payload)
+      const expected: [string, number, unknown][] = [['o-1', 1, { text: 'grün' }], ['o-1', 2, 2], ['o-2', 1, 'x'.repeat(70_000)], ['o-1', 3, { last: true }]]
+      expect(payloads).toEqual(expected.map(([key, sequence, data], n) => envelope(key, sequence, data, payloads[n] ?? '{}')))
+      expect([await reader.left(), await reader.database.waiting()]).toEqual([0, 0])
+      expect(await client.json('o-1')).toEqual({ n: 1 })
+    })
+
+    test('a transaction that is rolled back passes nothing, and its number is given again', async () => {
+      await client.transact([numbered('r', 1, 'first')])
+      await failure(client.transact([numbered('r', 2, 'undone'), { key: 'r', value: 1, etag: 'wrong' }]))
+      await client.transact([numbered('r', 2, 'second')])
+      const data = passedThrough(await reader.changes()).flat().map(({ payload }) => (JSON.parse(payload) as { data: unknown }).data)
+      expect(data).toEqual(['first', 'second'])
+    })
+
+    test('events of one id, in one transaction and at once, are no conflict', async () => {
+      const twin = (key: string) => event(key, 1, { 'cloudevent.id': 'twin' })
+      await client.transact([twin('t-1'), twin('t-2')])
+      await Promise.all(Array.from({ length: 10 }, (_, n) => client.transact([twin(`t-${n}`)])))
+      expect(passedThrough(await reader.changes()).flat()).toHaveLength(12)
+    })
+
+    test('writers at once keep the order of their numbers', async () => {
+      await Promise.all(Array.from({ length: 200 }, (_, n) => client.transact([event(`many-${n % 20}`, n)])))
+      const rows = passedThrough(await reader.changes()).flat()
+      const numbers = Map.groupBy(rows.map(({ payload }) => JSON.parse(payload) as { partitionkey: string; sequence: string }), ({ partitionkey }) => partitionkey)
+      expect(numbers.size).toBe(20)
+      for (const events of numbers.values()) expect(events.map(({ sequence }) => sequence)).toEqual(['1', '2', '3', '4', '5', '6', '7', '8', '9', '10'])
+    })
+
+    test('it is refused while events wait for the relay, which another setting left', async () => {
+      const other = openStore(component.socket, 'other')
+      const database = await reader.store.createDatabase()
+      const target = await createTopic(reader.store.brokers)
+      try {
+        // Brokers at which nobody is.
+        const properties = { ...database.properties, relayTopic: target.name }
+        await other.init({ ...properties, relayBrokers: '127.0.0.1:1' })
+        await other.transact([event('w', 1)])
+        expect((await failure(other.init({ ...properties, relay: 'none' }))).details).toMatch(/^INVALID_SETTING: .*"relay": 1 event/)
+        await other.init({ ...properties, relayBrokers: reader.store.brokers })
+        await until('the relay has published it', async () => target.ofKey('w').length === 1 && (await database.waiting()) === 0)
+        await other.init({ ...properties, relay: 'none' })
+        await other.transact([event('w', 2)])
+        expect(await database.waiting()).toBe(0)
+      } finally {
+        other.close()
+        await target.drop()
+        await database.drop()
+      }
+    })
+  })
+}
+
+/** What a row event of MySQL's or MariaDB's binary log, version 1 or 2, says of rows of `state_outbox_router`. */
+function rowsOf(body: Buffer, version2: boolean): { identity: string; row: Row }[] {
+  // Table id and flags; then, in version 2, extra data with its length before it; six columns, and all of them are there.
+  let at = 8 + (version2 ? body.readUInt16LE(8) : 0)
+  if (body.readUInt16BE(at) !== 0x06_3f) throw new Error('not whole rows of six columns')
+  at += 2
+  const text = (lengthBytes: number) => {
+    const length = body.readUIntLE(at, lengthBytes)
+    const value = body.subarray(at + lengthBytes, at + lengthBytes + length).toString('utf8')
+    at += lengthBytes + length
+    return value
+  }
+  const rows: { identity: string; row: Row }[] = []
+  // At the end there is a checksum.
+  while (at < body.length - 4) {
+    if (body[at] !== 0b1100_0000) throw new Error('a column is NULL')
+    at += 1
+    const [id, aggregatetype, aggregateid] = [text(2), text(2), text(2)]
+    const sequence = body.readBigInt64LE(at)
+    at += 8
+    rows.push({ identity: `${aggregateid} ${sequence}`, row: { id, aggregatetype, aggregateid, type: text(2), payload: text(4) } })
+  }
+  return rows
+}
+
+function changesOf(events: BinlogEvent[]): Change[] {
+  const changes: Change[] = []
+  let transaction = 0
+  let routerTable: string | undefined
+  for (const { type, info, body } of events) {
+    const table = /table_id: (\d+)/.exec(info)?.[1]
+    if (type === 'Table_map' && info.includes('.state_outbox_router)')) routerTable = table
+    if (type === 'Xid') transaction += 1
+    if (table !== routerTable) continue
+    const op = type.startsWith('Write_rows') ? 'insert' : type.startsWith('Delete_rows') ? 'delete' : undefined
+    if (op) changes.push(...rowsOf(body, !type.endsWith('_v1')).map((each) => ({ transaction: String(transaction), op, ...each })))
+  }
+  return changes
+}
+
+describeRelayNone('outbox-mysql', async () => {
+  const server = await startBinlogServer()
+  const store = mysqlUnderTest(server.url)
+  const database = await store.createDatabase()
+  let from: number | undefined
+  return {
+    store,
+    database,
+    async changes() {
+      const { events, end } = await server.events(from)
+      from = end
+      return changesOf(events)
+    },
+    async left() {
+      const connection = await createConnection({ uri: server.url })
+      const [rows] = await connection.query<RowDataPacket[]>(`SELECT COUNT(*) AS n FROM ${database.name}.state_outbox_router`)
+      await connection.end()
+      return Number(rows[0]?.['n'])
+    },
+    close: () => server.close(),
+  }
+})
+
+test('MySQL with a binary log that does not tell of rows is refused: events would be lost', async () => {
+  const server = await startBinlogServer(['--binlog-format=MIXED', '--binlog-row-image=MINIMAL'])
+  const component = await startComponentProcess('outbox-mysql')
+  const client = openStore(component.socket)
+  try {
+    const { properties } = await mysqlUnderTest(server.url).createDatabase()
+    const { details } = await failure(client.init({ ...properties, relay: 'none', relayTopic: topic }))
+    expect(details).toMatch(/^INVALID_SETTING: .*"relay".*binlog_format is MIXED.*binlog_row_image is MINIMAL/)
+  } finally {
+    client.close()
+    await component.kill('SIGKILL')
+    await server.close()
+  }
+})
+
+describeRelayNone('outbox-mongodb', async () => {
+  const store = mongodbUnderTest()
+  const database = await store.createDatabase()
+  const client = await MongoClient.connect(process.env['TEST_MONGODB_URI'] ?? '')
+  const db = client.db(database.name)
+  const collection = db.collection('daprCollection_outbox_router')
+  const seen: ChangeStreamDocument[] = []
+  const stream = db.watch()
+  stream.on('change', (change) => seen.push(change))
+  return {
+    store,
+    database,
+    async changes() {
+      // All up to a mark have come when the mark has.
+      const mark = randomUUID()
+      await until('the change stream is here', async () => {
+        await db.collection<{ _id: string }>('marks').updateOne({ _id: mark }, { $inc: { n: 1 } }, { upsert: true })
+        return seen.some((change) => 'documentKey' in change && String(change.documentKey?._id) === mark)
+      })
+      return seen.splice(0).flatMap((change): Change[] => {
+        if (!('documentKey' in change) || change.ns.coll !== collection.collectionName) return []
+        const about = { transaction: JSON.stringify([change.lsid, change.txnNumber]), op: change.operationType, identity: String(change.documentKey?._id) }
+        if (change.operationType !== 'insert') return [about]
+        const { _id, payload, ...rest } = change.fullDocument as unknown as Omit<Row, 'id' | 'payload'> & { _id: string; payload: Binary }
+        return [{ ...about, row: { id: _id, ...rest, payload: Buffer.from(payload.value()).toString() } }]
+      })
+    },
+    left: () => collection.countDocuments(),
+    async close() {
+      await stream.close()
+      await client.close()
+      await database.drop()
+    },
+  }
+})
