@@ -8,11 +8,16 @@ type Import = { file: string; target: string }
 
 const root = import.meta.dirname
 
-/** Every import that is there when the program runs (not of types): packages by name, own files by their path from the root. */
+/**
+ * Every import that is there when the program runs (not of types): packages by name, own files by
+ * their path from the root.
+ */
 function imports(pattern: string): Import[] {
   return globSync(pattern, { cwd: root }).flatMap((file) => {
     const source = readFileSync(join(root, file), 'utf8')
-    return [...source.replaceAll(/^import type .*$/gm, '').matchAll(/(?:from|import)\s*\(?\s*['"]([^'"]+)['"]/g)].map(([, name]) => ({ file, target: resolve(file, name!) }))
+    return [...source.replaceAll(/^import type .*$/gm, '').matchAll(/(?:from|import)\s*\(?\s*['"]([^'"]+)['"]/g)].map(
+      ([, name]) => ({ file, target: resolve(file, name!) }),
+    )
   })
 }
 
@@ -46,6 +51,8 @@ it('components know no service, and lib knows neither', () => {
 })
 
 it('in a service only stores, clients and main talk to the sidecar', () => {
-  const wrong = imports('services/**/*.ts').filter((i) => i.target === 'lib/dapr.ts' && !isTest(i) && !/(-store|-client|main)\.ts$/.test(i.file))
+  const wrong = imports('services/**/*.ts').filter(
+    (i) => i.target === 'lib/dapr.ts' && !isTest(i) && !/(-store|-client|main)\.ts$/.test(i.file),
+  )
   expect(places(wrong)).toEqual([])
 })

@@ -1,12 +1,15 @@
 import { defineConfig } from 'vitest/config'
 
 // Four kinds of tests, told apart by their names:
-// - `x.test.ts`      pure, in milliseconds;
-// - `x.int.test.ts`  against real servers: MongoDB, MySQL and Kafka of their own, started (or found running) before the
+// - `x.test.ts` pure, in milliseconds;
+// - `x.int.test.ts` against real servers: MongoDB, MySQL and Kafka of their own, started (or found
+//   running) before the
 //                    first test. Addresses, as administrator: TEST_MONGODB_URI, TEST_MYSQL_URL (no database selected),
 //                    TEST_KAFKA_BROKERS. A test makes databases, collections and topics of its own, with random names;
-// - `x.chaos.test.ts` kill servers that they start themselves, over and over, on all cores: after the others, and alone;
-// - `e2e/*.test.ts`  against the whole shop: SHOP_API, SHOP_JAEGER, SHOP_INSTANCE (see platform/testing/e2e-setup.ts).
+// - `x.chaos.test.ts` kill servers that they start themselves, over and over, on all cores: after
+//   the others, and alone;
+// - `e2e/*.test.ts` against the whole shop: SHOP_API, SHOP_JAEGER, SHOP_INSTANCE (see
+//   platform/testing/e2e-setup.ts).
 const elsewhere = ['**/node_modules/**', '**/.sidecart/**']
 
 export default defineConfig({

@@ -1,11 +1,12 @@
-// Load in two shapes: callers that each wait for their answer, and arrivals at a fixed rate that wait for nothing.
+// Load in two shapes: callers that each wait for their answer, and arrivals at a fixed rate that
+// wait for nothing.
 import { setTimeout as sleep } from 'node:timers/promises'
 
 export type Rate = { callers: number; perSecond: number; p50Ms: number; p99Ms: number; count: number; failed: number }
 
 /**
- * `callers` at once, each beginning its next work when its last has ended, for `ms` (a tenth of that before, unmeasured).
- * Works that fail are counted apart, not in the rate.
+ * `callers` at once, each beginning its next work when its last has ended, for `ms` (a tenth of
+ * that before, unmeasured). Works that fail are counted apart, not in the rate.
  */
 export async function closedLoop(callers: number, ms: number, work: () => Promise<unknown>): Promise<Rate> {
   const run = async (forMs: number) => {
@@ -33,7 +34,10 @@ export async function closedLoop(callers: number, ms: number, work: () => Promis
   return { callers, perSecond: count / seconds, p50Ms, p99Ms, count, failed }
 }
 
-/** Begins `perSecond` works a second for `ms`, however long each takes, and waits for all. @throws the first work's failure */
+/**
+ * Begins `perSecond` works a second for `ms`, however long each takes, and waits for all. @throws
+ * the first work's failure
+ */
 export async function openLoop(perSecond: number, ms: number, work: () => Promise<unknown>): Promise<void> {
   const works: Promise<unknown>[] = []
   const start = performance.now()
@@ -49,10 +53,18 @@ export type Summary = { count: number; p50Ms: number; p99Ms: number; maxMs: numb
 
 export function summary(times: number[]): Summary {
   const sorted = times.toSorted((a, b) => a - b)
-  return { count: sorted.length, p50Ms: percentile(sorted, 0.5), p99Ms: percentile(sorted, 0.99), maxMs: percentile(sorted, 1) }
+  return {
+    count: sorted.length,
+    p50Ms: percentile(sorted, 0.5),
+    p99Ms: percentile(sorted, 0.99),
+    maxMs: percentile(sorted, 1),
+  }
 }
 
-/** The smallest value that is not below the share `p` of all. `sorted` ascending; NaN when it is empty. */
+/**
+ * The smallest value that is not below the share `p` of all. `sorted` ascending; NaN when it is
+ * empty.
+ */
 export function percentile(sorted: number[], p: number): number {
   return sorted[Math.max(0, Math.ceil(sorted.length * p) - 1)] ?? Number.NaN
 }

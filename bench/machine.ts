@@ -9,12 +9,18 @@ import { parseVersion } from '../platform/parts/version.ts'
 export type Machine = { cores: number; model: string; memoryGiB: number; system: string }
 
 export function describeMachine(): Machine {
-  return { cores: cpus().length, model: cpus()[0]?.model.trim() ?? '', memoryGiB: Math.round(totalmem() / 2 ** 30), system: `${type()} ${release()}` }
+  return {
+    cores: cpus().length,
+    model: cpus()[0]?.model.trim() ?? '',
+    memoryGiB: Math.round(totalmem() / 2 ** 30),
+    system: `${type()} ${release()}`,
+  }
 }
 
 /**
- * Counts from now on which share of the processors' time the host gave to others ("steal", proc_stat(5)), between 0 and 1: a
- * virtual machine among busy neighbours is slow in phases. Undefined where the system does not tell.
+ * Counts from now on which share of the processors' time the host gave to others ("steal",
+ * proc_stat(5)), between 0 and 1: a virtual machine among busy neighbours is slow in phases.
+ * Undefined where the system does not tell.
  */
 export function watchSteal(): () => number | undefined {
   const ticks = () => {
@@ -35,21 +41,29 @@ export function watchSteal(): () => number | undefined {
 
 /** Of what is measured and of what it is measured with; the databases tell their own. */
 export function describeVersions(): Record<string, string> {
-  const installed = (name: string) => (JSON.parse(readFileSync(join(root, 'node_modules', name, 'package.json'), 'utf8')) as { version: string }).version
+  const installed = (name: string) =>
+    (JSON.parse(readFileSync(join(root, 'node_modules', name, 'package.json'), 'utf8')) as { version: string }).version
   const printed = (name: 'daprd' | 'kafka' | 'mongodb') => {
     const found = findPart(name)
     return 'printedVersion' in found ? found.printedVersion.split('\n')[0]! : found.detail
   }
   const numbered = (name: 'daprd' | 'kafka') => parseVersion(printed(name))?.join('.') ?? printed(name)
   return {
-    sidecart: commit(), node: process.versions.node, daprd: numbered('daprd'), kafka: numbered('kafka'), 'mongodb server': printed('mongodb'),
-    mysql2: installed('mysql2'), 'mongodb driver': installed('mongodb'), kafkajs: installed('kafkajs'),
+    sidecart: commit(),
+    node: process.versions.node,
+    daprd: numbered('daprd'),
+    kafka: numbered('kafka'),
+    'mongodb server': printed('mongodb'),
+    mysql2: installed('mysql2'),
+    'mongodb driver': installed('mongodb'),
+    kafkajs: installed('kafkajs'),
   }
 }
 
 function commit(): string {
   try {
-    const git = (...args: string[]) => execFileSync('git', args, { cwd: root, encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }).trim()
+    const git = (...args: string[]) =>
+      execFileSync('git', args, { cwd: root, encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }).trim()
     return `${git('rev-parse', '--short', 'HEAD')}${git('status', '--porcelain', '--', 'pluggable', 'lib', ':(glob)bench/*.ts') ? ' with changes' : ''}`
   } catch {
     return 'unknown'

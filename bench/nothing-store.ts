@@ -1,4 +1,5 @@
-// A state store that keeps nothing and answers at once: what a sidecar and gRPC take of a transaction, whatever the store is like.
+// A state store that keeps nothing and answers at once: what a sidecar and gRPC take of a
+// transaction, whatever the store is like.
 import type { StateStore } from '../pluggable/host/state-store.ts'
 import { runComponent } from '../pluggable/host/run.ts'
 import { addStateServices } from '../pluggable/host/state-service.ts'
@@ -13,4 +14,8 @@ const store: StateStore = {
   close: async () => {},
 }
 
-await runComponent({ type: 'nothing', define: () => ({ parse: () => ({}), open: async () => store }), addServices: addStateServices })
+await runComponent({
+  type: 'nothing',
+  define: () => ({ parse: () => ({}), open: async () => store }),
+  addServices: addStateServices,
+})

@@ -8,7 +8,9 @@ export type Change = { id: string; key: string; value: Record<string, unknown> }
 export type Way = {
   /** Commits the change. */
   transact: (change: Change) => Promise<void>
-  /** What is left to do for its event once it is committed; only where no relay or sidecar does it. */
+  /**
+   * What is left to do for its event once it is committed; only where no relay or sidecar does it.
+   */
   publish?: (change: Change) => Promise<void>
   arrivals: Arrivals
 }
@@ -26,7 +28,11 @@ export function createChanges({ keys = 1_000, bytes = 700 }: { keys?: number; by
   return {
     next() {
       made += 1
-      return { id: `bench-${run}-${made}`, key: `order:${made % keys}`, value: { change: `bench-${run}-${made}`, amount: made % 997, note: padding } }
+      return {
+        id: `bench-${run}-${made}`,
+        key: `order:${made % keys}`,
+        value: { change: `bench-${run}-${made}`, amount: made % 997, note: padding },
+      }
     },
   }
 }
@@ -34,6 +40,14 @@ export function createChanges({ keys = 1_000, bytes = 700 }: { keys?: number; by
 /** A CloudEvent as the outbox stores publish it, for the ways that make their own. */
 export function cloudEvent({ id, key, value }: Change): string {
   return JSON.stringify({
-    specversion: '1.0', id, source: 'bench', type: 'bench.changed.v1', subject: key, time: new Date().toISOString(), datacontenttype: 'application/json', partitionkey: key, data: value,
+    specversion: '1.0',
+    id,
+    source: 'bench',
+    type: 'bench.changed.v1',
+    subject: key,
+    time: new Date().toISOString(),
+    datacontenttype: 'application/json',
+    partitionkey: key,
+    data: value,
   })
 }

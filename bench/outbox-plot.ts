@@ -1,4 +1,5 @@
-// The report as a picture: of each database the ways' latencies and event rates as bars, and the transactions by callers as lines.
+// The report as a picture: of each database the ways' latencies and event rates as bars, and the
+// transactions by callers as lines.
 import type { Measured } from './outbox.ts'
 import { databases, number, type OutboxReport } from './outbox-report.ts'
 import type { WayName } from './outbox-path.ts'
@@ -11,16 +12,34 @@ const inner = { width: panel.width - panel.left - panel.right, height: panel.hei
 /** An SVG that needs nothing else. */
 export function plotOutbox(report: OutboxReport): string {
   const rows = databases(report.results).map(([database, measured], row) => {
-    const at = (column: number, content: string) => `<g transform="translate(${column * panel.width},${24 + row * panel.height})">${content}</g>`
+    const at = (column: number, content: string) =>
+      `<g transform="translate(${column * panel.width},${24 + row * panel.height})">${content}</g>`
     return [
-      at(0, bars(`${database}: commit to consumer, ms (p50, p99)`, names.map((name) => ({ name, values: [measured.latency[name].p50Ms, measured.latency[name].p99Ms] })))),
-      at(1, bars(`${database}: events per second`, names.map((name) => ({ name, values: [measured.eventsPerSecond[name]] })))),
+      at(
+        0,
+        bars(
+          `${database}: commit to consumer, ms (p50, p99)`,
+          names.map((name) => ({ name, values: [measured.latency[name].p50Ms, measured.latency[name].p99Ms] })),
+        ),
+      ),
+      at(
+        1,
+        bars(
+          `${database}: events per second`,
+          names.map((name) => ({ name, values: [measured.eventsPerSecond[name]] })),
+        ),
+      ),
       at(2, lines(`${database}: transactions per second by callers`, measured.transactions)),
     ].join('\n')
   })
   const width = panel.width * 3
   const height = 30 + rows.length * panel.height
-  const legend = names.map((name, i) => `<rect x="${10 + i * 80}" y="8" width="10" height="10" fill="${colours[name]}"/>${text(24 + i * 80, 17, name, 'start')}`).join('')
+  const legend = names
+    .map(
+      (name, i) =>
+        `<rect x="${10 + i * 80}" y="8" width="10" height="10" fill="${colours[name]}"/>${text(24 + i * 80, 17, name, 'start')}`,
+    )
+    .join('')
   const { machine, date } = report
   return [
     `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" width="${width}" height="${height}" font-family="system-ui, sans-serif" font-size="11" fill="#222">`,
@@ -28,14 +47,20 @@ export function plotOutbox(report: OutboxReport): string {
     legend,
     '<path d="M250 13h20" stroke="#555" stroke-dasharray="4 3"/>',
     text(275, 17, 'a store that does nothing', 'start'),
-    text(width - 10, 17, `${date.slice(0, 10)}, ${machine.cores} cores, ${machine.memoryGiB} GiB, all on one machine${report.quick ? ', quick run' : ''}`, 'end'),
+    text(
+      width - 10,
+      17,
+      `${date.slice(0, 10)}, ${machine.cores} cores, ${machine.memoryGiB} GiB, all on one machine${report.quick ? ', quick run' : ''}`,
+      'end',
+    ),
     ...rows,
     '</svg>',
     '',
   ].join('\n')
 }
 
-const text = (x: number, y: number, content: string, anchor: 'start' | 'middle' | 'end' = 'middle') => `<text x="${x.toFixed(1)}" y="${y.toFixed(1)}" text-anchor="${anchor}">${content}</text>`
+const text = (x: number, y: number, content: string, anchor: 'start' | 'middle' | 'end' = 'middle') =>
+  `<text x="${x.toFixed(1)}" y="${y.toFixed(1)}" text-anchor="${anchor}">${content}</text>`
 
 const frame = (title: string) =>
   `${text(panel.left, panel.top - 14, title, 'start')}<path d="M${panel.left} ${panel.top}v${inner.height}h${inner.width}" fill="none" stroke="#999"/>`
@@ -45,8 +70,11 @@ function bars(title: string, groups: { name: WayName; values: number[] }[]): str
   const all = groups.flatMap(({ values }) => values)
   const low = Math.floor(Math.log10(Math.max(0.1, Math.min(...all))))
   const high = Math.max(low + 1, Math.ceil(Math.log10(Math.max(...all))))
-  const y = (value: number) => panel.top + inner.height * (1 - (Math.log10(Math.max(value, 10 ** low)) - low) / (high - low))
-  const ticks = Array.from({ length: high - low + 1 }, (_, i) => 10 ** (low + i)).map((tick) => gridLine(y(tick), number(tick)))
+  const y = (value: number) =>
+    panel.top + inner.height * (1 - (Math.log10(Math.max(value, 10 ** low)) - low) / (high - low))
+  const ticks = Array.from({ length: high - low + 1 }, (_, i) => 10 ** (low + i)).map((tick) =>
+    gridLine(y(tick), number(tick)),
+  )
   const step = inner.width / groups.length
   const drawn = groups.flatMap(({ name, values }, group) => {
     const width = (step * 0.7) / values.length
@@ -58,13 +86,17 @@ function bars(title: string, groups: { name: WayName; values: number[] }[]): str
       return rect + text(x + width / 2 - 1, top - 3, number(value))
     })
   })
-  const labels = groups.map(({ name }, group) => text(panel.left + (group + 0.5) * step, panel.height - panel.bottom + 15, name))
+  const labels = groups.map(({ name }, group) =>
+    text(panel.left + (group + 0.5) * step, panel.height - panel.bottom + 15, name),
+  )
   return [frame(title), ...ticks, ...drawn, ...labels].join('')
 }
 
 function lines(title: string, transactions: Measured['transactions']): string {
   const callers = transactions.ours.map((rate) => rate.callers)
-  const highest = Math.max(...[...names, 'nothing' as const].flatMap((name) => transactions[name].map(({ perSecond }) => perSecond)))
+  const highest = Math.max(
+    ...[...names, 'nothing' as const].flatMap((name) => transactions[name].map(({ perSecond }) => perSecond)),
+  )
   const unit = niceStep(highest / 4)
   const top = Math.ceil(highest / unit) * unit
   const x = (index: number) => panel.left + 14 + (index * (inner.width - 28)) / Math.max(1, callers.length - 1)
@@ -72,7 +104,9 @@ function lines(title: string, transactions: Measured['transactions']): string {
   const ticks = Array.from({ length: Math.round(top / unit) + 1 }, (_, i) => gridLine(y(i * unit), number(i * unit)))
   const drawn = names.map((name) => {
     const points = transactions[name].map(({ perSecond }, i) => `${x(i).toFixed(1)},${y(perSecond).toFixed(1)}`)
-    const dots = points.map((point) => `<circle cx="${point.split(',')[0]}" cy="${point.split(',')[1]}" r="3" fill="${colours[name]}"/>`)
+    const dots = points.map(
+      (point) => `<circle cx="${point.split(',')[0]}" cy="${point.split(',')[1]}" r="3" fill="${colours[name]}"/>`,
+    )
     return `<polyline points="${points.join(' ')}" fill="none" stroke="${colours[name]}" stroke-width="2"/>${dots.join('')}`
   })
   const labels = callers.map((count, i) => text(x(i), panel.height - panel.bottom + 15, String(count)))

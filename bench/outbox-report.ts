@@ -21,12 +21,24 @@ export type OutboxReport = {
 /** The run's ratios beside the bars that every change is held to. */
 export function judge({ results }: Pick<OutboxReport, 'results'>): Ratio[] {
   return databases(results).flatMap(([database, { latency, throughReplica, eventsPerSecond, transactions, gets }]) => {
-    const ratio = (what: string, value: number, bar: number): Ratio => ({ database, what, value, bar, met: value >= bar })
+    const ratio = (what: string, value: number, bar: number): Ratio => ({
+      database,
+      what,
+      value,
+      bar,
+      met: value >= bar,
+    })
     return [
       ratio('commit to consumer, p99: built-in outbox / ours', latency.builtin.p99Ms / latency.ours.p99Ms, 40),
       ratio('the same, ours committed through another replica', latency.builtin.p99Ms / throughReplica.usual.p99Ms, 40),
       ratio('events per second: ours / built-in outbox', eventsPerSecond.ours / eventsPerSecond.builtin, 200),
-      ...transactions.ours.map((ours, i) => ratio(`transactions by ${ours.callers} at once: ours / driver alone`, ours.perSecond / transactions.plain[i]!.perSecond, 0.5)),
+      ...transactions.ours.map((ours, i) =>
+        ratio(
+          `transactions by ${ours.callers} at once: ours / driver alone`,
+          ours.perSecond / transactions.plain[i]!.perSecond,
+          0.5,
+        ),
+      ),
       ratio("get, 32 callers: ours / Dapr's own component", gets.ours.perSecond / gets.dapr.perSecond, 1),
     ]
   })
@@ -36,15 +48,30 @@ export function databases(results: OutboxReport['results']): [DatabaseName, Meas
   return Object.entries(results) as [DatabaseName, Measured][]
 }
 
-/** The report as a page: ratios first, then what they are made of, then with what and how it was measured. */
+/**
+ * The report as a page: ratios first, then what they are made of, then with what and how it was
+ * measured.
+ */
 export function outboxMarkdown(report: OutboxReport): string {
   const { machine, versions, durability, openRates } = report
   const ratios = table(
     ['database', 'ratio', 'measured', 'bar', ''],
-    report.ratios.map(({ database, what, value, bar, met }) => [database, what, number(value), `at least ${bar}`, met ? 'met' : '**missed**']),
+    report.ratios.map(({ database, what, value, bar, met }) => [
+      database,
+      what,
+      number(value),
+      `at least ${bar}`,
+      met ? 'met' : '**missed**',
+    ]),
   )
-  const sections = databases(report.results).map(([database, measured]) => `## ${database}\n\n${figures(measured, openRates)}${replica(measured)}${growth(measured)}`)
-  const list = (of: Record<string, string>) => Object.entries(of).map(([name, value]) => `${name} ${value}`).join(', ')
+  const sections = databases(report.results).map(
+    ([database, measured]) =>
+      `## ${database}\n\n${figures(measured, openRates)}${replica(measured)}${growth(measured)}`,
+  )
+  const list = (of: Record<string, string>) =>
+    Object.entries(of)
+      .map(([name, value]) => `${name} ${value}`)
+      .join(', ')
   return [
     '# The outbox, measured',
     `${report.date.slice(0, 16).replace('T', ' ')} UTC, ${machine.cores} cores (${machine.model}), ${machine.memoryGiB} GiB, ${machine.system}; everything on this one machine, so it is the ratios that carry over.` +
@@ -68,22 +95,42 @@ export function outboxMarkdown(report: OutboxReport): string {
   ].join('\n\n')
 }
 
-function figures({ latency, eventsPerSecond, transactions, gets, stolen }: Measured, openRates: Record<WayName, number>): string {
+function figures(
+  { latency, eventsPerSecond, transactions, gets, stolen }: Measured,
+  openRates: Record<WayName, number>,
+): string {
   const names = ['builtin', 'ours', 'plain'] as const
-  const rate = (found: Rate | undefined) => (found ? number(found.perSecond) + (found.failed > 0 ? ` (${found.failed} failed)` : '') : '')
+  const rate = (found: Rate | undefined) =>
+    found ? number(found.perSecond) + (found.failed > 0 ? ` (${found.failed} failed)` : '') : ''
   return table(
     ['', ...names],
     [
       ['transactions/s for the next four rows', ...names.map((name) => String(openRates[name]))],
       ['commit to consumer, p50 ms', ...names.map((name) => number(latency[name].p50Ms))],
-      ['commit to consumer, p99 ms', ...names.map((name) => `${number(latency[name].p99Ms)} (of ${latency[name].count})`)],
+      [
+        'commit to consumer, p99 ms',
+        ...names.map((name) => `${number(latency[name].p99Ms)} (of ${latency[name].count})`),
+      ],
       ['from the call, p50 ms', ...names.map((name) => number(latency[name].fromCall.p50Ms))],
       ['from the call, p99 ms', ...names.map((name) => number(latency[name].fromCall.p99Ms))],
       ['events/s at the consumer', ...names.map((name) => number(eventsPerSecond[name]))],
-      ...transactions.ours.map(({ callers }, i) => [`transactions/s, callers: ${callers}`, ...names.map((name) => rate(transactions[name][i]))]),
-      ...transactions.nothing.map((found) => [`the same to a store that does nothing, callers: ${found.callers}`, '', rate(found), '']),
-      ...transactions.ours.map(({ callers }, i) => [`p99 ms, callers: ${callers}`, ...names.map((name) => number(transactions[name][i]?.p99Ms ?? Number.NaN))]),
-      ...(stolen === undefined ? [] : [['share of the processors that the host gave to others', `${Math.round(stolen * 100)}%`, '', '']]),
+      ...transactions.ours.map(({ callers }, i) => [
+        `transactions/s, callers: ${callers}`,
+        ...names.map((name) => rate(transactions[name][i])),
+      ]),
+      ...transactions.nothing.map((found) => [
+        `the same to a store that does nothing, callers: ${found.callers}`,
+        '',
+        rate(found),
+        '',
+      ]),
+      ...transactions.ours.map(({ callers }, i) => [
+        `p99 ms, callers: ${callers}`,
+        ...names.map((name) => number(transactions[name][i]?.p99Ms ?? Number.NaN)),
+      ]),
+      ...(stolen === undefined
+        ? []
+        : [['share of the processors that the host gave to others', `${Math.round(stolen * 100)}%`, '', '']]),
       ["get/s, 32 callers (builtin: Dapr's component)", rate(gets.dapr), rate(gets.ours), ''],
     ],
   )
@@ -91,7 +138,10 @@ function figures({ latency, eventsPerSecond, transactions, gets, stolen }: Measu
 
 function replica({ throughReplica }: Measured): string {
   const rows = Object.values(throughReplica).map(({ transactionsPerSecond, p50Ms, p99Ms, maxMs, count }) => [
-    `${transactionsPerSecond}`, number(p50Ms), `${number(p99Ms)} (of ${count})`, number(maxMs),
+    `${transactionsPerSecond}`,
+    number(p50Ms),
+    `${number(p99Ms)} (of ${count})`,
+    number(maxMs),
   ])
   return `\n\nCommit to consumer where another replica relays, ours:\n\n${table(['transactions/s', 'p50 ms', 'p99 ms', 'longest ms'], rows)}`
 }
@@ -99,11 +149,17 @@ function replica({ throughReplica }: Measured): string {
 function growth({ growth }: Measured): string {
   if (!growth) return ''
   const rows = (of: Growth[], unit: string) =>
-    of.map(({ at, ours, plain }) => [`${at.toLocaleString('en')} ${unit}`, number(ours.perSecond), number(plain.perSecond), number(ours.perSecond / plain.perSecond)])
+    of.map(({ at, ours, plain }) => [
+      `${at.toLocaleString('en')} ${unit}`,
+      number(ours.perSecond),
+      number(plain.perSecond),
+      number(ours.perSecond / plain.perSecond),
+    ])
   return `\n\nHow it grows, 32 callers:\n\n${table(['', 'ours, tx/s', 'plain, tx/s', 'ratio'], [...rows(growth.keys, 'keys'), ...rows(growth.bytes, 'bytes a value')])}`
 }
 
-const table = (head: string[], rows: string[][]) => [head, head.map(() => '---'), ...rows].map((row) => `| ${row.join(' | ')} |`).join('\n')
+const table = (head: string[], rows: string[][]) =>
+  [head, head.map(() => '---'), ...rows].map((row) => `| ${row.join(' | ')} |`).join('\n')
 
 /** Three digits that say something. */
 export function number(value: number): string {

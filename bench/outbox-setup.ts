@@ -1,4 +1,5 @@
-// Everything that one database is measured with: three ways to commit a change and publish its event, side by side.
+// Everything that one database is measured with: three ways to commit a change and publish its
+// event, side by side.
 import { spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { existsSync, mkdtempSync, rmSync } from 'node:fs'
@@ -22,11 +23,16 @@ export type DatabaseName = 'mysql' | 'mongodb'
 
 export type Rig = {
   ways: Record<WayName, Way>
-  /** Reads one of `keys` keys that hold the same values, by our store and by Dapr's own component, through the same sidecar. */
+  /**
+   * Reads one of `keys` keys that hold the same values, by our store and by Dapr's own component,
+   * through the same sidecar.
+   */
   get: Record<'ours' | 'dapr', () => Promise<unknown>>
   /** A change sent through the same sidecar to a store that does nothing with it. */
   nothing: Way['transact']
-  /** Ours through a second sidecar and component on the same database, while the first one leads. */
+  /**
+   * Ours through a second sidecar and component on the same database, while the first one leads.
+   */
   startReplica: () => Promise<{ way: Way; close: () => Promise<void> }>
   versions: Record<string, string>
   durability: Record<string, string>
@@ -37,12 +43,16 @@ export type Servers = { mysqlUrl: string; mongodbUri: string; kafkaBrokers: stri
 
 const partitions = 6
 
-/** Makes databases and topics of its own, starts the sidecar and the component, and sends one change through each way. @throws Error when a part does not come up */
+/**
+ * Makes databases and topics of its own, starts the sidecar and the component, and sends one change
+ * through each way. @throws Error when a part does not come up
+ */
 export async function createRig(database: DatabaseName, servers: Servers): Promise<Rig> {
   const closers: (() => unknown)[] = []
   const close = async () => {
     const failures: unknown[] = []
-    for (const closer of closers.splice(0).toReversed()) await Promise.try(closer).catch((error: unknown) => failures.push(error))
+    for (const closer of closers.splice(0).toReversed())
+      await Promise.try(closer).catch((error: unknown) => failures.push(error))
     if (failures.length > 0) throw failures[0]
   }
   try {
@@ -56,11 +66,17 @@ export async function createRig(database: DatabaseName, servers: Servers): Promi
     const admin = new Kafka({ brokers: servers.kafkaBrokers.split(','), logLevel: logLevel.NOTHING }).admin()
     await admin.connect()
     closers.push(() => admin.disconnect())
-    // The built-in outbox sends through a topic of its own between the two (namespace, app id, topic, "outbox"); by its partitions it is as fast as it can be.
+    // The built-in outbox sends through a topic of its own between the two (namespace, app id,
+    // topic, "outbox"); by its partitions it is as fast as it can be.
     const all = [...Object.values(topics), `default${name}${topics.builtin}outbox`]
-    await admin.createTopics({ waitForLeaders: true, topics: all.map((topic) => ({ topic, numPartitions: partitions, replicationFactor: 1 })) })
+    await admin.createTopics({
+      waitForLeaders: true,
+      topics: all.map((topic) => ({ topic, numPartitions: partitions, replicationFactor: 1 })),
+    })
     // A new topic has a leader a moment before that leader answers for it.
-    await poll('the topics answer', () => Promise.all(all.map((topic) => admin.fetchTopicOffsets(topic))), { timeoutMs: 30_000 })
+    await poll('the topics answer', () => Promise.all(all.map((topic) => admin.fetchTopicOffsets(topic))), {
+      timeoutMs: 30_000,
+    })
     closers.push(() => admin.deleteTopics({ topics: all }))
     const watch = async (way: WayName) => {
       const arrivals = await watchArrivals(servers.kafkaBrokers, topics[way])
@@ -76,7 +92,11 @@ export async function createRig(database: DatabaseName, servers: Servers): Promi
     closers.push(() => component.kill('SIGTERM'))
     closers.push(await startNothingStore(folder))
     const kafka = { brokers: servers.kafkaBrokers, authType: 'none', initialOffset: 'oldest', version: '3.6.0' }
-    const ours = { name: 'ours', type: `state.outbox-${database}`, metadata: { ...backend.ours, relayBrokers: servers.kafkaBrokers, relayTopic: topics.ours } }
+    const ours = {
+      name: 'ours',
+      type: `state.outbox-${database}`,
+      metadata: { ...backend.ours, relayBrokers: servers.kafkaBrokers, relayTopic: topics.ours },
+    }
     const sidecar = await startSidecar({
       daprd: servers.daprd,
       appId: name,
@@ -91,10 +111,17 @@ export async function createRig(database: DatabaseName, servers: Servers): Promi
     })
     closers.push(sidecar.close)
 
-    const stores = { ours: sidecar.dapr.state('ours'), dapr: sidecar.dapr.state('dapr'), builtin: sidecar.dapr.state('builtin') }
+    const stores = {
+      ours: sidecar.dapr.state('ours'),
+      dapr: sidecar.dapr.state('dapr'),
+      builtin: sidecar.dapr.state('builtin'),
+    }
     const ways: Record<WayName, Way> = {
       // Every upsert of a transaction is an event.
-      builtin: { transact: ({ key, value }) => stores.builtin.transact([{ upsert: key, value }]), arrivals: arrivals.builtin },
+      builtin: {
+        transact: ({ key, value }) => stores.builtin.transact([{ upsert: key, value }]),
+        arrivals: arrivals.builtin,
+      },
       ours: { transact: transactionsOf(stores.ours), arrivals: arrivals.ours },
       plain: { transact: backend.plain, publish: producer.publish, arrivals: arrivals.plain },
     }
@@ -137,7 +164,9 @@ async function startNothingStore(folder: string): Promise<() => unknown> {
   const child = spawn(process.execPath, [join(import.meta.dirname, 'nothing-store.ts')], { env, stdio: 'ignore' })
   const kill = () => child.kill('SIGKILL')
   process.once('exit', kill)
-  await poll('the store that does nothing listens', () => existsSync(join(folder, 'nothing.sock')), { timeoutMs: 30_000 })
+  await poll('the store that does nothing listens', () => existsSync(join(folder, 'nothing.sock')), {
+    timeoutMs: 30_000,
+  })
   return () => {
     process.off('exit', kill)
     kill()
@@ -189,8 +218,12 @@ async function mysqlBackend({ mysqlUrl }: Servers, name: string): Promise<Backen
   for (const kind of ['ours', 'plain']) await admin.query(`CREATE DATABASE ${name}_${kind}`)
   const plain = await createPlainMysql(urlOf('plain'))
   const { username, password, hostname, port } = new URL(mysqlUrl)
-  const variables = await admin.query("SHOW GLOBAL VARIABLES WHERE Variable_name IN ('version', 'innodb_flush_log_at_trx_commit', 'innodb_doublewrite', 'log_bin', 'sync_binlog')")
-  const { version = '', ...durability } = Object.fromEntries((variables[0] as { Variable_name: string; Value: string }[]).map((row) => [row.Variable_name, row.Value]))
+  const variables = await admin.query(
+    "SHOW GLOBAL VARIABLES WHERE Variable_name IN ('version', 'innodb_flush_log_at_trx_commit', 'innodb_doublewrite', 'log_bin', 'sync_binlog')",
+  )
+  const { version = '', ...durability } = Object.fromEntries(
+    (variables[0] as { Variable_name: string; Value: string }[]).map((row) => [row.Variable_name, row.Value]),
+  )
   return {
     ours: { connectionString: urlOf('ours') },
     dapr: (kind) => ({
@@ -205,7 +238,8 @@ async function mysqlBackend({ mysqlUrl }: Servers, name: string): Promise<Backen
     durability,
     async close() {
       await plain.close()
-      for (const kind of ['ours', 'plain', 'dapr', 'builtin']) await admin.query(`DROP DATABASE IF EXISTS ${name}_${kind}`)
+      for (const kind of ['ours', 'plain', 'dapr', 'builtin'])
+        await admin.query(`DROP DATABASE IF EXISTS ${name}_${kind}`)
       await admin.end()
     },
   }
@@ -217,7 +251,10 @@ async function mongodbBackend({ mongodbUri }: Servers, name: string): Promise<Ba
   const { version } = await admin.db('admin').command({ buildInfo: 1 })
   return {
     ours: { connectionString: mongodbUri, databaseName: `${name}_ours` },
-    dapr: (kind) => ({ type: 'state.mongodb', metadata: { connectionString: mongodbUri, databaseName: `${name}_${kind}`, collectionName: 'state' } }),
+    dapr: (kind) => ({
+      type: 'state.mongodb',
+      metadata: { connectionString: mongodbUri, databaseName: `${name}_${kind}`, collectionName: 'state' },
+    }),
     plain: plain.transact,
     versions: { mongodb: String(version) },
     durability: { writeConcern: 'majority, journaled', members: '1' },

@@ -2,8 +2,13 @@ import { randomUUID } from 'node:crypto'
 import { createPool } from 'mysql2/promise'
 import { cloudEvent, type Change } from './outbox-path.ts'
 
-/** mysql2 alone: one state upsert and one outbox insert in a transaction, prepared, on a connection of its own for each caller. */
-export async function createPlainMysql(url: string): Promise<{ transact: (change: Change) => Promise<void>; close: () => Promise<void> }> {
+/**
+ * mysql2 alone: one state upsert and one outbox insert in a transaction, prepared, on a connection
+ * of its own for each caller.
+ */
+export async function createPlainMysql(
+  url: string,
+): Promise<{ transact: (change: Change) => Promise<void>; close: () => Promise<void> }> {
   const pool = createPool({ uri: url, connectionLimit: 64, maxIdle: 64, charset: 'utf8mb4_bin' })
   // The state table of Dapr's state.mysql, and an outbox as anyone would make it.
   await pool.query(`CREATE TABLE state (
@@ -24,7 +29,11 @@ export async function createPlainMysql(url: string): Promise<{ transact: (change
           'INSERT INTO state (id, value, isbinary, eTag) VALUES (?, ?, 0, ?) ON DUPLICATE KEY UPDATE value = VALUES(value), isbinary = VALUES(isbinary), eTag = VALUES(eTag), expiredate = NULL',
           [change.key, JSON.stringify(change.value), randomUUID()],
         )
-        await connection.execute('INSERT INTO outbox (partition_key, event_id, payload) VALUES (?, ?, ?)', [change.key, change.id, cloudEvent(change)])
+        await connection.execute('INSERT INTO outbox (partition_key, event_id, payload) VALUES (?, ?, ?)', [
+          change.key,
+          change.id,
+          cloudEvent(change),
+        ])
         await connection.commit()
       } catch (error) {
         await connection.rollback().catch(() => {})

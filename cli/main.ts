@@ -1,5 +1,5 @@
-// All commands of `npm start`, `npm test` and `npm run …`. Each is loaded only when it is called: most of a short
-// command's time is loading.
+// All commands of `npm start`, `npm test` and `npm run …`. Each is loaded only when it is called:
+// most of a short command's time is loading.
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { Command, InvalidArgumentError, Option } from 'commander'
@@ -15,7 +15,7 @@ program
 program
   .command('stop')
   .description('stop the shop')
-  .option('--all', 'also this clone\'s other shops and the tests\' servers')
+  .option('--all', "also this clone's other shops and the tests' servers")
   .action(async (options: { all?: boolean }) => (await import('./commands/stop.ts')).stop(options))
 
 program
@@ -30,7 +30,9 @@ program
   .description('show logs')
   .option('-f, --follow', 'go on as lines come')
   .option('-n, --lines <count>', 'how many lines of each to begin with', '100')
-  .action(async (names: string[], options: { follow?: boolean; lines: string }) => (await import('./commands/logs.ts')).logs(names, options))
+  .action(async (names: string[], options: { follow?: boolean; lines: string }) =>
+    (await import('./commands/logs.ts')).logs(names, options),
+  )
 
 program
   .command('reset')
@@ -48,7 +50,9 @@ program
   .description('check and test everything, against real servers')
   .option('--keep', 'leave the servers of *.int.test.ts running, for a faster next time (npm stop -- --all ends them)')
   .allowUnknownOption()
-  .action(async (args: string[], options: { keep?: boolean }) => (await import('./commands/test.ts')).test(args, options))
+  .action(async (args: string[], options: { keep?: boolean }) =>
+    (await import('./commands/test.ts')).test(args, options),
+  )
 
 program
   .command('conformance')
@@ -57,34 +61,49 @@ program
   .allowUnknownOption()
   .action(async (flags: string[]) => (await import('./commands/conformance.ts')).conformance(flags))
 
-const chaos = program.command('chaos').description('kill everything at random moments under load, and look at what came of it')
+const chaos = program
+  .command('chaos')
+  .description('kill everything at random moments under load, and look at what came of it')
 
 chaos
   .command('outbox')
-  .description('the outbox stores: kill -9 of component, sidecar, service, Kafka and database; nothing committed may be lost or out of order (200 kills: about 13 minutes)')
+  .description(
+    'the outbox stores: kill -9 of component, sidecar, service, Kafka and database; nothing committed may be lost or out of order (200 kills: about 13 minutes)',
+  )
   .option('--kills <count>', 'how many kills, divided between the databases', wholeNumber, 200)
   .option('--seed <number>', 'the same kills and pauses as an earlier run, which printed its seed', wholeNumber)
   .addOption(new Option('--only <database>', 'one database').choices(['mysql', 'mongodb']))
-  .action(async (options: { kills: number; seed?: number; only?: 'mysql' | 'mongodb' }) => (await import('./commands/chaos.ts')).chaosOutbox(options))
+  .action(async (options: { kills: number; seed?: number; only?: 'mysql' | 'mongodb' }) =>
+    (await import('./commands/chaos.ts')).chaosOutbox(options),
+  )
 
 chaos
   .command('backlog')
-  .description('a long outage of Kafka: rows of 1 KB wait in the outbox and are then drained, in order and in bounded memory')
+  .description(
+    'a long outage of Kafka: rows of 1 KB wait in the outbox and are then drained, in order and in bounded memory',
+  )
   .option('--rows <count>', 'how many rows', wholeNumber, 1_000_000)
   .addOption(new Option('--only <database>', 'one database').choices(['mysql', 'mongodb']))
-  .action(async (options: { rows: number; only?: 'mysql' | 'mongodb' }) => (await import('./commands/chaos.ts')).chaosBacklog(options))
+  .action(async (options: { rows: number; only?: 'mysql' | 'mongodb' }) =>
+    (await import('./commands/chaos.ts')).chaosBacklog(options),
+  )
 
 const bench = program.command('bench').description('measure, and write the result to bench/results')
 
 bench
   .command('outbox')
-  .description("the outbox stores beside Dapr's built-in outbox and the plain drivers, on both databases (about 15 minutes)")
+  .description(
+    "the outbox stores beside Dapr's built-in outbox and the plain drivers, on both databases (about 15 minutes)",
+  )
   .option('--quick', 'about a minute: to see whether something broke, not to quote')
   .addOption(new Option('--only <database>', 'one database').choices(['mysql', 'mongodb']))
   .option('--keep', 'leave the servers running, for a faster next time (npm stop -- --all ends them)')
-  .action(async (options: { quick?: boolean; only?: 'mysql' | 'mongodb'; keep?: boolean }) => (await import('../bench/outbox.ts')).benchOutbox(options))
+  .action(async (options: { quick?: boolean; only?: 'mysql' | 'mongodb'; keep?: boolean }) =>
+    (await import('../bench/outbox.ts')).benchOutbox(options),
+  )
 
-// Commands that speak to a running shop. Each file exports `register(program)`, which adds its command.
+// Commands that speak to a running shop. Each file exports `register(program)`, which adds its
+// command.
 for (const name of ['import', 'seed', 'user']) {
   const file = join(import.meta.dirname, 'commands', `${name}.ts`)
   if (process.argv[2] === name && existsSync(file)) {

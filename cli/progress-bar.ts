@@ -2,7 +2,10 @@ import { Presets, SingleBar } from 'cli-progress'
 
 export type ProgressBar = { step: () => void; say: (line: string) => void; close: () => void }
 
-/** A bar with the time left in a terminal; elsewhere a line at each tenth. `say` prints a line above the bar. */
+/**
+ * A bar with the time left in a terminal; elsewhere a line at each tenth. `say` prints a line above
+ * the bar.
+ */
 export function createProgressBar(what: string, total: number, out: NodeJS.WriteStream = process.stderr): ProgressBar {
   let done = 0
   if (!out.isTTY) {
@@ -18,7 +21,16 @@ export function createProgressBar(what: string, total: number, out: NodeJS.Write
       close: () => {},
     }
   }
-  const bar = new SingleBar({ format: `${what} {bar} {value}/{total} | {eta_formatted} left`, stream: out, etaBuffer: 100, clearOnComplete: false, linewrap: false }, Presets.shades_classic)
+  const bar = new SingleBar(
+    {
+      format: `${what} {bar} {value}/{total} | {eta_formatted} left`,
+      stream: out,
+      etaBuffer: 100,
+      clearOnComplete: false,
+      linewrap: false,
+    },
+    Presets.shades_classic,
+  )
   bar.start(total, 0)
   return {
     step: () => bar.update(++done),

@@ -1,6 +1,7 @@
-// The entry of every npm script. Plain JavaScript for Node 20 without dependencies, because on a fresh clone there is
-// nothing else yet: it installs the packages when they are missing or out of date, then hands over to Node 24 (itself
-// one of the packages), which runs the project's TypeScript as it is.
+// The entry of every npm script. Plain JavaScript for Node 20 without dependencies, because on a
+// fresh clone there is nothing else yet: it installs the packages when they are missing or out of
+// date, then hands over to Node 24 (itself one of the packages), which runs the project's
+// TypeScript as it is.
 import { spawn, spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { existsSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
@@ -21,10 +22,13 @@ function installed() {
   return existsSync(node) && existsSync(stamp) && readFileSync(stamp, 'utf8') === wanted()
 }
 
-/** Takes the lock of the installation; waits while another `npm start` or `npm test` of this clone holds it. */
+/**
+ * Takes the lock of the installation; waits while another `npm start` or `npm test` of this clone
+ * holds it.
+ */
 function withLock(lock, work) {
   mkdirSync(dirname(lock), { recursive: true })
-  for (let said = false; ; ) {
+  for (let said = false; ;) {
     try {
       writeFileSync(lock, String(process.pid), { flag: 'wx' })
       break
@@ -63,7 +67,8 @@ function install() {
   console.error('Installing the packages: npm ci (usually 10 to 60 s) …')
   const log = join(root, '.sidecart', 'npm-ci.log')
   const args = ['ci', '--no-audit', '--no-fund', '--loglevel=error']
-  // npm sets npm_config_* and INIT_CWD for its scripts; the inner npm finds the clone by its working directory.
+  // npm sets npm_config_* and INIT_CWD for its scripts; the inner npm finds the clone by its
+  // working directory.
   const npm = spawnSync('npm', args, { cwd: root, encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] })
   writeFileSync(log, `${npm.stdout ?? ''}${npm.stderr ?? ''}${npm.error ? String(npm.error) : ''}`)
   if (npm.status !== 0) {
@@ -81,8 +86,8 @@ if (!installed()) {
   })
 }
 
-// Node 24 first on PATH, so that whatever is started from here on is run by it; and its compiled code kept, which is
-// most of what a warm start would otherwise spend.
+// Node 24 first on PATH, so that whatever is started from here on is run by it; and its compiled
+// code kept, which is most of what a warm start would otherwise spend.
 const child = spawn(node, [join(root, 'cli', 'main.ts'), ...process.argv.slice(2)], {
   stdio: 'inherit',
   env: {

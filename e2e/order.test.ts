@@ -10,7 +10,10 @@ it('an order is CONFIRMED, its stock sold and its money charged once', async () 
   expect(placed.headers.get('location')).toBe(`/v1/orders/${placed.body.id}`)
   expect(placed.body).toMatchObject({ total: { amount: 3998, currency: 'USD' } })
 
-  expect(await terminal(who, placed.body.id)).toMatchObject({ status: 'CONFIRMED', total: { amount: 3998, currency: 'USD' } })
+  expect(await terminal(who, placed.body.id)).toMatchObject({
+    status: 'CONFIRMED',
+    total: { amount: 3998, currency: 'USD' },
+  })
   await until('2 of 5 units are gone', async () => ((await available(sku)) === 3 ? true : undefined), 2_000)
   const list = await api('/v1/orders?limit=10', { token: who.token })
   expect(list.body.items.map((o: Json) => o.id)).toEqual([placed.body.id])
@@ -43,7 +46,8 @@ it('a sold-out product ends in CANCELLED with the reason', async () => {
 
 it('ten shoppers after three units: three get one, nothing is oversold', async () => {
   const sku = await product(3)
-  // One after the other: each costs two password hashes, and users sheds load rather than let log-ins pile up.
+  // One after the other: each costs two password hashes, and users sheds load rather than let
+  // log-ins pile up.
   const shoppers: Shopper[] = []
   while (shoppers.length < 10) shoppers.push(await shopper())
   const orders = await Promise.all(shoppers.map(async (who) => terminal(who, (await place(who, sku)).body.id, 30_000)))
@@ -80,14 +84,21 @@ it('one order is one trace, from the gateway through gRPC, state and Kafka to CO
   await terminal(who, placed.body.id)
 
   // Spans leave each process in batches, some seconds later.
-  const spans = await until('the trace holds every service and every hop', async () => {
-    const response = await fetch(`${inject('shopJaeger')}/api/traces/${traceId}`)
-    if (!response.ok) return undefined
-    const trace = ((await response.json()) as Json).data[0]
-    const found = trace.spans.map((s: Json) => ({ service: trace.processes[s.processID].serviceName as string, name: s.operationName as string }))
-    const missing = wanted.filter((w) => !found.some((s: Span) => w.service === s.service && w.name.test(s.name)))
-    return missing.length === 0 ? (found as Span[]) : undefined
-  }, 30_000)
+  const spans = await until(
+    'the trace holds every service and every hop',
+    async () => {
+      const response = await fetch(`${inject('shopJaeger')}/api/traces/${traceId}`)
+      if (!response.ok) return undefined
+      const trace = ((await response.json()) as Json).data[0]
+      const found = trace.spans.map((s: Json) => ({
+        service: trace.processes[s.processID].serviceName as string,
+        name: s.operationName as string,
+      }))
+      const missing = wanted.filter((w) => !found.some((s: Span) => w.service === s.service && w.name.test(s.name)))
+      return missing.length === 0 ? (found as Span[]) : undefined
+    },
+    30_000,
+  )
   expect(spans.length).toBeGreaterThan(wanted.length)
 }, 60_000)
 

@@ -35,46 +35,63 @@ const products = () => api('/v1/products?limit=1')
 const login = () => api('/v1/sessions', { body: { email: inject('adminEmail'), password: inject('adminPassword') } })
 
 it.each([
-  ['the gateway\'s sidecar', 'gateway-dapr', products],
+  ["the gateway's sidecar", 'gateway-dapr', products],
   ['a service', 'catalog', products],
-  ['a service\'s sidecar', 'users-dapr', login],
-  ['a service\'s store component', 'users-outbox-mongodb', login],
+  ["a service's sidecar", 'users-dapr', login],
+  ["a service's store component", 'users-outbox-mongodb', login],
   ['MongoDB', 'mongodb', login],
   ['MySQL', 'mysql', categories],
-])('without %s the API answers 503 within 3 s, and works again by itself when it is back', async (_, name, ask) => {
-  expect((await ask()).status).toBeLessThan(300)
-  await stop(name)
-  const answer = await timed(ask)
-  expect(answer).toMatchObject({ status: 503, body: { status: 503, title: expect.any(String) } })
-  expect(Number(answer.headers.get('retry-after'))).toBeGreaterThan(0)
-  expect(answer.ms).toBeLessThan(3_000)
-  await start(name)
-  await until(`${name} works again`, async () => ((await ask()).status < 300 ? true : undefined), 30_000)
-}, 120_000)
+])(
+  'without %s the API answers 503 within 3 s, and works again by itself when it is back',
+  async (_, name, ask) => {
+    expect((await ask()).status).toBeLessThan(300)
+    await stop(name)
+    const answer = await timed(ask)
+    expect(answer).toMatchObject({ status: 503, body: { status: 503, title: expect.any(String) } })
+    expect(Number(answer.headers.get('retry-after'))).toBeGreaterThan(0)
+    expect(answer.ms).toBeLessThan(3_000)
+    await start(name)
+    await until(`${name} works again`, async () => ((await ask()).status < 300 ? true : undefined), 30_000)
+  },
+  120_000,
+)
 
 const outageMs = 120_000
 
-it('two minutes without MySQL: every order becomes terminal, and nothing is dead-lettered', async () => {
-  const who = await shopper()
-  const sku = await product(1_000)
-  const placed = await Promise.all(Array.from({ length: 20 }, () => place(who, sku)))
-  expect(placed.map((p) => p.status)).toEqual(placed.map(() => 202))
-  await stop('mysql')
-  const refused = await timed(() => placeOnce(who, sku))
-  expect(refused.status).toBe(503)
-  // The length of the outage is what is tested: longer than any retry that ends.
-  await delay(outageMs)
-  await start('mysql')
-  const orders = await Promise.all(placed.map((p) => terminal(who, p.body.id, 60_000)))
-  expect(orders.map((o) => o.status)).toEqual(orders.map(() => 'CONFIRMED'))
-  expect(await deadLetters()).toEqual([])
-}, outageMs + 240_000)
+it(
+  'two minutes without MySQL: every order becomes terminal, and nothing is dead-lettered',
+  async () => {
+    const who = await shopper()
+    const sku = await product(1_000)
+    const placed = await Promise.all(Array.from({ length: 20 }, () => place(who, sku)))
+    expect(placed.map((p) => p.status)).toEqual(placed.map(() => 202))
+    await stop('mysql')
+    const refused = await timed(() => placeOnce(who, sku))
+    expect(refused.status).toBe(503)
+    // The length of the outage is what is tested: longer than any retry that ends.
+    await delay(outageMs)
+    await start('mysql')
+    const orders = await Promise.all(placed.map((p) => terminal(who, p.body.id, 60_000)))
+    expect(orders.map((o) => o.status)).toEqual(orders.map(() => 'CONFIRMED'))
+    expect(await deadLetters()).toEqual([])
+  },
+  outageMs + 240_000,
+)
 
 it('kill -9 of each process in turn while orders are placed: every order becomes CONFIRMED', async () => {
   const who = await shopper()
   const sku = await product(1_000)
   const accepted: string[] = []
-  for (const name of ['orders', 'orders-dapr', 'orders-outbox-mysql', 'inventory', 'inventory-outbox-mysql', 'payments', 'payments-dapr', 'payment-sandbox']) {
+  for (const name of [
+    'orders',
+    'orders-dapr',
+    'orders-outbox-mysql',
+    'inventory',
+    'inventory-outbox-mysql',
+    'payments',
+    'payments-dapr',
+    'payment-sandbox',
+  ]) {
     const before = await shop.process(name).pid()
     const answers = Promise.all(Array.from({ length: 4 }, () => place(who, sku)))
     await shop.process(name).kill('SIGKILL')
@@ -93,7 +110,9 @@ async function deadLetters(): Promise<string[]> {
   await admin.connect()
   try {
     const topics = (await admin.listTopics()).filter((t) => t.endsWith('.dlq'))
-    const counts = await Promise.all(topics.map(async (topic) => ({ topic, offsets: await admin.fetchTopicOffsets(topic) })))
+    const counts = await Promise.all(
+      topics.map(async (topic) => ({ topic, offsets: await admin.fetchTopicOffsets(topic) })),
+    )
     return counts.filter(({ offsets }) => offsets.some((o) => o.high !== '0')).map(({ topic }) => topic)
   } finally {
     await admin.disconnect()

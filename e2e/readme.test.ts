@@ -9,8 +9,11 @@ it('the first order of the README works when it is pasted', async () => {
   await product(100)
   const readme = readFileSync(join(import.meta.dirname, '..', 'README.md'), 'utf8')
   const script = /```bash\n([\s\S]*?)```/.exec(readme)![1]!
-  // Through a pipe: in a terminal /dev/stderr can be opened, but what Node gives a child as stderr is a socket, which cannot.
-  const { stdout } = await promisify(execFile)('bash', ['-c', `{ ${script}\n} 2>&1 | cat`], { env: { ...process.env, API: inject('shopApi') } })
+  // Through a pipe: in a terminal /dev/stderr can be opened, but what Node gives a child as stderr
+  // is a socket, which cannot.
+  const { stdout } = await promisify(execFile)('bash', ['-c', `{ ${script}\n} 2>&1 | cat`], {
+    env: { ...process.env, API: inject('shopApi') },
+  })
   expect(stdout).toMatch(/^traceparent: 00-/im)
   expect(stdout.trim().split('\n').at(-1)).toBe('CONFIRMED')
 })

@@ -4,7 +4,8 @@ import { serviceNames } from '../platform/processes/ports.ts'
 import { attachShop, type Shop } from '../platform/start/shop.ts'
 import { place, product, shopper, terminal } from './shop.ts'
 
-// A service's process speaks with its own sidecar and sends its spans, and that is all: no database, no broker, no other service.
+// A service's process speaks with its own sidecar and sends its spans, and that is all: no
+// database, no broker, no other service.
 
 let shop: Shop
 beforeAll(async () => {
@@ -16,7 +17,10 @@ beforeAll(async () => {
 
 type Socket = { local: number; remote: number; listens: boolean; remoteHost: string }
 
-/** The TCP sockets of a process, from /proc (man 5 proc_net: hexadecimal addresses, state 0A = listening). */
+/**
+ * The TCP sockets of a process, from /proc (man 5 proc_net: hexadecimal addresses, state 0A =
+ * listening).
+ */
 function socketsOf(pid: number): Socket[] {
   const inodes = new Set(
     readdirSync(`/proc/${pid}/fd`).flatMap((fd) => {
@@ -28,21 +32,39 @@ function socketsOf(pid: number): Socket[] {
     }),
   )
   return ['tcp', 'tcp6'].flatMap((table) =>
-    readFileSync(`/proc/${pid}/net/${table}`, 'utf8').trim().split('\n').slice(1).flatMap((line) => {
-      const [, local, remote, state, , , , , , inode] = line.trim().split(/\s+/)
-      if (!inodes.has(inode!)) return []
-      const port = (address: string) => Number.parseInt(address.split(':')[1]!, 16)
-      return { local: port(local!), remote: port(remote!), listens: state === '0A', remoteHost: remote!.split(':')[0]! }
-    }))
+    readFileSync(`/proc/${pid}/net/${table}`, 'utf8')
+      .trim()
+      .split('\n')
+      .slice(1)
+      .flatMap((line) => {
+        const [, local, remote, state, , , , , , inode] = line.trim().split(/\s+/)
+        if (!inodes.has(inode!)) return []
+        const port = (address: string) => Number.parseInt(address.split(':')[1]!, 16)
+        return {
+          local: port(local!),
+          remote: port(remote!),
+          listens: state === '0A',
+          remoteHost: remote!.split(':')[0]!,
+        }
+      }),
+  )
 }
 
-it.skipIf(process.platform !== 'linux').each(serviceNames)('%s holds no socket but its own, its sidecar\'s and the collector\'s', async (name) => {
-  const { ports } = shop
-  const own = ports.services[name]
-  const sockets = socketsOf(await shop.process(name).pid())
-  const listening = sockets.filter((s) => s.listens).map((s) => s.local)
-  expect(new Set(listening)).toEqual(new Set([own.app, own.admin]))
-  const strange = sockets.filter((s) => !s.listens && ![own.app, own.admin].includes(s.local) && ![own.daprGrpc, own.daprHttp, ports.otlp].includes(s.remote))
-  expect(strange).toEqual([])
-  expect(sockets.some((s) => s.remote === own.daprGrpc)).toBe(true)
-})
+it.skipIf(process.platform !== 'linux').each(serviceNames)(
+  "%s holds no socket but its own, its sidecar's and the collector's",
+  async (name) => {
+    const { ports } = shop
+    const own = ports.services[name]
+    const sockets = socketsOf(await shop.process(name).pid())
+    const listening = sockets.filter((s) => s.listens).map((s) => s.local)
+    expect(new Set(listening)).toEqual(new Set([own.app, own.admin]))
+    const strange = sockets.filter(
+      (s) =>
+        !s.listens &&
+        ![own.app, own.admin].includes(s.local) &&
+        ![own.daprGrpc, own.daprHttp, ports.otlp].includes(s.remote),
+    )
+    expect(strange).toEqual([])
+    expect(sockets.some((s) => s.remote === own.daprGrpc)).toBe(true)
+  },
+)

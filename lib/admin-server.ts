@@ -3,10 +3,13 @@ import { once } from 'node:events'
 import { collectDefaultMetrics, register } from 'prom-client'
 
 /**
- * Serves /livez (the process runs), /readyz (it can do its work: 200, else 503 with the reason) and /metrics (Prometheus) on loopback.
- * Returns a function that closes the server.
+ * Serves /livez (the process runs), /readyz (it can do its work: 200, else 503 with the reason) and
+ * /metrics (Prometheus) on loopback. Returns a function that closes the server.
  */
-export async function serveAdmin(port: number, ready: () => Promise<true | string> = async () => true): Promise<() => void> {
+export async function serveAdmin(
+  port: number,
+  ready: () => Promise<true | string> = async () => true,
+): Promise<() => void> {
   collectDefaultMetrics()
   const server = createServer(async (req, res) => {
     const path = req.url?.split('?')[0]

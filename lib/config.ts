@@ -8,7 +8,10 @@ export const logEnv = {
   LOG_FORMAT: z.enum(['json', 'pretty']).default('json'),
 }
 
-/** What every service is told: its own ports, its sidecar's, and the tokens between the two. Nothing else is configured here. */
+/**
+ * What every service is told: its own ports, its sidecar's, and the tokens between the two. Nothing
+ * else is configured here.
+ */
 export const serviceEnv = {
   ...logEnv,
   APP_PORT: port,
@@ -20,11 +23,18 @@ export const serviceEnv = {
   OTEL_EXPORTER_OTLP_ENDPOINT: z.url().optional(),
 }
 
-/** Reads the environment by a zod shape. Throws one error that names every variable that is wrong. */
-export function parseEnv<S extends z.ZodRawShape>(shape: S, env: NodeJS.ProcessEnv = process.env): z.infer<z.ZodObject<S>> {
+/**
+ * Reads the environment by a zod shape. Throws one error that names every variable that is wrong.
+ */
+export function parseEnv<S extends z.ZodRawShape>(
+  shape: S,
+  env: NodeJS.ProcessEnv = process.env,
+): z.infer<z.ZodObject<S>> {
   const result = z.object(shape).safeParse(env)
   if (!result.success) {
-    throw new Error(`the environment is not as it should be:\n${result.error.issues.map((i) => `  ${i.path.join('.')}: ${i.message}`).join('\n')}`)
+    throw new Error(
+      `the environment is not as it should be:\n${result.error.issues.map((i) => `  ${i.path.join('.')}: ${i.message}`).join('\n')}`,
+    )
   }
   return result.data
 }

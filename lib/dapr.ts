@@ -7,24 +7,36 @@ import { AppError, fromGrpcError, unavailable } from './errors.ts'
 import { activeDeadline, type Definition, type RequestOf, type ResponseOf } from './grpc-server.ts'
 import { SpanKind, traceparent, withSpan } from './telemetry.ts'
 
-// A thin client on Dapr's own protos: the JS SDK drops etags and the metadata of a transaction's operations, on which events and optimistic locking stand.
+// A thin client on Dapr's own protos: the JS SDK drops etags and the metadata of a transaction's
+// operations, on which events and optimistic locking stand.
 
 /** A service's RPCs as promises. They throw AppError: the callee's own, or `<app>_unavailable`. */
 export type RpcClient<D> = {
-  [K in keyof D]: D[K] extends Definition[string] ? (request: RequestOf<D[K]>, o?: CallOptions) => Promise<ResponseOf<D[K]>> : never
+  [K in keyof D]: D[K] extends Definition[string]
+    ? (request: RequestOf<D[K]>, o?: CallOptions) => Promise<ResponseOf<D[K]>>
+    : never
 }
-/** A call ends after `timeoutMs` (2,000 unless told), or when the caller of the RPC being handled gives up, whichever is first. */
+/**
+ * A call ends after `timeoutMs` (2,000 unless told), or when the caller of the RPC being handled
+ * gives up, whichever is first.
+ */
 export type CallOptions = { timeoutMs?: number }
 
 export type Versioned<T> = { value: T; etag: string }
 
-/** `firstWrite`: the key must not exist yet. `etag`: it must still have this version. Neither: last write wins. */
+/**
+ * `firstWrite`: the key must not exist yet. `etag`: it must still have this version. Neither: last
+ * write wins.
+ */
 export type WriteOptions = { etag?: string; firstWrite?: boolean; ttlSeconds?: number }
 
 export type Operation =
   | ({ upsert: string; value: unknown } & WriteOptions)
   | { delete: string; etag?: string }
-  /** Published once the transaction has committed, in order with the other events of `key` (docs/events.md). */
+  /**
+   * Published once the transaction has committed, in order with the other events of `key`
+   * (docs/events.md).
+   */
   | { event: { type: string; data: unknown; key: string; subject?: string; id?: string } }
 
 export type Dapr = ReturnType<typeof createDapr>
@@ -37,26 +49,45 @@ const secretStore = 'secrets'
 export function createDapr(o: { grpcPort: number; httpPort: number; apiToken: string }) {
   const channel = new Client(`127.0.0.1:${o.grpcPort}`, credentials.createInsecure(), {
     'grpc.max_receive_message_length': 4 * 1024 * 1024,
-    // A sidecar that restarts is back in a second or two: grpc-js' own ceiling of 120 s would outlast it by far.
+    // A sidecar that restarts is back in a second or two: grpc-js' own ceiling of 120 s would
+    // outlast it by far.
     'grpc.initial_reconnect_backoff_ms': 100,
     'grpc.max_reconnect_backoff_ms': 1_000,
     // Statistics that nobody reads.
     'grpc.enable_channelz': 0,
   })
 
-  const deadlineOf = (call: CallOptions = {}) => Math.min(Date.now() + (call.timeoutMs ?? defaultTimeoutMs), activeDeadline())
+  const deadlineOf = (call: CallOptions = {}) =>
+    Math.min(Date.now() + (call.timeoutMs ?? defaultTimeoutMs), activeDeadline())
 
-  function unary<M extends Definition[string]>(method: M, request: RequestOf<M>, headers: Record<string, string>, call?: CallOptions): Promise<ResponseOf<M>> {
-    return withSpan(method.path.slice(1), { kind: SpanKind.CLIENT, attributes: { 'rpc.system': 'grpc', 'rpc.method': method.path } }, () =>
-      new Promise((resolve, reject) => {
-        const metadata = new Metadata()
-        metadata.set('dapr-api-token', o.apiToken)
-        const parent = traceparent()
-        if (parent) metadata.set('traceparent', parent)
-        for (const [name, value] of Object.entries(headers)) metadata.set(name, value)
-        channel.makeUnaryRequest(method.path, method.requestSerialize as (v: unknown) => Buffer, method.responseDeserialize as (b: Buffer) => ResponseOf<M>, request,
-          metadata, { deadline: deadlineOf(call) }, (error: ServiceError | null, response?: ResponseOf<M>) => (error ? reject(error) : resolve(response as ResponseOf<M>)))
-      }))
+  function unary<M extends Definition[string]>(
+    method: M,
+    request: RequestOf<M>,
+    headers: Record<string, string>,
+    call?: CallOptions,
+  ): Promise<ResponseOf<M>> {
+    return withSpan(
+      method.path.slice(1),
+      { kind: SpanKind.CLIENT, attributes: { 'rpc.system': 'grpc', 'rpc.method': method.path } },
+      () =>
+        new Promise((resolve, reject) => {
+          const metadata = new Metadata()
+          metadata.set('dapr-api-token', o.apiToken)
+          const parent = traceparent()
+          if (parent) metadata.set('traceparent', parent)
+          for (const [name, value] of Object.entries(headers)) metadata.set(name, value)
+          channel.makeUnaryRequest(
+            method.path,
+            method.requestSerialize as (v: unknown) => Buffer,
+            method.responseDeserialize as (b: Buffer) => ResponseOf<M>,
+            request,
+            metadata,
+            { deadline: deadlineOf(call) },
+            (error: ServiceError | null, response?: ResponseOf<M>) =>
+              error ? reject(error) : resolve(response as ResponseOf<M>),
+          )
+        }),
+    )
   }
 
   return {
@@ -74,7 +105,10 @@ export function createDapr(o: { grpcPort: number; httpPort: number; apiToken: st
       return Object.fromEntries(methods) as RpcClient<D>
     },
 
-    /** A state store. Its calls throw AppError: `etag_mismatch` (conflict), `commit_unknown` or `store_unavailable` (unavailable). */
+    /**
+     * A state store. Its calls throw AppError: `etag_mismatch` (conflict), `commit_unknown` or
+     * `store_unavailable` (unavailable).
+     */
     state(storeName: string) {
       const fail = (error: ServiceError): never => {
         throw stateError(error, storeName)
@@ -82,16 +116,25 @@ export function createDapr(o: { grpcPort: number; httpPort: number; apiToken: st
       return {
         /** One key's value, parsed, with its etag; undefined if there is none. */
         async get<T>(key: string, schema: z.ZodType<T>): Promise<Versioned<T> | undefined> {
-          const { data, etag } = await unary(DaprService.getState, { storeName, key, consistency: 0, metadata: traceMetadata() }, {}).catch(fail)
+          const { data, etag } = await unary(
+            DaprService.getState,
+            { storeName, key, consistency: 0, metadata: traceMetadata() },
+            {},
+          ).catch(fail)
           return data.length === 0 ? undefined : { value: schema.parse(parseJson(data)), etag }
         },
         /** Many keys' values; those without one are left out. */
         async bulkGet<T>(keys: string[], schema: z.ZodType<T>): Promise<Map<string, Versioned<T>>> {
           const found = new Map<string, Versioned<T>>()
           if (keys.length === 0) return found
-          const { items } = await unary(DaprService.getBulkState, { storeName, keys, parallelism: 10, metadata: traceMetadata() }, {}).catch(fail)
+          const { items } = await unary(
+            DaprService.getBulkState,
+            { storeName, keys, parallelism: 10, metadata: traceMetadata() },
+            {},
+          ).catch(fail)
           for (const { key, data, etag, error } of items) {
-            if (error) throw unavailable('store_unavailable', `${storeName} is not available right now`, new Error(error))
+            if (error)
+              throw unavailable('store_unavailable', `${storeName} is not available right now`, new Error(error))
             if (data.length > 0) found.set(key, { value: schema.parse(parseJson(data)), etag })
           }
           return found
@@ -99,23 +142,52 @@ export function createDapr(o: { grpcPort: number; httpPort: number; apiToken: st
         /** Writes one key. Publishes nothing. */
         async set(key: string, value: unknown, write: WriteOptions = {}): Promise<void> {
           const item = stateItem(key, value, write)
-          await unary(DaprService.saveState, { storeName, states: [{ ...item, metadata: { ...item.metadata, ...traceMetadata() } }] }, {}).catch(fail)
+          await unary(
+            DaprService.saveState,
+            { storeName, states: [{ ...item, metadata: { ...item.metadata, ...traceMetadata() } }] },
+            {},
+          ).catch(fail)
         },
         async delete(key: string, etag?: string): Promise<void> {
-          await unary(DaprService.deleteState, { storeName, key, etag: etag === undefined ? undefined : { value: etag }, options: undefined, metadata: traceMetadata() }, {}).catch(fail)
+          await unary(
+            DaprService.deleteState,
+            {
+              storeName,
+              key,
+              etag: etag === undefined ? undefined : { value: etag },
+              options: undefined,
+              metadata: traceMetadata(),
+            },
+            {},
+          ).catch(fail)
         },
         /** Does all of it or nothing: writes, deletes and the events that tell of them. */
         async transact(operations: Operation[]): Promise<void> {
-          await unary(DaprService.executeStateTransaction, { storeName, operations: operations.map(transactionOperation), metadata: traceMetadata() }, {}).catch(fail)
+          await unary(
+            DaprService.executeStateTransaction,
+            { storeName, operations: operations.map(transactionOperation), metadata: traceMetadata() },
+            {},
+          ).catch(fail)
         },
       }
     },
 
     /** Invokes an output binding; answers its JSON data, or undefined when it sent none. */
-    async binding(name: string, operation: string, payload: { data?: unknown; metadata?: Record<string, string> }, call?: CallOptions): Promise<unknown> {
+    async binding(
+      name: string,
+      operation: string,
+      payload: { data?: unknown; metadata?: Record<string, string> },
+      call?: CallOptions,
+    ): Promise<unknown> {
       const data = payload.data === undefined ? Buffer.alloc(0) : Buffer.from(JSON.stringify(payload.data))
-      const answer = await unary(DaprService.invokeBinding, { name, operation, data, metadata: payload.metadata ?? {} }, {}, call).catch((error: ServiceError) => {
-        // daprd answers INTERNAL for everything a binding says; a query of ours that is wrong shows in the log line of this error's cause.
+      const answer = await unary(
+        DaprService.invokeBinding,
+        { name, operation, data, metadata: payload.metadata ?? {} },
+        {},
+        call,
+      ).catch((error: ServiceError) => {
+        // daprd answers INTERNAL for everything a binding says; a query of ours that is wrong shows
+        // in the log line of this error's cause.
         throw unavailable('store_unavailable', `${name} is not available right now`, error)
       })
       return answer.data.length === 0 ? undefined : parseJson(answer.data)
@@ -123,59 +195,99 @@ export function createDapr(o: { grpcPort: number; httpPort: number; apiToken: st
 
     /** One secret of this service, from whichever store the platform engineer named `secrets`. */
     async secret(key: string): Promise<string> {
-      const { data } = await unary(DaprService.getSecret, { storeName: secretStore, key, metadata: {} }, {}).catch((error: ServiceError) => {
-        throw unavailable('secrets_unavailable', 'the secret store is not available right now', error)
-      })
+      const { data } = await unary(DaprService.getSecret, { storeName: secretStore, key, metadata: {} }, {}).catch(
+        (error: ServiceError) => {
+          throw unavailable('secrets_unavailable', 'the secret store is not available right now', error)
+        },
+      )
       const value = data[key] ?? Object.values(data)[0]
       if (value === undefined) throw unavailable('secrets_unavailable', `there is no secret ${key}`)
       return value
     },
 
     /**
-     * Calls an HTTPEndpoint through the sidecar. Any HTTP answer is an answer; `unavailable` means there was none, so that nobody knows what was done.
+     * Calls an HTTPEndpoint through the sidecar. Any HTTP answer is an answer; `unavailable` means
+     * there was none, so that nobody knows what was done.
      */
-    async http(endpoint: string, path: string, init: { method: string; headers?: Record<string, string>; body?: string }, call?: CallOptions): Promise<{ status: number; body: unknown }> {
-      return withSpan(`${init.method} ${endpoint}`, { kind: SpanKind.CLIENT, attributes: { 'http.request.method': init.method, 'url.path': path } }, async (span) => {
-        const headers: Record<string, string> = { ...init.headers, 'dapr-api-token': o.apiToken }
-        propagation.inject(context.active(), headers)
-        try {
-          const response = await fetch(`http://127.0.0.1:${o.httpPort}/v1.0/invoke/${endpoint}/method${path}`, {
-            ...init, headers, signal: AbortSignal.timeout(Math.max(1, deadlineOf(call) - Date.now())),
-          })
-          span.setAttribute('http.response.status_code', response.status)
-          const text = await response.text()
-          return { status: response.status, body: response.headers.get('content-type')?.includes('json') ? JSON.parse(text) : text }
-        } catch (error) {
-          throw unavailable(`${endpoint}_unavailable`, `${endpoint} did not answer`, error)
-        }
-      })
+    async http(
+      endpoint: string,
+      path: string,
+      init: { method: string; headers?: Record<string, string>; body?: string },
+      call?: CallOptions,
+    ): Promise<{ status: number; body: unknown }> {
+      return withSpan(
+        `${init.method} ${endpoint}`,
+        { kind: SpanKind.CLIENT, attributes: { 'http.request.method': init.method, 'url.path': path } },
+        async (span) => {
+          const headers: Record<string, string> = { ...init.headers, 'dapr-api-token': o.apiToken }
+          propagation.inject(context.active(), headers)
+          try {
+            const response = await fetch(`http://127.0.0.1:${o.httpPort}/v1.0/invoke/${endpoint}/method${path}`, {
+              ...init,
+              headers,
+              signal: AbortSignal.timeout(Math.max(1, deadlineOf(call) - Date.now())),
+            })
+            span.setAttribute('http.response.status_code', response.status)
+            const text = await response.text()
+            return {
+              status: response.status,
+              body: response.headers.get('content-type')?.includes('json') ? JSON.parse(text) : text,
+            }
+          } catch (error) {
+            throw unavailable(`${endpoint}_unavailable`, `${endpoint} did not answer`, error)
+          }
+        },
+      )
     },
   }
 }
 
-/** daprd hands its own trace on to no component: a store's span, and an event's traceparent, come from the request's metadata. */
+/**
+ * daprd hands its own trace on to no component: a store's span, and an event's traceparent, come
+ * from the request's metadata.
+ */
 function traceMetadata(): Record<string, string> {
   const parent = traceparent()
   return parent ? { traceparent: parent } : {}
 }
 
-const parseJson = (data: Uint8Array): unknown => JSON.parse(Buffer.from(data.buffer, data.byteOffset, data.byteLength).toString('utf8'))
+const parseJson = (data: Uint8Array): unknown =>
+  JSON.parse(Buffer.from(data.buffer, data.byteOffset, data.byteLength).toString('utf8'))
 
 function stateItem(key: string, value: unknown, write: WriteOptions): StateItem {
   return {
     key,
     value: Buffer.from(JSON.stringify(value)),
     etag: write.etag === undefined ? undefined : { value: write.etag },
-    options: { concurrency: write.firstWrite || write.etag !== undefined ? concurrency.CONCURRENCY_FIRST_WRITE : concurrency.CONCURRENCY_LAST_WRITE, consistency: 0 },
-    metadata: { contentType: 'application/json', ...(write.ttlSeconds === undefined ? {} : { ttlInSeconds: String(write.ttlSeconds) }) },
+    options: {
+      concurrency:
+        write.firstWrite || write.etag !== undefined
+          ? concurrency.CONCURRENCY_FIRST_WRITE
+          : concurrency.CONCURRENCY_LAST_WRITE,
+      consistency: 0,
+    },
+    metadata: {
+      contentType: 'application/json',
+      ...(write.ttlSeconds === undefined ? {} : { ttlInSeconds: String(write.ttlSeconds) }),
+    },
   }
 }
 
 function transactionOperation(operation: Operation): { operationType: string; request: StateItem } {
-  if ('upsert' in operation) return { operationType: 'upsert', request: stateItem(operation.upsert, operation.value, operation) }
+  if ('upsert' in operation)
+    return { operationType: 'upsert', request: stateItem(operation.upsert, operation.value, operation) }
   if ('delete' in operation) {
     const { delete: key, etag } = operation
-    return { operationType: 'delete', request: { key, value: Buffer.alloc(0), etag: etag === undefined ? undefined : { value: etag }, options: undefined, metadata: {} } }
+    return {
+      operationType: 'delete',
+      request: {
+        key,
+        value: Buffer.alloc(0),
+        etag: etag === undefined ? undefined : { value: etag },
+        options: undefined,
+        metadata: {},
+      },
+    }
   }
   const { type, data, key, subject, id } = operation.event
   const request = stateItem(key, data, {})
@@ -190,18 +302,24 @@ function transactionOperation(operation: Operation): { operationType: string; re
 }
 
 /**
- * daprd turns every error of a transaction into INTERNAL (pkg/api/grpc/grpc.go), so that only a token in the text tells them apart. Single writes keep
- * their status: a mismatch is ABORTED.
+ * daprd turns every error of a transaction into INTERNAL (pkg/api/grpc/grpc.go), so that only a
+ * token in the text tells them apart. Single writes keep their status: a mismatch is ABORTED.
  */
 export function stateError(error: ServiceError, storeName: string): AppError {
   const text = error.details ?? ''
   if (error.code === status.ABORTED || text.includes('ETAG_MISMATCH')) {
     return new AppError('conflict', 'etag_mismatch', 'it was changed by somebody else meanwhile', { cause: error })
   }
-  if (text.includes('EVENT_TOO_LARGE')) return new AppError('rejected', 'event_too_large', 'the change is too large to be published', { cause: error })
-  if (text.includes('COMMIT_UNKNOWN')) return unavailable('commit_unknown', `${storeName} did not say whether the change was stored`, error)
-  // What a component refuses for good (pluggable/README.md lists its codes) would be refused again: a mistake of ours.
-  const refused = /EVENT_REFUSED|INVALID_REQUEST|INVALID_SETTING/.test(text) || error.code === status.INVALID_ARGUMENT || error.code === status.UNIMPLEMENTED
+  if (text.includes('EVENT_TOO_LARGE'))
+    return new AppError('rejected', 'event_too_large', 'the change is too large to be published', { cause: error })
+  if (text.includes('COMMIT_UNKNOWN'))
+    return unavailable('commit_unknown', `${storeName} did not say whether the change was stored`, error)
+  // What a component refuses for good (pluggable/README.md lists its codes) would be refused again:
+  // a mistake of ours.
+  const refused =
+    /EVENT_REFUSED|INVALID_REQUEST|INVALID_SETTING/.test(text) ||
+    error.code === status.INVALID_ARGUMENT ||
+    error.code === status.UNIMPLEMENTED
   if (refused) return new AppError('internal', 'internal', text, { cause: error })
   return unavailable('store_unavailable', `${storeName} is not available right now`, error)
 }

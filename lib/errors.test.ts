@@ -24,12 +24,19 @@ describe('an AppError crosses gRPC', () => {
 })
 
 describe('a status without our details', () => {
-  it.each([status.UNAVAILABLE, status.UNKNOWN, status.DEADLINE_EXCEEDED])('%s came from in between: unavailable', (code) => {
-    const error = Object.assign(new Error('x'), { code, details: 'x', metadata: new Metadata() })
-    expect(fromGrpcError(error, 'orders')).toMatchObject({ kind: 'unavailable', code: 'orders_unavailable' })
-  })
+  it.each([status.UNAVAILABLE, status.UNKNOWN, status.DEADLINE_EXCEEDED])(
+    '%s came from in between: unavailable',
+    (code) => {
+      const error = Object.assign(new Error('x'), { code, details: 'x', metadata: new Metadata() })
+      expect(fromGrpcError(error, 'orders')).toMatchObject({ kind: 'unavailable', code: 'orders_unavailable' })
+    },
+  )
   it('PERMISSION_DENIED of the access control list is our own fault', () => {
-    const error = Object.assign(new Error('x'), { code: status.PERMISSION_DENIED, details: 'x', metadata: new Metadata() })
+    const error = Object.assign(new Error('x'), {
+      code: status.PERMISSION_DENIED,
+      details: 'x',
+      metadata: new Metadata(),
+    })
     expect(fromGrpcError(error, 'orders').kind).toBe('internal')
   })
 })

@@ -2,7 +2,10 @@ import { Metadata, status, type ServiceError, type StatusObject } from '@grpc/gr
 import { BadRequest, ErrorInfo } from '#protos/google/rpc/error_details.ts'
 import { Status } from '#protos/google/rpc/status.ts'
 
-/** The one table of errors: what went wrong -> gRPC status -> HTTP status. docs/errors.md lists the codes. */
+/**
+ * The one table of errors: what went wrong -> gRPC status -> HTTP status. docs/errors.md lists the
+ * codes.
+ */
 export const errorKinds = {
   invalid: { grpc: status.INVALID_ARGUMENT, http: 400 },
   unauthenticated: { grpc: status.UNAUTHENTICATED, http: 401 },
@@ -31,7 +34,12 @@ export class AppError extends Error {
   readonly code: string
   readonly fields: FieldError[]
 
-  constructor(kind: ErrorKind, code: string, message: string, options: { cause?: unknown; fields?: FieldError[] } = {}) {
+  constructor(
+    kind: ErrorKind,
+    code: string,
+    message: string,
+    options: { cause?: unknown; fields?: FieldError[] } = {},
+  ) {
     super(message, { cause: options.cause })
     this.name = 'AppError'
     this.kind = kind
@@ -44,9 +52,11 @@ export const invalid = (field: string, message: string, code = 'invalid_field') 
   new AppError('invalid', code, `${field}: ${message}`, { fields: [{ field, message }] })
 export const notFound = (code: string, message: string) => new AppError('not_found', code, message)
 export const exists = (code: string, message: string) => new AppError('exists', code, message)
-export const rejected = (code: string, message: string, fields: FieldError[] = []) => new AppError('rejected', code, message, { fields })
+export const rejected = (code: string, message: string, fields: FieldError[] = []) =>
+  new AppError('rejected', code, message, { fields })
 export const unauthenticated = (code: string, message: string) => new AppError('unauthenticated', code, message)
-export const unavailable = (code: string, message: string, cause?: unknown) => new AppError('unavailable', code, message, { cause })
+export const unavailable = (code: string, message: string, cause?: unknown) =>
+  new AppError('unavailable', code, message, { cause })
 
 /** The AppError in an error's chain of causes, else an `internal` one that hides what it wraps. */
 export function toAppError(error: unknown): AppError {
@@ -54,7 +64,10 @@ export function toAppError(error: unknown): AppError {
   return new AppError('internal', 'internal', 'internal error', { cause: error })
 }
 
-/** What a gRPC server answers for an error: the status, and `code` and fields as google.rpc details (AIP-193). */
+/**
+ * What a gRPC server answers for an error: the status, and `code` and fields as google.rpc details
+ * (AIP-193).
+ */
 export function toGrpcStatus(error: unknown): Partial<StatusObject> {
   const e = toAppError(error)
   const code = errorKinds[e.kind].grpc
@@ -72,8 +85,9 @@ export function toGrpcStatus(error: unknown): Partial<StatusObject> {
 const anyOf = (type: string, value: Uint8Array) => ({ typeUrl: `type.googleapis.com/${type}`, value })
 
 /**
- * What a caller makes of a failed call through its sidecar. An error that carries our ErrorInfo came from the callee and keeps its
- * meaning; without it, it came from something in between (a sidecar, a breaker, a policy's time-out).
+ * What a caller makes of a failed call through its sidecar. An error that carries our ErrorInfo
+ * came from the callee and keeps its meaning; without it, it came from something in between (a
+ * sidecar, a breaker, a policy's time-out).
  */
 export function fromGrpcError(error: ServiceError, callee: string): AppError {
   const own = readDetails(error.metadata)
@@ -84,7 +98,8 @@ export function fromGrpcError(error: ServiceError, callee: string): AppError {
   switch (error.code) {
     case status.UNAVAILABLE:
     case status.DEADLINE_EXCEEDED:
-    // An open circuit breaker and an app that cannot be resolved both arrive as UNKNOWN (dapr 1.18, pkg/api/grpc/proxy/handler.go).
+    // An open circuit breaker and an app that cannot be resolved both arrive as UNKNOWN (dapr 1.18,
+    // pkg/api/grpc/proxy/handler.go).
     case status.UNKNOWN:
     case status.CANCELLED:
       return unavailable(`${callee}_unavailable`, `${callee} is not available right now`, error)
@@ -103,6 +118,8 @@ function readDetails(metadata: Metadata | undefined): { reason: string; fields: 
   const { reason, domain: from } = ErrorInfo.decode(info)
   if (from !== domain) return undefined
   const bad = find('google.rpc.BadRequest')
-  const fields = bad ? BadRequest.decode(bad).fieldViolations.map((v) => ({ field: v.field, message: v.description })) : []
+  const fields = bad
+    ? BadRequest.decode(bad).fieldViolations.map((v) => ({ field: v.field, message: v.description }))
+    : []
   return { reason, fields }
 }

@@ -7,7 +7,8 @@ import { createDapr } from './dapr.ts'
 import { AppError, notFound } from './errors.ts'
 import { implement, serveGrpc, type Handlers } from './grpc-server.ts'
 
-// Client and server talk directly here, without sidecars: the server is where the client expects its sidecar.
+// Client and server talk directly here, without sidecars: the server is where the client expects
+// its sidecar.
 const token = 'app-token'
 const log = pino({ level: 'silent' })
 const closers: (() => unknown)[] = []
@@ -43,21 +44,30 @@ function users(apiToken: string, at = port) {
   return dapr.client(UsersServiceService, 'users')
 }
 
-it('a handler\'s error arrives with its code', async () => {
-  await expect(users(token).validateUser({ userId: 'nobody' })).rejects.toMatchObject({ kind: 'not_found', code: 'user_not_found' })
+it("a handler's error arrives with its code", async () => {
+  await expect(users(token).validateUser({ userId: 'nobody' })).rejects.toMatchObject({
+    kind: 'not_found',
+    code: 'user_not_found',
+  })
 })
 it('an unexpected error arrives without its text', async () => {
-  const error = await users(token).validateUser({ userId: 'bug' }).catch((e: AppError) => e)
+  const error = await users(token)
+    .validateUser({ userId: 'bug' })
+    .catch((e: AppError) => e)
   expect(error).toMatchObject({ kind: 'internal', message: 'internal error' })
 })
 it('a call without the app token is refused', async () => {
   await expect(users('other').validateUser({ userId: 'u-1' })).rejects.toMatchObject({ kind: 'unauthenticated' })
 })
 it('a call that takes too long ends as unavailable', async () => {
-  await expect(users(token).validateUser({ userId: 'slow' }, { timeoutMs: 50 })).rejects.toMatchObject({ code: 'users_unavailable' })
+  await expect(users(token).validateUser({ userId: 'slow' }, { timeoutMs: 50 })).rejects.toMatchObject({
+    code: 'users_unavailable',
+  })
 })
 it('a sidecar that is away is unavailable at once', async () => {
   const started = performance.now()
-  await expect(users(token, await freePort()).validateUser({ userId: 'u-1' })).rejects.toMatchObject({ kind: 'unavailable' })
+  await expect(users(token, await freePort()).validateUser({ userId: 'u-1' })).rejects.toMatchObject({
+    kind: 'unavailable',
+  })
   expect(performance.now() - started).toBeLessThan(1_500)
 })

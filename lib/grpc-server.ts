@@ -2,7 +2,13 @@ import { timingSafeEqual } from 'node:crypto'
 import { promisify } from 'node:util'
 import { context, createContextKey, type Context } from '@opentelemetry/api'
 import {
-  Server, ServerCredentials, type Metadata, type sendUnaryData, type ServerUnaryCall, type ServiceDefinition, type UntypedServiceImplementation,
+  Server,
+  ServerCredentials,
+  type Metadata,
+  type sendUnaryData,
+  type ServerUnaryCall,
+  type ServiceDefinition,
+  type UntypedServiceImplementation,
 } from '@grpc/grpc-js'
 import { Histogram } from 'prom-client'
 import { errorKinds, toAppError, toGrpcStatus, unauthenticated } from './errors.ts'
@@ -28,12 +34,18 @@ export type RequestOf<M extends Method> = ReturnType<M['requestDeserialize']>
 export type ResponseOf<M extends Method> = ReturnType<M['responseDeserialize']>
 
 /** A service's handlers: promises of responses; they throw AppError. */
-export type Handlers<D> = { [K in keyof D]: D[K] extends Method ? (request: RequestOf<D[K]>, call: Call) => Promise<ResponseOf<D[K]>> : never }
+export type Handlers<D> = {
+  [K in keyof D]: D[K] extends Method ? (request: RequestOf<D[K]>, call: Call) => Promise<ResponseOf<D[K]>> : never
+}
 
-export type Implementation = { definition: Definition; handlers: Record<string, (request: never, call: Call) => Promise<unknown>> }
+export type Implementation = {
+  definition: Definition
+  handlers: Record<string, (request: never, call: Call) => Promise<unknown>>
+}
 
 /** Pairs generated service definition and handlers, checked against each other by the compiler. */
-export const implement = <D>(definition: D, handlers: Handlers<D>): Implementation => ({ definition, handlers }) as unknown as Implementation
+export const implement = <D>(definition: D, handlers: Handlers<D>): Implementation =>
+  ({ definition, handlers }) as unknown as Implementation
 
 const duration = new Histogram({
   name: 'rpc_server_duration_seconds',
@@ -46,14 +58,24 @@ const duration = new Histogram({
 const withoutToken = /\/(ListTopicSubscriptions|ListInputBindings)$/
 
 const deadlineKey = createContextKey('deadline')
-/** When the caller of the RPC being handled gives up, as epoch milliseconds; Infinity outside of one. */
-export const activeDeadline = (c: Context = context.active()) => (c.getValue(deadlineKey) as number | undefined) ?? Infinity
+/**
+ * When the caller of the RPC being handled gives up, as epoch milliseconds; Infinity outside of
+ * one.
+ */
+export const activeDeadline = (c: Context = context.active()) =>
+  (c.getValue(deadlineKey) as number | undefined) ?? Infinity
 
 /**
- * Serves gRPC on loopback to this service's own sidecar: checks the app token, continues the caller's trace and deadline, maps AppError to a status with
- * details, writes one log line a call. Returns a function that lets calls in flight finish and closes.
+ * Serves gRPC on loopback to this service's own sidecar: checks the app token, continues the
+ * caller's trace and deadline, maps AppError to a status with details, writes one log line a call.
+ * Returns a function that lets calls in flight finish and closes.
  */
-export async function serveGrpc(o: { port: number; appToken: string; log: Logger; services: Implementation[] }): Promise<() => Promise<void>> {
+export async function serveGrpc(o: {
+  port: number
+  appToken: string
+  log: Logger
+  services: Implementation[]
+}): Promise<() => Promise<void>> {
   const server = new Server({ 'grpc.max_receive_message_length': 4 * 1024 * 1024 })
   for (const { definition, handlers } of o.services) {
     const implementation: UntypedServiceImplementation = {}
@@ -77,7 +99,11 @@ export async function serveGrpc(o: { port: number; appToken: string; log: Logger
     })
 }
 
-function unary(path: string, handler: (request: never, call: Call) => Promise<unknown>, o: { appToken: string; log: Logger }) {
+function unary(
+  path: string,
+  handler: (request: never, call: Call) => Promise<unknown>,
+  o: { appToken: string; log: Logger },
+) {
   const quiet = withoutToken.test(path)
   return async (call: ServerUnaryCall<unknown, unknown>, done: sendUnaryData<unknown>) => {
     const started = performance.now()
@@ -85,27 +111,46 @@ function unary(path: string, handler: (request: never, call: Call) => Promise<un
     const text = (key: string) => metadata.get(key)[0]?.toString() ?? ''
     let failure: ReturnType<typeof toAppError> | undefined
     const deadline = call.getDeadline()
-    const parent = contextOfMetadata(metadata).setValue(deadlineKey, deadline instanceof Date ? deadline.getTime() : deadline)
+    const parent = contextOfMetadata(metadata).setValue(
+      deadlineKey,
+      deadline instanceof Date ? deadline.getTime() : deadline,
+    )
     const work = async () => {
-      if (!quiet && !sameToken(text('dapr-api-token'), o.appToken)) throw unauthenticated('bad_app_token', 'the app token is missing or wrong')
+      if (!quiet && !sameToken(text('dapr-api-token'), o.appToken))
+        throw unauthenticated('bad_app_token', 'the app token is missing or wrong')
       return handler(call.request as never, { callerAppId: text('dapr-caller-app-id'), log: o.log, metadata })
     }
     try {
-      done(null, quiet ? await work() : await withSpan(path.slice(1), { kind: SpanKind.SERVER, parent, attributes: { 'rpc.system': 'grpc', 'rpc.method': path } }, async () => {
-        try {
-          return await work()
-        } catch (error) {
-          failure = toAppError(error)
-          throw failure
-        } finally {
-          const durationMs = performance.now() - started
-          const code = failure?.code ?? 'ok'
-          duration.observe({ method: path, code }, durationMs / 1000)
-          const line = { rpc: path, code, durationMs: Math.round(durationMs * 10) / 10, caller: text('dapr-caller-app-id') || undefined }
-          if (failure && errorKinds[failure.kind].http >= 500) o.log.error({ ...line, err: failure }, 'call failed')
-          else o.log.info(line, 'call')
-        }
-      }))
+      done(
+        null,
+        quiet
+          ? await work()
+          : await withSpan(
+              path.slice(1),
+              { kind: SpanKind.SERVER, parent, attributes: { 'rpc.system': 'grpc', 'rpc.method': path } },
+              async () => {
+                try {
+                  return await work()
+                } catch (error) {
+                  failure = toAppError(error)
+                  throw failure
+                } finally {
+                  const durationMs = performance.now() - started
+                  const code = failure?.code ?? 'ok'
+                  duration.observe({ method: path, code }, durationMs / 1000)
+                  const line = {
+                    rpc: path,
+                    code,
+                    durationMs: Math.round(durationMs * 10) / 10,
+                    caller: text('dapr-caller-app-id') || undefined,
+                  }
+                  if (failure && errorKinds[failure.kind].http >= 500)
+                    o.log.error({ ...line, err: failure }, 'call failed')
+                  else o.log.info(line, 'call')
+                }
+              },
+            ),
+      )
     } catch (error) {
       done(toGrpcStatus(error))
     }

@@ -1,7 +1,8 @@
 /**
- * Makes a queue for work in this process: `inTurn(keys, work)` runs `work` once all earlier work that named one of the same keys has ended. It spares optimistic
- * locking the conflicts that are certain to come (ten orders of one shopper, an order rush for one SKU); it guarantees nothing, since other replicas queue for themselves: that
- * is what etags are for.
+ * Makes a queue for work in this process: `inTurn(keys, work)` runs `work` once all earlier work
+ * that named one of the same keys has ended. It spares optimistic locking the conflicts that are
+ * certain to come (ten orders of one shopper, an order rush for one SKU); it guarantees nothing,
+ * since other replicas queue for themselves: that is what etags are for.
  */
 export function createTurns() {
   const last = new Map<string, Promise<unknown>>()

@@ -5,8 +5,9 @@ export type OnClose = (what: string, close: () => unknown) => void
 const closeDeadlineMs = 10_000
 
 /**
- * Runs a process: `start` builds and listens, and hands each thing that must be closed to `onClose`. SIGTERM and SIGINT close them in reverse
- * order and end the process; a start that fails ends it with 1, closing what had been opened.
+ * Runs a process: `start` builds and listens, and hands each thing that must be closed to
+ * `onClose`. SIGTERM and SIGINT close them in reverse order and end the process; a start that fails
+ * ends it with 1, closing what had been opened.
  */
 export async function runProcess(log: Logger, start: (onClose: OnClose) => Promise<void>): Promise<void> {
   const closers: { what: string; close: () => unknown }[] = []

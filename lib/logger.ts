@@ -3,7 +3,10 @@ import { pino, stdSerializers, type Logger } from 'pino'
 
 export type { Logger }
 
-/** JSON log lines on stdout, each with the trace it belongs to; `pretty` is for a person at a terminal. */
+/**
+ * JSON log lines on stdout, each with the trace it belongs to; `pretty` is for a person at a
+ * terminal.
+ */
 export async function createLogger(o: { service: string; level: string; format: 'json' | 'pretty' }): Promise<Logger> {
   const options = {
     level: o.level,

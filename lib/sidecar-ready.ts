@@ -1,6 +1,7 @@
 /**
- * Whether the sidecar can send calls on. `healthz/outbound`, as plain `healthz` also waits for this very app. The answer is kept for a second, so
- * that probes cost nothing, and comes within half of one.
+ * Whether the sidecar can send calls on. `healthz/outbound`, as plain `healthz` also waits for this
+ * very app. The answer is kept for a second, so that probes cost nothing, and comes within half of
+ * one.
  */
 export function sidecarReady(daprHttpPort: number): () => Promise<true | string> {
   let last: { at: number; answer: Promise<true | string> } | undefined

@@ -17,7 +17,7 @@ it.each(['', '00', binary.toString('hex').replace(/^00/, '01')])('takes %j for n
   expect(traceparentOfBinary(Buffer.from(hex, 'hex'))).toBeUndefined()
 })
 
-it('of two traceparents, the caller\'s and the one its sidecar appended, takes the last', () => {
+it("of two traceparents, the caller's and the one its sidecar appended, takes the last", () => {
   const metadata = new Metadata()
   metadata.add('traceparent', `00-${traceId}-1111111111111111-01, 00-${traceId}-2222222222222222-01`)
   expect(trace.getSpanContext(contextOfMetadata(metadata))?.spanId).toBe('2222222222222222')

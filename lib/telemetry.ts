@@ -1,4 +1,14 @@
-import { context, propagation, ROOT_CONTEXT, SpanKind, SpanStatusCode, trace, type Attributes, type Context, type Span } from '@opentelemetry/api'
+import {
+  context,
+  propagation,
+  ROOT_CONTEXT,
+  SpanKind,
+  SpanStatusCode,
+  trace,
+  type Attributes,
+  type Context,
+  type Span,
+} from '@opentelemetry/api'
 import type { Metadata } from '@grpc/grpc-js'
 import { AppError, errorKinds } from './errors.ts'
 
@@ -7,13 +17,22 @@ export { SpanKind }
 const tracer = trace.getTracer('sidecart')
 
 /**
- * Sends this process's spans to Jaeger by OTLP. Spans are made by hand in the three places where calls come in and go out (grpc-server, dapr,
- * the gateway's middleware): auto-instrumentation of ES modules needs loader hooks, and cannot read the context that Dapr sends (below).
+ * Sends this process's spans to Jaeger by OTLP. Spans are made by hand in the three places where
+ * calls come in and go out (grpc-server, dapr, the gateway's middleware): auto-instrumentation of
+ * ES modules needs loader hooks, and cannot read the context that Dapr sends (below).
  */
 export async function startTelemetry(service: string, endpoint: string | undefined): Promise<() => Promise<void>> {
   if (!endpoint) return async () => {}
-  const [{ NodeSDK }, { OTLPTraceExporter }] = await Promise.all([import('@opentelemetry/sdk-node'), import('@opentelemetry/exporter-trace-otlp-grpc')])
-  const sdk = new NodeSDK({ serviceName: service, traceExporter: new OTLPTraceExporter({ url: endpoint }), instrumentations: [], autoDetectResources: false })
+  const [{ NodeSDK }, { OTLPTraceExporter }] = await Promise.all([
+    import('@opentelemetry/sdk-node'),
+    import('@opentelemetry/exporter-trace-otlp-grpc'),
+  ])
+  const sdk = new NodeSDK({
+    serviceName: service,
+    traceExporter: new OTLPTraceExporter({ url: endpoint }),
+    instrumentations: [],
+    autoDetectResources: false,
+  })
   sdk.start()
   // A collector that is away must not keep a service from stopping.
   return () => sdk.shutdown().catch(() => {})
@@ -21,7 +40,10 @@ export async function startTelemetry(service: string, endpoint: string | undefin
 
 export type SpanOptions = { kind?: SpanKind; attributes?: Attributes; parent?: Context }
 
-/** Runs `work` in a new span, which ends with it and records its error; what is the caller's own fault (4xx) does not make it a failed span. */
+/**
+ * Runs `work` in a new span, which ends with it and records its error; what is the caller's own
+ * fault (4xx) does not make it a failed span.
+ */
 export async function withSpan<T>(name: string, o: SpanOptions, work: (span: Span) => Promise<T>): Promise<T> {
   const parent = o.parent ?? context.active()
   return tracer.startActiveSpan(name, { kind: o.kind, attributes: o.attributes }, parent, async (span) => {
@@ -29,7 +51,8 @@ export async function withSpan<T>(name: string, o: SpanOptions, work: (span: Spa
       return await work(span)
     } catch (error) {
       span.recordException(error as Error)
-      if (!(error instanceof AppError) || errorKinds[error.kind].http >= 500) span.setStatus({ code: SpanStatusCode.ERROR, message: error instanceof Error ? error.message : String(error) })
+      if (!(error instanceof AppError) || errorKinds[error.kind].http >= 500)
+        span.setStatus({ code: SpanStatusCode.ERROR, message: error instanceof Error ? error.message : String(error) })
       throw error
     } finally {
       span.end()
@@ -50,8 +73,9 @@ export function contextOfHeaders(headers: Record<string, string | string[] | und
 }
 
 /**
- * The context of a call that a sidecar delivered. daprd appends its traceparent to the caller's (dapr/dapr#10462), so Node sees two; the
- * binary header is single, and the last of the textual ones is the sidecar's.
+ * The context of a call that a sidecar delivered. daprd appends its traceparent to the caller's
+ * (dapr/dapr#10462), so Node sees two; the binary header is single, and the last of the textual
+ * ones is the sidecar's.
  */
 export function contextOfMetadata(metadata: Metadata): Context {
   const binary = metadata.get('grpc-trace-bin')[0]
@@ -61,7 +85,8 @@ export function contextOfMetadata(metadata: Metadata): Context {
 }
 
 /**
- * OpenCensus' binary format: version 0, then field 0 (16 bytes of trace id), field 1 (8 bytes of span id), field 2 (1 byte of flags).
+ * OpenCensus' binary format: version 0, then field 0 (16 bytes of trace id), field 1 (8 bytes of
+ * span id), field 2 (1 byte of flags).
  * https://github.com/census-instrumentation/opencensus-specs/blob/master/encodings/BinaryEncoding.md
  */
 export function traceparentOfBinary(b: Buffer): string | undefined {

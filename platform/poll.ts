@@ -4,8 +4,8 @@ type PollOptions = { timeoutMs?: number; intervalMs?: number; isFatal?: (error: 
 
 /**
  * Tries until `attempt` answers something other than undefined or false.
- * @throws Error with `what` and the last failure when that takes longer than `timeoutMs`; at once, and as it is, a
- * failure that `isFatal` says no further attempt will cure.
+ * @throws Error with `what` and the last failure when that takes longer than `timeoutMs`; at once,
+ * and as it is, a failure that `isFatal` says no further attempt will cure.
  */
 export async function poll<T>(
   what: string,

@@ -1,9 +1,12 @@
-// Long work shows what it is doing: each step, its time so far and its usual time. A live list in a terminal; elsewhere
-// a line when a step starts and ends, and a sign of life every 30 s.
+// Long work shows what it is doing: each step, its time so far and its usual time. A live list in a
+// terminal; elsewhere a line when a step starts and ends, and a sign of life every 30 s.
 export type Step = { title: string; usualSeconds?: number; log?: string }
 
 export type Progress = {
-  /** Runs one step and shows it. @throws what `work` throws, after showing that the step failed and where its log is */
+  /**
+   * Runs one step and shows it. @throws what `work` throws, after showing that the step failed and
+   * where its log is
+   */
   step: <T>(step: Step, work: (note: (text: string) => void) => Promise<T>) => Promise<T>
   close: () => void
 }
@@ -35,10 +38,13 @@ export function createProgress(out: NodeJS.WriteStream = process.stderr): Progre
     out.write(`${line}\n`)
     draw()
   }
-  const timer = setInterval(() => {
-    if (live) draw()
-    else for (const step of running) out.write(`  … ${describeRunning(step)}\n`)
-  }, live ? 120 : 30_000)
+  const timer = setInterval(
+    () => {
+      if (live) draw()
+      else for (const step of running) out.write(`  … ${describeRunning(step)}\n`)
+    },
+    live ? 120 : 30_000,
+  )
   timer.unref()
 
   return {

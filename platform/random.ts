@@ -1,4 +1,7 @@
-/** Numbers in [0, 1) that follow from a seed (mulberry32: small, and good enough for made-up pots and for what is killed next). */
+/**
+ * Numbers in [0, 1) that follow from a seed (mulberry32: small, and good enough for made-up pots
+ * and for what is killed next).
+ */
 export function random(seed: number): () => number {
   let state = seed >>> 0
   return () => {

@@ -14,7 +14,11 @@ const containerfile = readFileSync(join(import.meta.dirname, 'image', 'Container
 type Resource = {
   kind: string
   metadata: { annotations?: Record<string, string> }
-  spec: { type: string; metadata: { name: string; value?: string }[]; template: { spec: { volumes: { name: string }[] } } }
+  spec: {
+    type: string
+    metadata: { name: string; value?: string }[]
+    template: { spec: { volumes: { name: string }[] } }
+  }
 }
 const yaml = /## In Kubernetes.*?```yaml\n(.*?)```/s.exec(readme)?.[1] ?? ''
 const [component, deployment] = parseAllDocuments(yaml).map((document) => document.toJS() as Resource)
@@ -22,7 +26,9 @@ const [component, deployment] = parseAllDocuments(yaml).map((document) => docume
 test('the files that it names are there', () => {
   const named = [...readme.matchAll(/`([\w./-]+\.(?:ts|go))`/g)].map(([, file = '']) => file)
   // Those of the whole project are named from its root.
-  const missing = named.filter((file) => !existsSync(join(import.meta.dirname, file)) && !existsSync(join(import.meta.dirname, '..', file)))
+  const missing = named.filter(
+    (file) => !existsSync(join(import.meta.dirname, file)) && !existsSync(join(import.meta.dirname, '..', file)),
+  )
   expect([named.length > 10, missing]).toEqual([true, []])
 })
 
@@ -33,7 +39,9 @@ test('the stores take the settings of the example for Kubernetes', () => {
     relaySaslPassword: 'password',
     relayCaCert: rootCertificates[0] ?? '',
   }
-  const properties = Object.fromEntries((component?.spec.metadata ?? []).map(({ name, value }) => [name, value ?? secrets[name] ?? 'unknown']))
+  const properties = Object.fromEntries(
+    (component?.spec.metadata ?? []).map(({ name, value }) => [name, value ?? secrets[name] ?? 'unknown']),
+  )
   expect(parseMysqlSettings(properties)).toMatchObject({
     address: { host: 'mysql.data.svc', database: 'orders', tls: 'verify-by-pem' },
     relayBrokers: [expect.any(String), expect.any(String), expect.any(String)],

@@ -13,8 +13,8 @@ import { createProgressBar } from '../progress-bar.ts'
 const kafkaAwayMs = 120_000
 
 /**
- * Kills everything around the outbox stores again and again, and prints what came of it. Exit code 1 when anything was lost,
- * changed or out of order.
+ * Kills everything around the outbox stores again and again, and prints what came of it. Exit code
+ * 1 when anything was lost, changed or out of order.
  * @param o.kills over all databases
  * @param o.seed what is killed when; a number by chance unless given
  * @throws Error when something does not come back
@@ -37,10 +37,16 @@ export async function chaosOutbox(o: { kills: number; seed?: number; only?: Data
   })
 }
 
-/** Lets rows wait while Kafka is away, drains them and prints how. Exit code 1 when any is lost or out of order. */
+/**
+ * Lets rows wait while Kafka is away, drains them and prints how. Exit code 1 when any is lost or
+ * out of order.
+ */
 export async function chaosBacklog(o: { rows: number; only?: DatabaseName }): Promise<void> {
   await withServers(chosen(o.only), async ({ urls }) => {
-    const stores = { mysql: mysqlUnderTest(urls.mysqlUrl, urls.kafkaBrokers), mongodb: mongodbUnderTest(urls.mongodbUri, urls.kafkaBrokers) }
+    const stores = {
+      mysql: mysqlUnderTest(urls.mysqlUrl, urls.kafkaBrokers),
+      mongodb: mongodbUnderTest(urls.mongodbUri, urls.kafkaBrokers),
+    }
     for (const database of chosen(o.only)) {
       const bar = createProgressBar(database, 100)
       let percent = 0
@@ -62,15 +68,24 @@ export async function chaosBacklog(o: { rows: number; only?: DatabaseName }): Pr
 const chosen = (only: DatabaseName | undefined): DatabaseName[] => (only ? [only] : ['mysql', 'mongodb'])
 
 /** Servers of this run's own, which are stopped however it ends. */
-async function withServers(databases: DatabaseName[], work: (servers: Shop, daprd: string) => Promise<void>): Promise<void> {
+async function withServers(
+  databases: DatabaseName[],
+  work: (servers: Shop, daprd: string) => Promise<void>,
+): Promise<void> {
   const progress = createProgress()
   let servers: Shop | undefined
-  const interrupted = (signal: NodeJS.Signals) => void servers?.stop().finally(() => process.exit(signal === 'SIGINT' ? 130 : 143))
+  const interrupted = (signal: NodeJS.Signals) =>
+    void servers?.stop().finally(() => process.exit(signal === 'SIGINT' ? 130 : 143))
   process.once('SIGINT', interrupted).once('SIGTERM', interrupted)
   try {
     const { daprd } = await ensureParts(['daprd'], progress)
     if (daprd.from === 'address') throw new Error('the sidecar has to be a program')
-    servers = await startServers([...databases, 'kafka'], { instance: 'chaos', portBase: 'free', fresh: true, progress })
+    servers = await startServers([...databases, 'kafka'], {
+      instance: 'chaos',
+      portBase: 'free',
+      fresh: true,
+      progress,
+    })
     progress.close()
     await work(servers, daprd.path)
   } finally {
@@ -80,7 +95,10 @@ async function withServers(databases: DatabaseName[], work: (servers: Shop, dapr
 }
 
 function report(results: ChaosResult[]): string {
-  const table = new Table({ head: ['', ...results.map(({ database }) => database)], style: { head: [], border: [], compact: true } })
+  const table = new Table({
+    head: ['', ...results.map(({ database }) => database)],
+    style: { head: [], border: [], compact: true },
+  })
   const row = (name: string, of: (result: ChaosResult) => string) => table.push([name, ...results.map(of)])
   row('time', ({ seconds }) => duration(seconds * 1_000))
   for (const victim of victims) row(`kill -9 of ${victim}`, ({ kills }) => String(kills[victim]))
@@ -96,9 +114,18 @@ function report(results: ChaosResult[]): string {
   )
   const faults = results.flatMap(({ database, folder, violations }) => [
     ...[...Map.groupBy(violations, ({ kind }) => kind)].map(
-      ([kind, found]) => `${database}: ${kind} (${violationKinds[kind]}), ${found.length} ×, such as ${found.slice(0, 3).map(({ what }) => what).join('; ')}`,
+      ([kind, found]) =>
+        `${database}: ${kind} (${violationKinds[kind]}), ${found.length} ×, such as ${found
+          .slice(0, 3)
+          .map(({ what }) => what)
+          .join('; ')}`,
     ),
     ...(violations.length > 0 ? [`${database}: logs and histories in ${folder}`] : []),
   ])
-  return [table.toString(), 'not acknowledged because of', ...reasons, ...(faults.length > 0 ? faults : ['nothing lost, nothing out of order'])].join('\n')
+  return [
+    table.toString(),
+    'not acknowledged because of',
+    ...reasons,
+    ...(faults.length > 0 ? faults : ['nothing lost, nothing out of order']),
+  ].join('\n')
 }

@@ -4,7 +4,10 @@ import { findPart } from '../../platform/parts/find.ts'
 import { partNames, parts } from '../../platform/parts/parts.ts'
 import { parseVersion } from '../../platform/parts/version.ts'
 
-/** Says of each part where it is and which version, or how to get it. Exit code 1 when a part can not even be built. */
+/**
+ * Says of each part where it is and which version, or how to get it. Exit code 1 when a part can
+ * not even be built.
+ */
 export function doctor(): void {
   const table = new Table({ style: { head: [], border: [], compact: true }, head: ['part', 'version', 'where'] })
   table.push(['Node', process.versions.node, process.execPath])
@@ -27,7 +30,8 @@ function describePart(name: (typeof partNames)[number]): [string, string, string
       case 'nowhere': {
         const lacking = part.tools.filter((tool) => !isInstalled(tool))
         const misfits = found.detail ? `${found.detail}; ` : ''
-        if (lacking.length === 0) return [part.title, '', `${misfits}the next start makes it (${part.tools.join(', ')})`]
+        if (lacking.length === 0)
+          return [part.title, '', `${misfits}the next start makes it (${part.tools.join(', ')})`]
         process.exitCode = 1
         return [part.title, 'missing', `${misfits}no ${lacking.join(', no ')}: ${part.howToGet}`]
       }

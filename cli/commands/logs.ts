@@ -5,12 +5,23 @@ import { prettyFactory } from 'pino-pretty'
 import { currentInstance } from '../../platform/supervise/instance.ts'
 import { createPaths } from '../../platform/processes/paths.ts'
 
-/** Prints the last lines of the named processes' logs (of all when none is named), and with `follow` what comes. */
-export async function logs(names: string[], { follow = false, lines }: { follow?: boolean; lines: string }): Promise<void> {
+/**
+ * Prints the last lines of the named processes' logs (of all when none is named), and with `follow`
+ * what comes.
+ */
+export async function logs(
+  names: string[],
+  { follow = false, lines }: { follow?: boolean; lines: string },
+): Promise<void> {
   const { logs: folder } = createPaths(currentInstance().instance)
-  const all = existsSync(folder) ? readdirSync(folder).filter((name) => /^[a-z-]+\.log$/.test(name)).map((name) => name.slice(0, -4)) : []
+  const all = existsSync(folder)
+    ? readdirSync(folder)
+        .filter((name) => /^[a-z-]+\.log$/.test(name))
+        .map((name) => name.slice(0, -4))
+    : []
   const unknown = names.find((name) => !all.includes(name))
-  if (unknown !== undefined) throw new Error(`There is no log of "${unknown}"; there is one of: ${all.join(', ') || 'nothing yet'}`)
+  if (unknown !== undefined)
+    throw new Error(`There is no log of "${unknown}"; there is one of: ${all.join(', ') || 'nothing yet'}`)
   const shown = names.length > 0 ? names : all
   const print = printer(shown.length > 1)
 
@@ -18,7 +29,10 @@ export async function logs(names: string[], { follow = false, lines }: { follow?
   for (const file of files) {
     const text = readFileSync(file.path, 'utf8')
     file.offset = Buffer.byteLength(text)
-    const last = text.split('\n').filter((line) => line !== '').slice(-Number(lines))
+    const last = text
+      .split('\n')
+      .filter((line) => line !== '')
+      .slice(-Number(lines))
     for (const line of last) print(file.name, line)
   }
   if (!follow) return
@@ -52,7 +66,9 @@ function readFrom(file: { path: string; offset: number }): string {
 
 /** As they are for a program, pretty in a terminal. */
 function printer(withNames: boolean): (name: string, line: string) => void {
-  const pretty = process.stdout.isTTY ? prettyFactory({ colorize: true, ignore: 'pid,hostname', translateTime: 'SYS:HH:MM:ss.l' }) : undefined
+  const pretty = process.stdout.isTTY
+    ? prettyFactory({ colorize: true, ignore: 'pid,hostname', translateTime: 'SYS:HH:MM:ss.l' })
+    : undefined
   return (name, line) => {
     const text = pretty && line.startsWith('{') ? pretty(line).trimEnd() : line
     process.stdout.write(withNames ? `${name} | ${text}\n` : `${text}\n`)

@@ -18,12 +18,16 @@ export async function reset(): Promise<void> {
   console.log(`The shop is empty.${ran ? ' It was running and is stopped now.' : ''} \`npm start\` starts it.`)
 }
 
-/** Servers that are used by their address keep their data elsewhere: only what is the shop's is deleted there. */
+/**
+ * Servers that are used by their address keep their data elsewhere: only what is the shop's is
+ * deleted there.
+ */
 async function emptyOwnServers(): Promise<void> {
   const { MONGODB_URI, MYSQL_URL, KAFKA_BROKERS } = process.env
   if (MONGODB_URI) {
     const client = await MongoClient.connect(MONGODB_URI)
-    for (const name of serviceNames.filter((service) => services[service].databases.includes('mongodb'))) await client.db(name).dropDatabase()
+    for (const name of serviceNames.filter((service) => services[service].databases.includes('mongodb')))
+      await client.db(name).dropDatabase()
     await client.close()
   }
   if (MYSQL_URL) {

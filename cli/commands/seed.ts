@@ -11,9 +11,20 @@ type Options = ApiOptions & { products: number; users: number; seed: number; con
 
 /** Adds `seed --products N --users M`. */
 export function register(program: Command): void {
-  withApiOptions(program.command('seed').description('fill the shop with made-up products and shoppers: the same ones each time, so repeating it changes nothing'))
+  withApiOptions(
+    program
+      .command('seed')
+      .description(
+        'fill the shop with made-up products and shoppers: the same ones each time, so repeating it changes nothing',
+      ),
+  )
     .option('--products <count>', 'how many products', count, 100)
-    .option('--users <count>', 'how many shoppers; their password is SIDECART_SEED_PASSWORD, else the demo shopper\'s', count, 10)
+    .option(
+      '--users <count>',
+      "how many shoppers; their password is SIDECART_SEED_PASSWORD, else the demo shopper's",
+      count,
+      10,
+    )
     .option('--seed <number>', 'another number makes other products and shoppers', count, 1)
     .option('--concurrency <count>', 'how many requests at once', positive, 8)
     .action(seed)
@@ -26,7 +37,8 @@ function count(text: string): number {
 
 async function seed(o: Options): Promise<void> {
   const password = process.env['SIDECART_SEED_PASSWORD'] ?? localShop()?.secrets.shopperPassword
-  if (o.users > 0 && password === undefined) throw new Error('Set SIDECART_SEED_PASSWORD to the password that the shoppers shall have.')
+  if (o.users > 0 && password === undefined)
+    throw new Error('Set SIDECART_SEED_PASSWORD to the password that the shoppers shall have.')
   const api = await openApi(o)
   const started = Date.now()
   const counts = { categories: 0, created: 0, there: 0, variants: 0, registered: 0, known: 0 }
@@ -40,9 +52,13 @@ async function seed(o: Options): Promise<void> {
 
   await withBar('Products', o.products, o.concurrency, async (i) => {
     const { handle, category, stock, ...product } = seedProduct(o.seed, i)
-    const { status } = await api.put(`/v1/products/${handle}`, { ...product, categoryId: ids.get(category.join(' > ')) })
+    const { status } = await api.put(`/v1/products/${handle}`, {
+      ...product,
+      categoryId: ids.get(category.join(' > ')),
+    })
     counts[status === 201 ? 'created' : 'there']++
-    for (const { sku, quantity } of stock) await api.put(`/v1/stock/${encodeURIComponent(sku)}`, { source: 'seed', quantity })
+    for (const { sku, quantity } of stock)
+      await api.put(`/v1/stock/${encodeURIComponent(sku)}`, { source: 'seed', quantity })
     counts.variants += stock.length
   })
 
@@ -58,13 +74,23 @@ async function seed(o: Options): Promise<void> {
 
   const table = new Table({ head: ['seed', String(o.seed)], style: { head: [], border: [], compact: true } })
   table.push(
-    ['categories', counts.categories], ['products created', counts.created], ['products that were there', counts.there], ['variants with stock', counts.variants],
-    ['shoppers registered', counts.registered], ['shoppers that were there', counts.known], ['seconds', ((Date.now() - started) / 1000).toFixed(1)],
+    ['categories', counts.categories],
+    ['products created', counts.created],
+    ['products that were there', counts.there],
+    ['variants with stock', counts.variants],
+    ['shoppers registered', counts.registered],
+    ['shoppers that were there', counts.known],
+    ['seconds', ((Date.now() - started) / 1000).toFixed(1)],
   )
   console.log(table.toString())
 }
 
-async function withBar(what: string, total: number, concurrency: number, work: (i: number) => Promise<void>): Promise<void> {
+async function withBar(
+  what: string,
+  total: number,
+  concurrency: number,
+  work: (i: number) => Promise<void>,
+): Promise<void> {
   if (total === 0) return
   const bar = createProgressBar(what, total)
   try {

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import Table from 'cli-table3'
-import { ensureDemoLogin, type DemoLogin } from '../../platform/demo-login.ts'
+import { ensureDemoLogin, type DemoLogin } from '../../platform/accounts.ts'
 import { currentInstance } from '../../platform/supervise/instance.ts'
 import { recordPids } from '../../platform/supervise/leftovers.ts'
 import { createPaths } from '../../platform/processes/paths.ts'
@@ -57,16 +57,22 @@ function printAddresses({ ports }: Shop, login: DemoLogin): void {
     ['API', `${api}/v1`],
     ['API docs', `${api}/docs`],
     ['Jaeger', `http://127.0.0.1:${ports.jaegerQuery}`],
-    ['Metrics', `http://127.0.0.1:${ports.services.gateway.admin}/metrics and those of each process in \`npm run status\``],
+    [
+      'Metrics',
+      `http://127.0.0.1:${ports.services.gateway.admin}/metrics and those of each process in \`npm run status\``,
+    ],
   )
-  table.push(['Demo shopper', `${login.shopper.email}  ${login.shopper.password}`], ['Demo admin', `${login.admin.email}  ${login.admin.password}`])
+  table.push(
+    ['Demo shopper', `${login.shopper.email}  ${login.shopper.password}`],
+    ['Demo admin', `${login.admin.email}  ${login.admin.password}`],
+  )
   console.log(table.toString())
 }
 
 /** Tells of crashes, and ends when somebody else stops the shop. */
 async function watch({ paths }: Shop, stopping: () => boolean): Promise<void> {
   const restarts = new Map<string, number>()
-  for (let misses = 0; misses < 3; ) {
+  for (let misses = 0; misses < 3;) {
     await sleep(1_000)
     if (stopping()) return
     const states = await processStates(paths).catch(() => undefined)
@@ -75,9 +81,13 @@ async function watch({ paths }: Shop, stopping: () => boolean): Promise<void> {
       continue
     }
     misses = 0
-    recordPids(paths.pids, states.filter(({ is_running, pid }) => is_running && pid > 0))
+    recordPids(
+      paths.pids,
+      states.filter(({ is_running, pid }) => is_running && pid > 0),
+    )
     for (const { name, restarts: count } of states) {
-      if (count > (restarts.get(name) ?? 0)) console.error(`${name} ended and was started again (${count} times so far): npm run logs -- ${name}`)
+      if (count > (restarts.get(name) ?? 0))
+        console.error(`${name} ended and was started again (${count} times so far): npm run logs -- ${name}`)
       restarts.set(name, count)
     }
   }

@@ -4,7 +4,9 @@ import { createPaths } from '../../platform/processes/paths.ts'
 import { isRunning } from '../../platform/start/shop.ts'
 import { statuses } from '../../platform/supervise/status.ts'
 
-/** Prints each process. Its exit code is 1 when the shop does not run or something is not healthy. */
+/**
+ * Prints each process. Its exit code is 1 when the shop does not run or something is not healthy.
+ */
 export async function status({ json = false }: { json?: boolean }): Promise<void> {
   const paths = createPaths(currentInstance().instance)
   const list = (await isRunning(paths)) ? await statuses(paths) : []
@@ -17,9 +19,20 @@ export async function status({ json = false }: { json?: boolean }): Promise<void
     process.exitCode = 1
     return
   }
-  const table = new Table({ head: ['name', 'kind', 'state', 'restarts', 'memory', 'pid', 'ports'], style: { head: [], border: [], compact: true } })
+  const table = new Table({
+    head: ['name', 'kind', 'state', 'restarts', 'memory', 'pid', 'ports'],
+    style: { head: [], border: [], compact: true },
+  })
   for (const one of list) {
-    table.push([one.name, one.kind, one.state, one.restarts, megabytes(one.rssBytes), one.pid || '', one.ports.join(' ')])
+    table.push([
+      one.name,
+      one.kind,
+      one.state,
+      one.restarts,
+      megabytes(one.rssBytes),
+      one.pid || '',
+      one.ports.join(' '),
+    ])
   }
   const total = list.reduce((sum, one) => sum + one.rssBytes, 0)
   console.log(`${table.toString()}\n${list.length} processes, ${megabytes(total)}`)

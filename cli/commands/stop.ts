@@ -5,7 +5,9 @@ import { findLeftovers } from '../../platform/supervise/leftovers.ts'
 import { createPaths, root } from '../../platform/processes/paths.ts'
 import { isRunning, stopShop } from '../../platform/start/shop.ts'
 
-/** Stops the shop that PORT_BASE means, or all of this clone. @throws Error when a process is left */
+/**
+ * Stops the shop that PORT_BASE means, or all of this clone. @throws Error when a process is left
+ */
 export async function stop({ all = false }: { all?: boolean }): Promise<void> {
   const instances = all ? recordedInstances() : [currentInstance().instance]
   let stopped = 0
@@ -14,7 +16,9 @@ export async function stop({ all = false }: { all?: boolean }): Promise<void> {
     if (!(await isRunning(paths)) && findLeftovers(paths).length === 0) continue
     await stopShop(paths)
     stopped += 1
-    console.log(`${instance === 'default' ? 'The shop' : `"${instance}"`} is stopped; no process is left. Its data are kept.`)
+    console.log(
+      `${instance === 'default' ? 'The shop' : `"${instance}"`} is stopped; no process is left. Its data are kept.`,
+    )
   }
   if (stopped === 0) console.log('Nothing runs.')
 }

@@ -9,8 +9,9 @@ import { partNames } from '../../platform/parts/parts.ts'
 import { startServers } from '../../platform/start/shop.ts'
 
 /**
- * Without arguments everything: linters and the type checker, then all tests. With arguments only vitest with these: a
- * file runs alone, with only the servers that it needs. Exit code 1 when anything fails.
+ * Without arguments everything: linters and the type checker, then all tests. With arguments only
+ * vitest with these: a file runs alone, with only the servers that it needs. Exit code 1 when
+ * anything fails.
  */
 export async function test(args: string[], { keep = false }: { keep?: boolean }): Promise<void> {
   const progress = createProgress()
@@ -34,9 +35,11 @@ export async function test(args: string[], { keep = false }: { keep?: boolean })
   progress.close()
   const failures = checked.flatMap((result) => (result.status === 'rejected' ? [(result.reason as Error).message] : []))
   for (const failure of failures) console.error(failure)
-  // One after the other: the whole shop and the tests of its parts together are too much for two cores.
+  // One after the other: the whole shop and the tests of its parts together are too much for two
+  // cores.
   const codes = [await run('vitest', ['run', '--project', 'unit', '--project', 'int', '--project', 'chaos'])]
-  if (globSync(join(root, 'e2e', '**', '*.test.ts')).length > 0) codes.push(await run('vitest', ['run', '--project', 'e2e']))
+  if (globSync(join(root, 'e2e', '**', '*.test.ts')).length > 0)
+    codes.push(await run('vitest', ['run', '--project', 'e2e']))
   process.exitCode = failures.length > 0 || codes.some((code) => code !== 0) ? 1 : 0
 }
 
@@ -56,7 +59,9 @@ async function generatedIsFresh(): Promise<void> {
   const files = (folder: string) => globSync('**/*.ts', { cwd: folder }).sort()
   const read = (folder: string, file: string) => readFileSync(join(folder, file), 'utf8')
   const made = join(fresh, 'protos', 'gen')
-  const same = files(made).join() === files(committed).join() && files(made).every((file) => read(made, file) === read(committed, file))
+  const same =
+    files(made).join() === files(committed).join() &&
+    files(made).every((file) => read(made, file) === read(committed, file))
   if (!same) throw new Error('protos/gen is not what the protos generate: npm run generate, then commit it')
 }
 
@@ -70,7 +75,8 @@ function capture(command: string, args: string[]): Promise<{ code: number; outpu
   return new Promise((resolve, reject) => {
     const child = spawn(bin(command), args, { cwd: root, stdio: ['ignore', 'pipe', 'pipe'] })
     let output = ''
-    for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk: Buffer) => (output += chunk.toString()))
+    for (const stream of [child.stdout, child.stderr])
+      stream.on('data', (chunk: Buffer) => (output += chunk.toString()))
     child.on('error', reject)
     child.on('close', (code) => resolve({ code: code ?? 1, output }))
   })
@@ -79,7 +85,8 @@ function capture(command: string, args: string[]): Promise<{ code: number; outpu
 function run(command: string, args: string[]): Promise<number> {
   return new Promise((resolve, reject) => {
     const child = spawn(bin(command), args, { cwd: root, stdio: 'inherit' })
-    // Ctrl-C reaches vitest by the terminal; it stops its servers and ends, and this process after it.
+    // Ctrl-C reaches vitest by the terminal; it stops its servers and ends, and this process after
+    // it.
     const ignore = () => {}
     process.on('SIGINT', ignore)
     child.on('error', reject)

@@ -21,15 +21,18 @@ type Session = { accessToken: string; refreshToken: string; expiresInSeconds: nu
 const callTimeoutMs = 15_000
 
 /**
- * The shop's REST API as a logged-in account. Waits and tries again on 429, 503, 504 and lost connections, for up to `patienceMs` a request, as Retry-After says; so call only
- * what may be repeated. Tokens are renewed before they expire. Throws ApiError.
+ * The shop's REST API as a logged-in account. Waits and tries again on 429, 503, 504 and lost
+ * connections, for up to `patienceMs` a request, as Retry-After says; so call only what may be
+ * repeated. Tokens are renewed before they expire. Throws ApiError.
  */
 export function createApi(o: { url: string; email: string; password: string; patienceMs?: number }) {
   let session: (Session & { expiresAt: number }) | undefined
   let renewing: Promise<void> | undefined
 
   async function renew(): Promise<void> {
-    const fresh = await refreshed() ?? (await send<Session>('POST', '/v1/sessions', { email: o.email, password: o.password })).body
+    const fresh =
+      (await refreshed()) ??
+      (await send<Session>('POST', '/v1/sessions', { email: o.email, password: o.password })).body
     session = { ...fresh, expiresAt: Date.now() + fresh.expiresInSeconds * 1000 }
   }
 
@@ -54,7 +57,12 @@ export function createApi(o: { url: string; email: string; password: string; pat
     return session!.accessToken
   }
 
-  async function send<T>(method: string, path: string, body?: unknown, auth?: () => Promise<string>): Promise<Answer<T>> {
+  async function send<T>(
+    method: string,
+    path: string,
+    body?: unknown,
+    auth?: () => Promise<string>,
+  ): Promise<Answer<T>> {
     const giveUpAt = Date.now() + (o.patienceMs ?? 120_000)
     for (let attempt = 1, unauthorised = 0; ; attempt++) {
       const outcome = await ask(method, path, body, auth && (await auth()))
@@ -67,7 +75,8 @@ export function createApi(o: { url: string; email: string; password: string; pat
           if (session) session.expiresAt = 0
           continue
         }
-        const again = [429, 503, 504].includes(response.status) || problem.code === 'conflict' || problem.code === 'etag_mismatch'
+        const again =
+          [429, 503, 504].includes(response.status) || problem.code === 'conflict' || problem.code === 'etag_mismatch'
         if (!again || Date.now() > giveUpAt) throw new ApiError(problem)
         const seconds = Number(response.headers.get('retry-after') ?? 0)
         await delay(Math.max(Number.isFinite(seconds) ? seconds * 1000 : 0, backoff(attempt)))
@@ -78,17 +87,29 @@ export function createApi(o: { url: string; email: string; password: string; pat
     }
   }
 
-  async function ask(method: string, path: string, body: unknown, bearer: string | undefined): Promise<{ response: Response; json: unknown } | { lost: string }> {
+  async function ask(
+    method: string,
+    path: string,
+    body: unknown,
+    bearer: string | undefined,
+  ): Promise<{ response: Response; json: unknown } | { lost: string }> {
     try {
       const response = await fetch(o.url + path, {
-        method, signal: AbortSignal.timeout(callTimeoutMs),
-        headers: { ...(body === undefined ? {} : { 'content-type': 'application/json' }), ...(bearer ? { authorization: `Bearer ${bearer}` } : {}) },
+        method,
+        signal: AbortSignal.timeout(callTimeoutMs),
+        headers: {
+          ...(body === undefined ? {} : { 'content-type': 'application/json' }),
+          ...(bearer ? { authorization: `Bearer ${bearer}` } : {}),
+        },
         ...(body === undefined ? {} : { body: JSON.stringify(body) }),
       })
       const text = await response.text()
       return { response, json: parseJson(text) }
     } catch (error) {
-      return { lost: error instanceof Error ? String((error.cause as Error | undefined)?.message ?? error.message) : String(error) }
+      return {
+        lost:
+          error instanceof Error ? String((error.cause as Error | undefined)?.message ?? error.message) : String(error),
+      }
     }
   }
 
@@ -117,5 +138,10 @@ function parseJson(text: string): unknown {
 /** Not everything between us and the shop speaks problem+json. */
 function problemOf(response: Response, json: unknown): ApiProblem {
   const problem = (json ?? {}) as Partial<ApiProblem>
-  return { ...problem, status: response.status, code: problem.code ?? 'unknown', detail: problem.detail ?? response.statusText }
+  return {
+    ...problem,
+    status: response.status,
+    code: problem.code ?? 'unknown',
+    detail: problem.detail ?? response.statusText,
+  }
 }

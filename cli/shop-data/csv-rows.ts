@@ -2,7 +2,10 @@ import { createReadStream } from 'node:fs'
 import { pipeline, Transform, type Readable } from 'node:stream'
 import { parse } from 'csv-parse'
 
-/** One record of a CSV file, by column name; `line` is where it begins. Cells are trimmed; those that are blank are left out. */
+/**
+ * One record of a CSV file, by column name; `line` is where it begins. Cells are trimmed; those
+ * that are blank are left out.
+ */
 export type Row = { line: number; cells: Record<string, string> }
 export type Problem = { line: number; field: string; message: string }
 
@@ -11,13 +14,20 @@ const maxRecordBytes = 8 * 1024 * 1024
 export const openCsv = (file: string): Readable => createReadStream(file)
 
 /**
- * Reads CSV as it streams in: BOM, quoted commas and newlines, CRLF; rows without any text are skipped. Yields rows, and problems for those that cannot be rows of this
- * header. Throws when there is no header or `required` columns are missing in it.
+ * Reads CSV as it streams in: BOM, quoted commas and newlines, CRLF; rows without any text are
+ * skipped. Yields rows, and problems for those that cannot be rows of this header. Throws when
+ * there is no header or `required` columns are missing in it.
  */
 export async function* readRows(source: Readable, required: string[] = []): AsyncGenerator<Row | Problem> {
   const broken: string[] = []
   const parser = parse({
-    bom: true, columns: false, info: true, relax_column_count: true, relax_quotes: true, skip_empty_lines: true, max_record_size: maxRecordBytes,
+    bom: true,
+    columns: false,
+    info: true,
+    relax_column_count: true,
+    relax_quotes: true,
+    skip_empty_lines: true,
+    max_record_size: maxRecordBytes,
     skip_records_with_error: true,
     on_skip: (error) => void broken.push(error?.code ?? ''),
   })
@@ -27,14 +37,18 @@ export async function* readRows(source: Readable, required: string[] = []): Asyn
   let header: string[] | undefined
   let endLine = 0
   let emptyLines = 0
-  for await (const { record, info } of parser as AsyncIterable<{ record: string[]; info: { lines: number; empty_lines: number } }>) {
+  for await (const { record, info } of parser as AsyncIterable<{
+    record: string[]
+    info: { lines: number; empty_lines: number }
+  }>) {
     const line = endLine + (info.empty_lines - emptyLines) + 1
     endLine = info.lines
     emptyLines = info.empty_lines
     if (!header) {
       header = record.map((name) => name.trim())
       const missing = required.filter((name) => !header!.includes(name))
-      if (missing.length > 0) throw new Error(`line ${line}: the header has no column ${missing.map((name) => `"${name}"`).join(', ')}`)
+      if (missing.length > 0)
+        throw new Error(`line ${line}: the header has no column ${missing.map((name) => `"${name}"`).join(', ')}`)
       continue
     }
     const cells = record.map((cell) => cell.trim())
@@ -43,10 +57,21 @@ export async function* readRows(source: Readable, required: string[] = []): Asyn
       yield { line, field: 'row', message: `has ${cells.length} columns where the header has ${header.length}` }
       continue
     }
-    yield { line, cells: Object.fromEntries(header.flatMap((name, i) => (name === '' || cells[i] === '' ? [] : [[name, cells[i]!]]))) }
+    yield {
+      line,
+      cells: Object.fromEntries(
+        header.flatMap((name, i) => (name === '' || cells[i] === '' ? [] : [[name, cells[i]!]])),
+      ),
+    }
   }
   if (broken.length > 0) {
-    yield { line: endLine + 1, field: 'row', message: broken.includes('CSV_QUOTE_NOT_CLOSED') ? 'a quote is opened here or further down and never closed; nothing from here on was read' : 'is not CSV; nothing from here on was read' }
+    yield {
+      line: endLine + 1,
+      field: 'row',
+      message: broken.includes('CSV_QUOTE_NOT_CLOSED')
+        ? 'a quote is opened here or further down and never closed; nothing from here on was read'
+        : 'is not CSV; nothing from here on was read',
+    }
   }
   if (!header) throw new Error('line 1: the file has no header')
 }

@@ -13,7 +13,9 @@ test('handles and SKUs are unique, prices whole and positive, categories there',
   const skus = first.flatMap((p) => p.variants.map((v) => v.sku))
   expect(new Set(skus).size).toBe(skus.length)
   expect(new Set(first.map((p) => p.handle)).size).toBe(first.length)
-  expect(first.flatMap((p) => p.variants).every(({ price }) => Number.isInteger(price.amount) && price.amount > 0)).toBe(true)
+  expect(
+    first.flatMap((p) => p.variants).every(({ price }) => Number.isInteger(price.amount) && price.amount > 0),
+  ).toBe(true)
   const known = new Set(categoryPaths.map((path) => path.join(' > ')))
   expect(first.every((p) => known.has(p.category.join(' > ')))).toBe(true)
 })

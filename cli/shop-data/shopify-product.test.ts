@@ -3,9 +3,13 @@ import { describe, expect, test } from 'vitest'
 import { openCsv, readRows, type Problem, type Row } from './csv-rows.ts'
 import { buildProduct, placeOf, type Built } from './shopify-product.ts'
 
-const header = 'Handle,Title,Body (HTML),Vendor,Product Category,Type,Tags,Published,Option1 Name,Option1 Value,Option2 Name,Option2 Value,Variant SKU,Variant Grams,Variant Inventory Qty,Variant Inventory Policy,Variant Price,Image Src,Image Position,Google Shopping / Google Product Category,SEO Title,Variant Image,Cost per item'.split(',')
+const header =
+  'Handle,Title,Body (HTML),Vendor,Product Category,Type,Tags,Published,Option1 Name,Option1 Value,Option2 Name,Option2 Value,Variant SKU,Variant Grams,Variant Inventory Qty,Variant Inventory Policy,Variant Price,Image Src,Image Position,Google Shopping / Google Product Category,SEO Title,Variant Image,Cost per item'.split(
+    ',',
+  )
 
-const csv = (...rows: Record<string, string>[]) => [header.join(','), ...rows.map((row) => header.map((name) => quoted(row[name] ?? '')).join(','))].join('\n')
+const csv = (...rows: Record<string, string>[]) =>
+  [header.join(','), ...rows.map((row) => header.map((name) => quoted(row[name] ?? '')).join(','))].join('\n')
 const quoted = (text: string) => (/[",\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text)
 
 async function read(text: string): Promise<(Row | Problem)[]> {
@@ -15,10 +19,20 @@ async function read(text: string): Promise<(Row | Problem)[]> {
 }
 
 async function build(...rows: Record<string, string>[]): Promise<Built> {
-  return buildProduct((await read(csv(...rows))).filter((row) => 'cells' in row), 'USD')
+  return buildProduct(
+    (await read(csv(...rows))).filter((row) => 'cells' in row),
+    'USD',
+  )
 }
 
-const lamp = { Handle: 'brass-lamp', Title: 'Brass Lamp', 'Variant Price': '24.50', 'Variant Inventory Qty': '3', 'Option1 Name': 'Title', 'Option1 Value': 'Default Title' }
+const lamp = {
+  Handle: 'brass-lamp',
+  Title: 'Brass Lamp',
+  'Variant Price': '24.50',
+  'Variant Inventory Qty': '3',
+  'Option1 Name': 'Title',
+  'Option1 Value': 'Default Title',
+}
 const said = (problems: Problem[]) => problems.map(({ line, field, message }) => `line ${line}: ${field}: ${message}`)
 
 describe('rows', () => {
@@ -42,7 +56,10 @@ describe('rows', () => {
 
   test('a quote that is never closed: what stands before is read', async () => {
     const rows = await read('a,b\n1,2\n3,"4\n5,6\n')
-    expect(rows).toMatchObject([{ line: 2 }, { line: 3, field: 'row', message: expect.stringContaining('never closed') }])
+    expect(rows).toMatchObject([
+      { line: 2 },
+      { line: 3, field: 'row', message: expect.stringContaining('never closed') },
+    ])
   })
 
   test('a file that cannot be read is said', async () => {
@@ -58,31 +75,83 @@ describe('rows', () => {
 
 describe('a product', () => {
   test('of one variant has no options, and its handle as SKU', async () => {
-    const { product, errors, warnings } = await build({ ...lamp, 'Body (HTML)': '<p>Warm</p>', Vendor: 'Acme', Tags: 'Brass, Light ,Brass', 'SEO Title': 'Lamp!', 'Cost per item': '9' })
+    const { product, errors, warnings } = await build({
+      ...lamp,
+      'Body (HTML)': '<p>Warm</p>',
+      Vendor: 'Acme',
+      Tags: 'Brass, Light ,Brass',
+      'SEO Title': 'Lamp!',
+      'Cost per item': '9',
+    })
     expect({ errors, warnings }).toEqual({ errors: [], warnings: [] })
     expect(product).toEqual({
-      handle: 'brass-lamp', line: 2, title: 'Brass Lamp', description: '<p>Warm</p>', vendor: 'Acme', category: [], images: [], published: true,
+      handle: 'brass-lamp',
+      line: 2,
+      title: 'Brass Lamp',
+      description: '<p>Warm</p>',
+      vendor: 'Acme',
+      category: [],
+      images: [],
+      published: true,
       attributes: { tags: ['Brass', 'Light'], 'SEO Title': 'Lamp!' },
-      variants: [{ line: 2, sku: 'brass-lamp', derived: true, options: {}, price: { amount: 2450, currency: 'USD' }, quantity: 3 }],
+      variants: [
+        {
+          line: 2,
+          sku: 'brass-lamp',
+          derived: true,
+          options: {},
+          price: { amount: 2450, currency: 'USD' },
+          quantity: 3,
+        },
+      ],
     })
   })
 
   test('takes its further variants and images from the rows without a title', async () => {
     const { product, errors } = await build(
-      { ...lamp, 'Option1 Name': 'Size', 'Option1 Value': 'Regular', 'Option2 Name': 'Colour', 'Option2 Value': 'Red', 'Image Src': 'https://i.example/2.jpg', 'Image Position': '2' },
-      { Handle: 'brass-lamp', 'Option1 Value': 'Large', 'Option2 Value': 'Red', 'Variant Price': '30', 'Variant Inventory Qty': '1', 'Variant SKU': "'007", 'Image Src': 'https://i.example/1.jpg', 'Image Position': '1' },
-      { Handle: 'brass-lamp', 'Image Src': 'https://i.example/3.jpg', 'Image Position': '3', 'Variant Image': 'https://i.example/1.jpg' },
+      {
+        ...lamp,
+        'Option1 Name': 'Size',
+        'Option1 Value': 'Regular',
+        'Option2 Name': 'Colour',
+        'Option2 Value': 'Red',
+        'Image Src': 'https://i.example/2.jpg',
+        'Image Position': '2',
+      },
+      {
+        Handle: 'brass-lamp',
+        'Option1 Value': 'Large',
+        'Option2 Value': 'Red',
+        'Variant Price': '30',
+        'Variant Inventory Qty': '1',
+        'Variant SKU': "'007",
+        'Image Src': 'https://i.example/1.jpg',
+        'Image Position': '1',
+      },
+      {
+        Handle: 'brass-lamp',
+        'Image Src': 'https://i.example/3.jpg',
+        'Image Position': '3',
+        'Variant Image': 'https://i.example/1.jpg',
+      },
     )
     expect(errors).toEqual([])
     expect(product!.images).toEqual(['https://i.example/1.jpg', 'https://i.example/2.jpg', 'https://i.example/3.jpg'])
     expect(product!.variants.map(({ sku, options, price }) => [sku, options, price.amount])).toEqual([
-      ['brass-lamp-regular-red', { Size: 'Regular', Colour: 'Red' }, 2450], ['007', { Size: 'Large', Colour: 'Red' }, 3000],
+      ['brass-lamp-regular-red', { Size: 'Regular', Colour: 'Red' }, 2450],
+      ['007', { Size: 'Large', Colour: 'Red' }, 3000],
     ])
   })
 
   test.each([
-    [{ 'Product Category': 'Home > Lamps', 'Google Shopping / Google Product Category': 'G', Type: 'T' }, ['Home', 'Lamps']],
-    [{ 'Google Shopping / Google Product Category': 'Home & Garden > Lighting', Type: 'T' }, ['Home & Garden', 'Lighting']],
+    [
+      { 'Product Category': 'Home > Lamps', 'Google Shopping / Google Product Category': 'G', Type: 'T' },
+      ['Home', 'Lamps'],
+    ],
+    [
+      { 'Google Shopping / Google Product Category': 'Home & Garden > Lighting', Type: 'T' },
+      ['Home & Garden', 'Lighting'],
+    ],
     [{ 'Google Shopping / Google Product Category': '3577', Type: 'Indoor' }, ['Indoor']],
     [{ Type: 'A>B' }, ['A>B']],
     [{}, []],
@@ -90,7 +159,13 @@ describe('a product', () => {
     expect((await build({ ...lamp, ...row })).product!.category).toEqual(category)
   })
 
-  test.each([['false', '', false], ['TRUE', 'active', true], ['true', 'draft', false], ['', 'archived', false], ['', '', true]])('Published %j and Status %j', async (Published, Status, published) => {
+  test.each([
+    ['false', '', false],
+    ['TRUE', 'active', true],
+    ['true', 'draft', false],
+    ['', 'archived', false],
+    ['', '', true],
+  ])('Published %j and Status %j', async (Published, Status, published) => {
     const rows = (await read(`Handle,Title,Variant Price,Published,Status\na,A,1,${Published},${Status}\n`)) as Row[]
     expect(buildProduct(rows, 'USD').product!.published).toBe(published)
   })
@@ -104,7 +179,13 @@ describe('what is wrong is said with its line, and the rest goes on', () => {
       { Handle: 'brass-lamp', 'Option1 Value': 'L', 'Variant Price': '2', 'Variant Inventory Qty': 'many' },
       { Handle: 'brass-lamp', 'Option1 Value': 'S', 'Variant Price': '2', 'Variant Inventory Qty': '1' },
       { Handle: 'brass-lamp', 'Variant Price': '2', 'Variant Inventory Qty': '1' },
-      { Handle: 'brass-lamp', 'Option1 Value': 'XL', 'Variant Price': '9.999', 'Variant Inventory Qty': '1', 'Image Src': 'pot.jpg' },
+      {
+        Handle: 'brass-lamp',
+        'Option1 Value': 'XL',
+        'Variant Price': '9.999',
+        'Variant Inventory Qty': '1',
+        'Image Src': 'pot.jpg',
+      },
     )
     expect(said(errors)).toEqual([
       'line 3: Variant Price: must be a number with a point and no commas',
@@ -125,16 +206,33 @@ describe('what is wrong is said with its line, and the rest goes on', () => {
   })
 
   test('stock below zero, and selling what is not there: warnings', async () => {
-    const { product, errors, warnings } = await build({ ...lamp, 'Variant Inventory Qty': '-4', 'Variant Inventory Policy': 'continue' })
+    const { product, errors, warnings } = await build({
+      ...lamp,
+      'Variant Inventory Qty': '-4',
+      'Variant Inventory Policy': 'continue',
+    })
     expect(errors).toEqual([])
-    expect(said(warnings)).toEqual(['line 2: Variant Inventory Qty: is -4: 0 are in stock', 'line 2: Variant Inventory Policy: is not honoured: what is not there is not sold'])
+    expect(said(warnings)).toEqual([
+      'line 2: Variant Inventory Qty: is -4: 0 are in stock',
+      'line 2: Variant Inventory Policy: is not honoured: what is not there is not sold',
+    ])
     expect(product!.variants[0]!.quantity).toBe(0)
   })
 
   test("the API's fields lead back to lines and columns", async () => {
-    const { product } = await build({ ...lamp, 'Option1 Name': 'Size', 'Option1 Value': 'S' }, { Handle: 'brass-lamp', 'Option1 Value': 'M', 'Variant Price': '1', 'Variant Inventory Qty': '1' })
-    expect(['variants.1.sku', 'variants.1.price.amount', 'title', 'attributes.SEO Title'].map((field) => placeOf(field, product!))).toEqual([
-      { line: 3, field: 'Variant SKU' }, { line: 3, field: 'Variant Price' }, { line: 2, field: 'Title' }, { line: 2, field: 'SEO Title' },
+    const { product } = await build(
+      { ...lamp, 'Option1 Name': 'Size', 'Option1 Value': 'S' },
+      { Handle: 'brass-lamp', 'Option1 Value': 'M', 'Variant Price': '1', 'Variant Inventory Qty': '1' },
+    )
+    expect(
+      ['variants.1.sku', 'variants.1.price.amount', 'title', 'attributes.SEO Title'].map((field) =>
+        placeOf(field, product!),
+      ),
+    ).toEqual([
+      { line: 3, field: 'Variant SKU' },
+      { line: 3, field: 'Variant Price' },
+      { line: 2, field: 'Title' },
+      { line: 2, field: 'SEO Title' },
     ])
   })
 })

@@ -2,7 +2,8 @@ import type { Problem, Row } from './csv-rows.ts'
 import { minorUnits } from './money.ts'
 import { deriveSkus, slug } from './sku.ts'
 
-// Shopify's product CSV, as its admin exports it: https://help.shopify.com/en/manual/products/import-export/using-csv
+// Shopify's product CSV, as its admin exports it:
+// https://help.shopify.com/en/manual/products/import-export/using-csv
 
 /** A product as the API takes it (PUT /v1/products/{handle}), with what came from where. */
 export type ImportedProduct = {
@@ -37,7 +38,10 @@ export const handleOf = (row: Row): string | undefined => slug(row.cells['Handle
 const maxImages = 50
 const maxQuantity = 1_000_000_000
 
-/** The product that the rows of one handle describe. A row that is wrong is left out of it and reported; without a title or any good variant there is no product. */
+/**
+ * The product that the rows of one handle describe. A row that is wrong is left out of it and
+ * reported; without a title or any good variant there is no product.
+ */
 export function buildProduct(rows: Row[], currency: string): Built {
   const errors: Problem[] = []
   const warnings: Problem[] = []
@@ -61,7 +65,12 @@ export function buildProduct(rows: Row[], currency: string): Built {
     return { errors, warnings }
   }
   const product: ImportedProduct = {
-    handle, line, category, images, published, variants,
+    handle,
+    line,
+    category,
+    images,
+    published,
+    variants,
     title: oneLine(cells['Title']),
     description: cells['Body (HTML)'] ?? '',
     vendor: oneLine(cells['Vendor'] ?? ''),
@@ -74,15 +83,25 @@ type Report = (line: number, field: string, message: string) => void
 
 const oneLine = (text: string) => text.replaceAll(/\p{Cc}+|\s+/gu, ' ').trim()
 
-const isVariant = ({ cells }: Row) => ['Option1 Value', 'Option2 Value', 'Option3 Value', 'Variant SKU', 'Variant Price', 'Variant Inventory Qty'].some((column) => cells[column] !== undefined)
+const isVariant = ({ cells }: Row) =>
+  ['Option1 Value', 'Option2 Value', 'Option3 Value', 'Variant SKU', 'Variant Price', 'Variant Inventory Qty'].some(
+    (column) => cells[column] !== undefined,
+  )
 
-function variantsOf(rows: Row[], main: Row, handle: string, currency: string, report: { wrong: Report; warn: Report }): ImportedVariant[] {
+function variantsOf(
+  rows: Row[],
+  main: Row,
+  handle: string,
+  currency: string,
+  report: { wrong: Report; warn: Report },
+): ImportedVariant[] {
   const found: (Omit<ImportedVariant, 'sku' | 'derived'> & { sku?: string; values: string[] })[] = []
   for (const row of rows.filter((row) => row === main || isVariant(row))) {
     const options = optionsOf(row, main, report.wrong)
     const price = priceOf(row, currency, report.wrong)
     const quantity = quantityOf(row, report)
-    if (row.cells['Variant Inventory Policy'] === 'continue') report.warn(row.line, 'Variant Inventory Policy', 'is not honoured: what is not there is not sold')
+    if (row.cells['Variant Inventory Policy'] === 'continue')
+      report.warn(row.line, 'Variant Inventory Policy', 'is not honoured: what is not there is not sold')
     if (!options || !price || quantity === undefined) continue
     const twin = found.find((other) => JSON.stringify(other.options) === JSON.stringify(options))
     if (twin) {
@@ -96,13 +115,30 @@ function variantsOf(rows: Row[], main: Row, handle: string, currency: string, re
       report.wrong(row.line, 'Variant SKU', `the same SKU stands in line ${same.line}`)
       continue
     }
-    found.push({ line: row.line, options, price, quantity, values: Object.values(options), ...(sku === '' ? {} : { sku }) })
+    found.push({
+      line: row.line,
+      options,
+      price,
+      quantity,
+      values: Object.values(options),
+      ...(sku === '' ? {} : { sku }),
+    })
   }
   const derived = deriveSkus(handle, found)
-  return found.map(({ line, options, price, quantity, sku }, i) => ({ line, options, price, quantity, sku: sku ?? derived[i]!, derived: sku === undefined }))
+  return found.map(({ line, options, price, quantity, sku }, i) => ({
+    line,
+    options,
+    price,
+    quantity,
+    sku: sku ?? derived[i]!,
+    derived: sku === undefined,
+  }))
 }
 
-/** Undefined for a row that is wrong. The names stand in the product's first row only; one variant called "Default Title" has no options. */
+/**
+ * Undefined for a row that is wrong. The names stand in the product's first row only; one variant
+ * called "Default Title" has no options.
+ */
 function optionsOf(row: Row, main: Row, wrong: Report): Record<string, string> | undefined {
   const options: Record<string, string> = {}
   for (const n of [1, 2, 3]) {
@@ -149,7 +185,10 @@ function quantityOf({ line, cells }: Row, { wrong, warn }: { wrong: Report; warn
   return quantity
 }
 
-/** Undefined when that cannot be said. A draft and an archived product are not published, whatever Published says. */
+/**
+ * Undefined when that cannot be said. A draft and an archived product are not published, whatever
+ * Published says.
+ */
 function isPublished({ line, cells }: Row, wrong: Report): boolean | undefined {
   const said = (cells['Published'] ?? 'true').toLowerCase()
   const status = (cells['Status'] ?? 'active').toLowerCase()
@@ -162,8 +201,12 @@ function isPublished({ line, cells }: Row, wrong: Report): boolean | undefined {
 function categoryOf(cells: Record<string, string>): string[] {
   // Google's taxonomy may be given by number, which says nothing to a shopper.
   const google = cells['Google Shopping / Google Product Category']
-  const text = cells['Product Category'] ?? (google && !/^\d+$/.test(google) ? google : undefined) ?? cells['Type'] ?? ''
-  return text.split(/\s+>\s+/).map(oneLine).filter((name) => name !== '')
+  const text =
+    cells['Product Category'] ?? (google && !/^\d+$/.test(google) ? google : undefined) ?? cells['Type'] ?? ''
+  return text
+    .split(/\s+>\s+/)
+    .map(oneLine)
+    .filter((name) => name !== '')
 }
 
 function imagesOf(rows: Row[], { wrong, warn }: { wrong: Report; warn: Report }): string[] {
@@ -173,32 +216,65 @@ function imagesOf(rows: Row[], { wrong, warn }: { wrong: Report; warn: Report })
       const url = cells[column]
       if (url === undefined) continue
       if (!isWebAddress(url)) wrong(line, column, 'must be an http or https URL')
-      else found.push({ url, position: column === 'Image Src' && /^\d{1,6}$/.test(cells['Image Position'] ?? '') ? Number(cells['Image Position']) : Infinity })
+      else
+        found.push({
+          url,
+          position:
+            column === 'Image Src' && /^\d{1,6}$/.test(cells['Image Position'] ?? '')
+              ? Number(cells['Image Position'])
+              : Infinity,
+        })
     }
   }
   // Sorting is stable: those without a position stay in the file's order, at the end.
-  const urls = [...new Set(found.toSorted((a, b) => (a.position === b.position ? 0 : a.position - b.position)).map(({ url }) => url))]
-  if (urls.length > maxImages) warn(rows[0]!.line, 'Image Src', `only the first ${maxImages} of ${urls.length} are kept`)
+  const urls = [
+    ...new Set(
+      found.toSorted((a, b) => (a.position === b.position ? 0 : a.position - b.position)).map(({ url }) => url),
+    ),
+  ]
+  if (urls.length > maxImages)
+    warn(rows[0]!.line, 'Image Src', `only the first ${maxImages} of ${urls.length} are kept`)
   return urls.slice(0, maxImages)
 }
 
 const isWebAddress = (text: string) => text.length <= 2048 && /^https?:\/\//i.test(text) && URL.canParse(text)
 
-// What has its own place in a product, belongs to a row and not to the product, or is nobody's business but the merchant's.
-const notAttributes = /^(Handle|Title|Body \(HTML\)|Vendor|Product Category|Tags|Published|Status|Option\d .*|Variant .*|Image .*|Cost per item|Price( .*)?|Compare At Price( .*)?|Included .*)$/
-const variantAttributes = { barcode: 'Variant Barcode', compareAtPrice: 'Variant Compare At Price', grams: 'Variant Grams', weightUnit: 'Variant Weight Unit', taxCode: 'Variant Tax Code' }
+// What has its own place in a product, belongs to a row and not to the product, or is nobody's
+// business but the merchant's.
+const notAttributes =
+  /^(Handle|Title|Body \(HTML\)|Vendor|Product Category|Tags|Published|Status|Option\d .*|Variant .*|Image .*|Cost per item|Price( .*)?|Compare At Price( .*)?|Included .*)$/
+const variantAttributes = {
+  barcode: 'Variant Barcode',
+  compareAtPrice: 'Variant Compare At Price',
+  grams: 'Variant Grams',
+  weightUnit: 'Variant Weight Unit',
+  taxCode: 'Variant Tax Code',
+}
 
 function attributesOf(main: Row, variants: ImportedVariant[], rows: Row[]): Record<string, unknown> {
   const attributes: Record<string, unknown> = {}
-  const tags = [...new Set((main.cells['Tags'] ?? '').split(',').map((tag) => tag.trim()).filter((tag) => tag !== ''))]
+  const tags = [
+    ...new Set(
+      (main.cells['Tags'] ?? '')
+        .split(',')
+        .map((tag) => tag.trim())
+        .filter((tag) => tag !== ''),
+    ),
+  ]
   if (tags.length > 0) attributes['tags'] = tags
-  for (const [name, value] of Object.entries(main.cells)) if (!notAttributes.test(name) && name !== '__proto__' && !(name === 'Gift Card' && value.toLowerCase() === 'false')) attributes[name.slice(0, 100)] = value
+  for (const [name, value] of Object.entries(main.cells))
+    if (!notAttributes.test(name) && name !== '__proto__' && !(name === 'Gift Card' && value.toLowerCase() === 'false'))
+      attributes[name.slice(0, 100)] = value
   const ofVariants = variants.flatMap(({ sku, line }) => {
     const { cells } = rows.find((row) => row.line === line)!
-    const own = Object.entries(variantAttributes).filter(([, column]) => cells[column] !== undefined && !(column === 'Variant Grams' && /^0+(\.0+)?$/.test(cells[column])))
+    const own = Object.entries(variantAttributes).filter(
+      ([, column]) => cells[column] !== undefined && !(column === 'Variant Grams' && /^0+(\.0+)?$/.test(cells[column])),
+    )
     // A unit without a weight says nothing.
     const said = own.filter(([name]) => name !== 'weightUnit' || own.some(([other]) => other === 'grams'))
-    return said.length > 0 ? [[sku, Object.fromEntries(said.map(([name, column]) => [name, cells[column]]))] as const] : []
+    return said.length > 0
+      ? [[sku, Object.fromEntries(said.map(([name, column]) => [name, cells[column]]))] as const]
+      : []
   })
   if (ofVariants.length > 0) attributes['variants'] = Object.fromEntries(ofVariants)
   return attributes
@@ -212,6 +288,14 @@ export function placeOf(field: string, product: ImportedProduct): { line: number
     const column = rest === 'price' ? 'Variant Price' : rest === 'options' ? 'Option1 Value' : 'Variant SKU'
     return { line, field: column }
   }
-  const columns: Record<string, string> = { title: 'Title', description: 'Body (HTML)', vendor: 'Vendor', images: 'Image Src', path: 'Product Category', categoryId: 'Product Category', productId: 'Handle' }
+  const columns: Record<string, string> = {
+    title: 'Title',
+    description: 'Body (HTML)',
+    vendor: 'Vendor',
+    images: 'Image Src',
+    path: 'Product Category',
+    categoryId: 'Product Category',
+    productId: 'Handle',
+  }
   return { line: product.line, field: columns[head] ?? (head === 'attributes' && index ? index : field) }
 }

@@ -6,7 +6,10 @@ test('names become slugs', () => {
 })
 
 test('a SKU is the handle and the option values', () => {
-  expect(deriveSkus('clay-plant-pot', [{ values: ['Regular'] }, { values: ['Large'] }])).toEqual(['clay-plant-pot-regular', 'clay-plant-pot-large'])
+  expect(deriveSkus('clay-plant-pot', [{ values: ['Regular'] }, { values: ['Large'] }])).toEqual([
+    'clay-plant-pot-regular',
+    'clay-plant-pot-large',
+  ])
   expect(deriveSkus('copper-light', [{ values: [] }])).toEqual(['copper-light'])
 })
 

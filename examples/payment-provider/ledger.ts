@@ -19,13 +19,15 @@ export type Answer = { status: number; body: unknown }
 export type Ledger = ReturnType<typeof openLedger>
 
 /**
- * Charges, refunds and given answers in one SQLite file. An answer is stored in the transaction that does what it tells of, so that a process that
- * is killed at any moment still answers a repeated request with what the first one did.
+ * Charges, refunds and given answers in one SQLite file. An answer is stored in the transaction
+ * that does what it tells of, so that a process that is killed at any moment still answers a
+ * repeated request with what the first one did.
  */
 export function openLedger(file: string) {
   mkdirSync(dirname(file), { recursive: true })
   const db = new DatabaseSync(file)
-  // In WAL mode "normal" outlives a killed process, if not a power cut: enough for a sandbox, and no fsync a charge.
+  // In WAL mode "normal" outlives a killed process, if not a power cut: enough for a sandbox, and
+  // no fsync a charge.
   db.exec(`
     pragma journal_mode = wal;
     pragma synchronous = normal;
@@ -41,27 +43,47 @@ export function openLedger(file: string) {
   const statements = {
     answer: db.prepare('select request, status, body from answers where idempotency_key = ?'),
     keep: db.prepare('insert into answers (idempotency_key, request, status, body) values (?, ?, ?, ?)'),
-    addIntent: db.prepare('insert into intents (id, amount, currency, payment_method, order_id, status, created) values (?, ?, ?, ?, ?, ?, ?)'),
+    addIntent: db.prepare(
+      'insert into intents (id, amount, currency, payment_method, order_id, status, created) values (?, ?, ?, ?, ?, ?, ?)',
+    ),
     intent: db.prepare(`select ${intentColumns} from intents where id = ?`),
     addRefund: db.prepare('insert into refunds (id, payment_intent, amount, created) values (?, ?, ?, ?)'),
     markRefunded: db.prepare('update intents set amount_refunded = amount_refunded + ? where id = ?'),
-    fail: db.prepare('insert into failures (idempotency_key, times) values (?, 1) on conflict do update set times = times + 1 returning times'),
-    intents: db.prepare(`select ${intentColumns} from intents where seq < coalesce((select seq from intents where id = ?), 9e18) order by seq desc limit ?`),
-    refunds: db.prepare('select id, payment_intent, amount, created from refunds where seq < coalesce((select seq from refunds where id = ?), 9e18) order by seq desc limit ?'),
+    fail: db.prepare(
+      'insert into failures (idempotency_key, times) values (?, 1) on conflict do update set times = times + 1 returning times',
+    ),
+    intents: db.prepare(
+      `select ${intentColumns} from intents where seq < coalesce((select seq from intents where id = ?), 9e18) order by seq desc limit ?`,
+    ),
+    refunds: db.prepare(
+      'select id, payment_intent, amount, created from refunds where seq < coalesce((select seq from refunds where id = ?), 9e18) order by seq desc limit ?',
+    ),
   }
 
   return {
     close: () => db.close(),
 
     /**
-     * Does `work` once per idempotency key, in a transaction with its answer: a repeat is answered with the same, a repeat with another `request` gets
-     * 'other request'. Without a key it is done every time. `first` tells whether it was done now.
+     * Does `work` once per idempotency key, in a transaction with its answer: a repeat is answered
+     * with the same, a repeat with another `request` gets 'other request'. Without a key it is done
+     * every time. `first` tells whether it was done now.
      */
-    once(key: string | undefined, request: string, work: () => Answer): { answer: Answer; first: boolean } | 'other request' {
-      // SQLite is asked synchronously, so that requests that come at the same time are done one after another.
+    once(
+      key: string | undefined,
+      request: string,
+      work: () => Answer,
+    ): { answer: Answer; first: boolean } | 'other request' {
+      // SQLite is asked synchronously, so that requests that come at the same time are done one
+      // after another.
       const hash = createHash('sha256').update(request).digest('hex')
-      const kept = key === undefined ? undefined : (statements.answer.get(key) as { request: string; status: number; body: string } | undefined)
-      if (kept) return kept.request === hash ? { answer: { status: kept.status, body: JSON.parse(kept.body) }, first: false } : 'other request'
+      const kept =
+        key === undefined
+          ? undefined
+          : (statements.answer.get(key) as { request: string; status: number; body: string } | undefined)
+      if (kept)
+        return kept.request === hash
+          ? { answer: { status: kept.status, body: JSON.parse(kept.body) }, first: false }
+          : 'other request'
       db.exec('begin immediate')
       try {
         const answer = work()
@@ -74,7 +96,13 @@ export function openLedger(file: string) {
       }
     },
 
-    addIntent(o: { amount: number; currency: string; paymentMethod: string; orderId: string; status: Intent['status'] }): Intent {
+    addIntent(o: {
+      amount: number
+      currency: string
+      paymentMethod: string
+      orderId: string
+      status: Intent['status']
+    }): Intent {
       const id = newId('pi')
       statements.addIntent.run(id, o.amount, o.currency, o.paymentMethod, o.orderId, o.status, seconds())
       return statements.intent.get(id) as Intent

@@ -5,7 +5,12 @@ import { createLogger } from '#lib/logger.ts'
 import { openLedger } from './ledger.ts'
 import { serveSandbox } from './server.ts'
 
-const config = parseEnv({ ...logEnv, PORT: z.coerce.number().int().min(0).max(65535), DATA_FILE: z.string().min(1), PROVIDER_API_KEY: z.string().min(1) })
+const config = parseEnv({
+  ...logEnv,
+  PORT: z.coerce.number().int().min(0).max(65535),
+  DATA_FILE: z.string().min(1),
+  PROVIDER_API_KEY: z.string().min(1),
+})
 const log = await createLogger({ service: 'payment-sandbox', level: config.LOG_LEVEL, format: config.LOG_FORMAT })
 
 await runProcess(log, async (onClose) => {

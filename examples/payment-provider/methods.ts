@@ -1,4 +1,7 @@
-/** What a payment method's token makes the sandbox do. The first names are Stripe's (docs.stripe.com/testing), `pm_sandbox_*` are its own. */
+/**
+ * What a payment method's token makes the sandbox do. The first names are Stripe's
+ * (docs.stripe.com/testing), `pm_sandbox_*` are its own.
+ */
 export type Behaviour =
   | { kind: 'succeed' }
   | { kind: 'decline'; code: string; declineCode: string; message: string }
@@ -6,10 +9,18 @@ export type Behaviour =
   | { kind: 'slow'; answerAfterMs: number }
   /** Answers 500 so many times for one idempotency key, and has done nothing then. */
   | { kind: 'fail-first'; times: number }
-  /** Charges and drops the connection instead of answering; a repeat with the same idempotency key is answered. */
+  /**
+   * Charges and drops the connection instead of answering; a repeat with the same idempotency key
+   * is answered.
+   */
   | { kind: 'lose-answer' }
 
-const decline = (code: string, declineCode: string, message: string): Behaviour => ({ kind: 'decline', code, declineCode, message })
+const decline = (code: string, declineCode: string, message: string): Behaviour => ({
+  kind: 'decline',
+  code,
+  declineCode,
+  message,
+})
 const succeed: Behaviour = { kind: 'succeed' }
 
 export const methods: ReadonlyMap<string, Behaviour> = new Map<string, Behaviour>([
@@ -18,7 +29,10 @@ export const methods: ReadonlyMap<string, Behaviour> = new Map<string, Behaviour
   ['pm_card_mastercard', succeed],
   ['pm_card_amex', succeed],
   ['pm_card_chargeDeclined', decline('card_declined', 'generic_decline', 'Your card was declined.')],
-  ['pm_card_chargeDeclinedInsufficientFunds', decline('card_declined', 'insufficient_funds', 'Your card has insufficient funds.')],
+  [
+    'pm_card_chargeDeclinedInsufficientFunds',
+    decline('card_declined', 'insufficient_funds', 'Your card has insufficient funds.'),
+  ],
   ['pm_card_chargeDeclinedExpiredCard', decline('expired_card', 'expired_card', 'Your card has expired.')],
   ['pm_sandbox_slow', { kind: 'slow', answerAfterMs: 5_000 }],
   ['pm_sandbox_error', { kind: 'fail-first', times: 2 }],

@@ -17,8 +17,16 @@ let sandbox: { child: ChildProcess; url: string }
 let orderId: string
 
 async function start() {
-  const env = { PATH: process.env.PATH, PORT: '0', DATA_FILE: join(folder, 'data', 'sandbox.sqlite'), PROVIDER_API_KEY: apiKey }
-  const child = spawn(node, ['--disable-warning=ExperimentalWarning', main], { env, stdio: ['ignore', 'pipe', 'inherit'] })
+  const env = {
+    PATH: process.env.PATH,
+    PORT: '0',
+    DATA_FILE: join(folder, 'data', 'sandbox.sqlite'),
+    PROVIDER_API_KEY: apiKey,
+  }
+  const child = spawn(node, ['--disable-warning=ExperimentalWarning', main], {
+    env,
+    stdio: ['ignore', 'pipe', 'inherit'],
+  })
   for await (const line of createInterface({ input: child.stdout! })) {
     const { msg, port } = JSON.parse(line)
     if (msg === 'listening') return { child, url: `http://127.0.0.1:${port}` }
@@ -44,24 +52,42 @@ afterAll(async () => {
   rmSync(folder, { recursive: true })
 })
 
-type Intent = { id: string; amount_received: number; amount_refunded: number; amount: number; metadata: { order_id: string } }
+type Intent = {
+  id: string
+  amount_received: number
+  amount_refunded: number
+  amount: number
+  metadata: { order_id: string }
+}
 
 async function post(path: string, form: Record<string, string>, key?: string) {
-  const headers = { authorization: `Bearer ${apiKey}`, ...(key === undefined ? {} : { 'idempotency-key': `${orderId}-${key}` }) }
+  const headers = {
+    authorization: `Bearer ${apiKey}`,
+    ...(key === undefined ? {} : { 'idempotency-key': `${orderId}-${key}` }),
+  }
   const response = await fetch(sandbox.url + path, { method: 'POST', headers, body: new URLSearchParams(form) })
   return { status: response.status, body: (await response.json()) as Intent }
 }
 const charge = (method: string, key?: string, amount = 1999) =>
-  post('/v1/payment_intents', { amount: String(amount), currency: 'usd', payment_method: method, confirm: 'true', 'metadata[order_id]': orderId }, key)
+  post(
+    '/v1/payment_intents',
+    { amount: String(amount), currency: 'usd', payment_method: method, confirm: 'true', 'metadata[order_id]': orderId },
+    key,
+  )
 async function list<T>(what: string): Promise<T[]> {
-  const response = await fetch(`${sandbox.url}/v1/${what}?limit=100`, { headers: { authorization: `Bearer ${apiKey}` } })
+  const response = await fetch(`${sandbox.url}/v1/${what}?limit=100`, {
+    headers: { authorization: `Bearer ${apiKey}` },
+  })
   return ((await response.json()) as { data: T[] }).data
 }
 const listed = async () => (await list<Intent>('payment_intents')).filter((i) => i.metadata.order_id === orderId)
 
 describe('the payment method decides', () => {
   test.each(['pm_card_visa', 'pm_card_mastercard'])('%s is charged', async (method) => {
-    expect(await charge(method)).toMatchObject({ status: 200, body: { status: 'succeeded', amount_received: 1999, metadata: { order_id: orderId } } })
+    expect(await charge(method)).toMatchObject({
+      status: 200,
+      body: { status: 'succeeded', amount_received: 1999, metadata: { order_id: orderId } },
+    })
   })
 
   test.each([
@@ -69,7 +95,10 @@ describe('the payment method decides', () => {
     ['pm_card_chargeDeclinedInsufficientFunds', 'card_declined', 'insufficient_funds'],
     ['pm_card_chargeDeclinedExpiredCard', 'expired_card', 'expired_card'],
   ])('%s is declined', async (method, code, declineCode) => {
-    expect(await charge(method)).toMatchObject({ status: 402, body: { error: { type: 'card_error', code, decline_code: declineCode } } })
+    expect(await charge(method)).toMatchObject({
+      status: 402,
+      body: { error: { type: 'card_error', code, decline_code: declineCode } },
+    })
     expect((await listed()).map((i) => i.amount_received)).toEqual([0])
   })
 
@@ -116,7 +145,10 @@ describe('an idempotency key', () => {
 
   test('with another body is an idempotency_error', async () => {
     await charge('pm_card_visa', 'k', 1)
-    expect(await charge('pm_card_visa', 'k', 2)).toMatchObject({ status: 400, body: { error: { type: 'idempotency_error' } } })
+    expect(await charge('pm_card_visa', 'k', 2)).toMatchObject({
+      status: 400,
+      body: { error: { type: 'idempotency_error' } },
+    })
   })
 
   test('holds over kill -9', async () => {
@@ -133,13 +165,22 @@ test('a refund gives back all that is left, once', async () => {
   const refund = () => post('/v1/refunds', { payment_intent: intent.id }, 'refund-1')
   expect(await refund()).toMatchObject({ status: 200, body: { amount: 1999, payment_intent: intent.id } })
   expect(await refund()).toMatchObject({ status: 200 })
-  expect(await post('/v1/refunds', { payment_intent: intent.id }, 'refund-2')).toMatchObject({ status: 400, body: { error: { code: 'charge_already_refunded' } } })
-  expect((await list<{ amount: number; payment_intent: string }>('refunds')).filter((r) => r.payment_intent === intent.id).map((r) => r.amount)).toEqual([1999])
+  expect(await post('/v1/refunds', { payment_intent: intent.id }, 'refund-2')).toMatchObject({
+    status: 400,
+    body: { error: { code: 'charge_already_refunded' } },
+  })
+  expect(
+    (await list<{ amount: number; payment_intent: string }>('refunds'))
+      .filter((r) => r.payment_intent === intent.id)
+      .map((r) => r.amount),
+  ).toEqual([1999])
   expect((await listed())[0]).toMatchObject({ amount_refunded: 1999 })
 })
 
 test('without the API key nothing is answered but /livez', async () => {
   expect((await fetch(`${sandbox.url}/v1/payment_intents`)).status).toBe(401)
-  expect((await fetch(`${sandbox.url}/v1/payment_intents`, { headers: { authorization: 'Bearer wrong' } })).status).toBe(401)
+  expect(
+    (await fetch(`${sandbox.url}/v1/payment_intents`, { headers: { authorization: 'Bearer wrong' } })).status,
+  ).toBe(401)
   expect((await fetch(`${sandbox.url}/livez`)).status).toBe(200)
 })

@@ -10,10 +10,17 @@ const maxBodyBytes = 16 * 1024
 const maxListed = 10_000
 
 /**
- * A payment provider's HTTP API in the manner of Stripe (docs.stripe.com/api), as far as the shop needs it: payment intents that are confirmed at once,
- * full and partial refunds, lists for audits, Bearer authentication, idempotency keys. Returns the port it listens on, and a function that closes it.
+ * A payment provider's HTTP API in the manner of Stripe (docs.stripe.com/api), as far as the shop
+ * needs it: payment intents that are confirmed at once, full and partial refunds, lists for audits,
+ * Bearer authentication, idempotency keys. Returns the port it listens on, and a function that
+ * closes it.
  */
-export async function serveSandbox(o: { port: number; apiKey: string; ledger: Ledger; log: Logger }): Promise<{ port: number; close: () => void }> {
+export async function serveSandbox(o: {
+  port: number
+  apiKey: string
+  ledger: Ledger
+  log: Logger
+}): Promise<{ port: number; close: () => void }> {
   const { ledger, log } = o
 
   const server = createServer((req, res) => {
@@ -27,12 +34,19 @@ export async function serveSandbox(o: { port: number; apiKey: string; ledger: Le
     const url = new URL(req.url ?? '/', 'http://sandbox')
     const route = `${req.method} ${url.pathname}`
     if (route === 'GET /livez') return void res.end('ok\n')
-    if (!sameKey(req.headers.authorization, o.apiKey)) return send(res, error(401, 'invalid_request_error', 'the API key is missing or wrong'))
+    if (!sameKey(req.headers.authorization, o.apiKey))
+      return send(res, error(401, 'invalid_request_error', 'the API key is missing or wrong'))
     switch (route) {
       case 'GET /v1/payment_intents':
-        return send(res, list(url, (limit, after) => ledger.intents(limit, after).map(toIntent)))
+        return send(
+          res,
+          list(url, (limit, after) => ledger.intents(limit, after).map(toIntent)),
+        )
       case 'GET /v1/refunds':
-        return send(res, list(url, (limit, after) => ledger.refunds(limit, after).map(toRefund)))
+        return send(
+          res,
+          list(url, (limit, after) => ledger.refunds(limit, after).map(toRefund)),
+        )
       case 'POST /v1/payment_intents':
         return create(req, res, url.pathname, charge)
       case 'POST /v1/refunds':
@@ -42,19 +56,33 @@ export async function serveSandbox(o: { port: number; apiKey: string; ledger: Le
     }
   }
 
-  /** Does what a POST asks once per idempotency key, and answers, or misbehaves, as the payment method says. */
-  async function create(req: IncomingMessage, res: ServerResponse, path: string, work: (form: URLSearchParams) => Answer) {
+  /**
+   * Does what a POST asks once per idempotency key, and answers, or misbehaves, as the payment
+   * method says.
+   */
+  async function create(
+    req: IncomingMessage,
+    res: ServerResponse,
+    path: string,
+    work: (form: URLSearchParams) => Answer,
+  ) {
     const body = await readBody(req)
     if (body === undefined) return send(res, error(413, 'invalid_request_error', 'the body is too large'))
     const form = new URLSearchParams(body)
     const key = req.headers['idempotency-key']?.toString()
-    if (key !== undefined && (key.length < 1 || key.length > 255)) return send(res, error(400, 'invalid_request_error', 'an idempotency key has 1 to 255 characters'))
+    if (key !== undefined && (key.length < 1 || key.length > 255))
+      return send(res, error(400, 'invalid_request_error', 'an idempotency key has 1 to 255 characters'))
     const behaviour = methods.get(form.get('payment_method') ?? '')
-    if (behaviour?.kind === 'fail-first' && ledger.countFailure(key ?? '') <= behaviour.times) return send(res, error(500, 'api_error', 'an error on our side; try again'))
+    if (behaviour?.kind === 'fail-first' && ledger.countFailure(key ?? '') <= behaviour.times)
+      return send(res, error(500, 'api_error', 'an error on our side; try again'))
 
     const done = ledger.once(key, `${path}\n${body}`, () => work(form))
-    if (done === 'other request') return send(res, error(400, 'idempotency_error', 'this idempotency key was used for another request'))
-    log.info({ path, status: done.answer.status, orderId: form.get('metadata[order_id]') ?? undefined, first: done.first }, 'call')
+    if (done === 'other request')
+      return send(res, error(400, 'idempotency_error', 'this idempotency key was used for another request'))
+    log.info(
+      { path, status: done.answer.status, orderId: form.get('metadata[order_id]') ?? undefined, first: done.first },
+      'call',
+    )
     if (done.first && behaviour?.kind === 'slow') await delay(behaviour.answerAfterMs)
     if (done.first && behaviour?.kind === 'lose-answer') return void req.socket.destroy()
     if (!done.first) res.setHeader('idempotent-replayed', 'true')
@@ -66,12 +94,27 @@ export async function serveSandbox(o: { port: number; apiKey: string; ledger: Le
     const currency = form.get('currency') ?? ''
     const paymentMethod = form.get('payment_method') ?? ''
     const behaviour = methods.get(paymentMethod)
-    if (amount === undefined || amount < 0) return error(400, 'invalid_request_error', 'amount must be a number of minor units', { param: 'amount' })
-    if (!/^[a-z]{3}$/.test(currency)) return error(400, 'invalid_request_error', 'currency must be a lower-case ISO code', { param: 'currency' })
-    if (form.get('confirm') !== 'true') return error(400, 'invalid_request_error', 'this sandbox confirms at once: send confirm=true', { param: 'confirm' })
-    if (!behaviour) return error(400, 'invalid_request_error', 'no such payment method', { code: 'resource_missing', param: 'payment_method' })
+    if (amount === undefined || amount < 0)
+      return error(400, 'invalid_request_error', 'amount must be a number of minor units', { param: 'amount' })
+    if (!/^[a-z]{3}$/.test(currency))
+      return error(400, 'invalid_request_error', 'currency must be a lower-case ISO code', { param: 'currency' })
+    if (form.get('confirm') !== 'true')
+      return error(400, 'invalid_request_error', 'this sandbox confirms at once: send confirm=true', {
+        param: 'confirm',
+      })
+    if (!behaviour)
+      return error(400, 'invalid_request_error', 'no such payment method', {
+        code: 'resource_missing',
+        param: 'payment_method',
+      })
     const declined = behaviour.kind === 'decline'
-    const intent = ledger.addIntent({ amount, currency, paymentMethod, orderId: form.get('metadata[order_id]') ?? '', status: declined ? 'requires_payment_method' : 'succeeded' })
+    const intent = ledger.addIntent({
+      amount,
+      currency,
+      paymentMethod,
+      orderId: form.get('metadata[order_id]') ?? '',
+      status: declined ? 'requires_payment_method' : 'succeeded',
+    })
     if (!declined) return { status: 200, body: toIntent(intent) }
     const { code, declineCode, message } = behaviour
     return error(402, 'card_error', message, { code, decline_code: declineCode, payment_intent: toIntent(intent) })
@@ -79,12 +122,21 @@ export async function serveSandbox(o: { port: number; apiKey: string; ledger: Le
 
   function refund(form: URLSearchParams): Answer {
     const intent = ledger.intent(form.get('payment_intent') ?? '')
-    if (!intent) return error(404, 'invalid_request_error', 'no such payment intent', { code: 'resource_missing', param: 'payment_intent' })
-    if (intent.status !== 'succeeded') return error(400, 'invalid_request_error', 'this payment intent has no charge', { code: 'payment_intent_unexpected_state' })
+    if (!intent)
+      return error(404, 'invalid_request_error', 'no such payment intent', {
+        code: 'resource_missing',
+        param: 'payment_intent',
+      })
+    if (intent.status !== 'succeeded')
+      return error(400, 'invalid_request_error', 'this payment intent has no charge', {
+        code: 'payment_intent_unexpected_state',
+      })
     const left = intent.amount - intent.amount_refunded
     const amount = form.has('amount') ? integer(form.get('amount')) : left
-    if (left === 0 && intent.amount > 0) return error(400, 'invalid_request_error', 'this charge was refunded', { code: 'charge_already_refunded' })
-    if (amount === undefined || amount < 0 || amount > left) return error(400, 'invalid_request_error', 'the amount is more than is left of the charge', { param: 'amount' })
+    if (left === 0 && intent.amount > 0)
+      return error(400, 'invalid_request_error', 'this charge was refunded', { code: 'charge_already_refunded' })
+    if (amount === undefined || amount < 0 || amount > left)
+      return error(400, 'invalid_request_error', 'the amount is more than is left of the charge', { param: 'amount' })
     return { status: 200, body: toRefund(ledger.addRefund(intent, amount)) }
   }
 
@@ -104,9 +156,13 @@ export async function serveSandbox(o: { port: number; apiKey: string; ledger: Le
 
 function list(url: URL, read: (limit: number, after: string) => unknown[]): Answer {
   const limit = url.searchParams.has('limit') ? integer(url.searchParams.get('limit')) : 10
-  if (limit === undefined || limit < 1 || limit > maxListed) return error(400, 'invalid_request_error', `limit is 1 to ${maxListed}`, { param: 'limit' })
+  if (limit === undefined || limit < 1 || limit > maxListed)
+    return error(400, 'invalid_request_error', `limit is 1 to ${maxListed}`, { param: 'limit' })
   const found = read(limit + 1, url.searchParams.get('starting_after') ?? '')
-  return { status: 200, body: { object: 'list', url: url.pathname, data: found.slice(0, limit), has_more: found.length > limit } }
+  return {
+    status: 200,
+    body: { object: 'list', url: url.pathname, data: found.slice(0, limit), has_more: found.length > limit },
+  }
 }
 
 function send(res: ServerResponse, { status, body }: Answer) {
@@ -115,9 +171,17 @@ function send(res: ServerResponse, { status, body }: Answer) {
   res.end(JSON.stringify(body))
 }
 
-const error = (status: number, type: string, message: string, more: Record<string, unknown> = {}): Answer => ({ status, body: { error: { type, message, ...more } } })
+const error = (status: number, type: string, message: string, more: Record<string, unknown> = {}): Answer => ({
+  status,
+  body: { error: { type, message, ...more } },
+})
 
-const toIntent = ({ order_id, ...intent }: Intent) => ({ object: 'payment_intent', ...intent, amount_received: intent.status === 'succeeded' ? intent.amount : 0, metadata: { order_id } })
+const toIntent = ({ order_id, ...intent }: Intent) => ({
+  object: 'payment_intent',
+  ...intent,
+  amount_received: intent.status === 'succeeded' ? intent.amount : 0,
+  metadata: { order_id },
+})
 const toRefund = (refund: Refund) => ({ object: 'refund', ...refund, status: 'succeeded' })
 
 function integer(text: string | null): number | undefined {

@@ -1,5 +1,6 @@
-// The folder outside the clone in which built and unpacked servers are kept, by version. A part is there completely or
-// not at all: it is made in a folder of its own beside its place and renamed into it when it is complete.
+// The folder outside the clone in which built and unpacked servers are kept, by version. A part is
+// there completely or not at all: it is made in a folder of its own beside its place and renamed
+// into it when it is complete.
 import { linkSync, mkdirSync, readFileSync, readdirSync, renameSync, rmSync, existsSync, writeFileSync } from 'node:fs'
 import { homedir } from 'node:os'
 import { basename, dirname, join } from 'node:path'
@@ -13,9 +14,9 @@ export function cacheFolder(env: NodeJS.ProcessEnv = process.env): string {
 type Holder = { pid: number; started: string }
 
 /**
- * Makes `folder` by `make` unless it is there. Two makers at once (also in different clones) are safe: one makes, the
- * other waits and then finds it. A maker that was cut off leaves a lock whose process is gone, and a half-made folder
- * under another name; both are cleared away here.
+ * Makes `folder` by `make` unless it is there. Two makers at once (also in different clones) are
+ * safe: one makes, the other waits and then finds it. A maker that was cut off leaves a lock whose
+ * process is gone, and a half-made folder under another name; both are cleared away here.
  * @param make fills the empty folder that it is given
  * @param onWait is told once that somebody else is making it
  */
@@ -52,15 +53,19 @@ export async function makeOnce(
  */
 export async function lock(file: string, onWait: (holder: number) => void = () => {}): Promise<() => void> {
   let waiting = false
-  await poll(`lock ${file}`, () => {
-    if (tryLock(file)) return true
-    const holder = holderOf(file)
-    if (holder !== undefined && !waiting) {
-      waiting = true
-      onWait(holder.pid)
-    }
-    return false
-  }, { timeoutMs: 3_600_000, intervalMs: 250 })
+  await poll(
+    `lock ${file}`,
+    () => {
+      if (tryLock(file)) return true
+      const holder = holderOf(file)
+      if (holder !== undefined && !waiting) {
+        waiting = true
+        onWait(holder.pid)
+      }
+      return false
+    },
+    { timeoutMs: 3_600_000, intervalMs: 250 },
+  )
   return () => rmSync(file, { force: true })
 }
 
@@ -96,7 +101,8 @@ export function isStale(holder: Holder, alive: typeof isAlive = isAlive): boolea
 function clearIfStale(file: string): void {
   const holder = holderOf(file)
   if (holder === undefined || !isStale(holder)) return
-  // Somebody else may have cleared it and locked since it was read: take it aside first and look at what was taken.
+  // Somebody else may have cleared it and locked since it was read: take it aside first and look at
+  // what was taken.
   const aside = `${file}.stale-${process.pid}`
   try {
     renameSync(file, aside)
@@ -108,7 +114,8 @@ function clearIfStale(file: string): void {
     try {
       linkSync(aside, file)
     } catch {
-      // A third one holds it by now; the one whose lock this was makes the same thing under another name.
+      // A third one holds it by now; the one whose lock this was makes the same thing under another
+      // name.
     }
   }
   rmSync(aside, { force: true })

@@ -1,5 +1,6 @@
-// Makes sure that servers are there: those that are found nowhere are built, two at a time and the slowest first
-// (compilers use all cores for most of their time, but a second build fills the gaps while the first one links or loads).
+// Makes sure that servers are there: those that are found nowhere are built, two at a time and the
+// slowest first (compilers use all cores for most of their time, but a second build fills the gaps
+// while the first one links or loads).
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { cacheFolder, makeOnce } from './cache.ts'
@@ -16,7 +17,10 @@ const buildsAtOnce = 2
  * @returns where each one is
  * @throws Error with one line per part that could be neither found nor built
  */
-export async function ensureParts<Name extends PartName>(names: readonly Name[], progress: Progress): Promise<Pick<Servers, Name>> {
+export async function ensureParts<Name extends PartName>(
+  names: readonly Name[],
+  progress: Progress,
+): Promise<Pick<Servers, Name>> {
   const missing = names
     .filter((name) => findPart(name).from === 'nowhere')
     .toSorted((a, b) => parts[b].usualSeconds - parts[a].usualSeconds)
@@ -41,7 +45,10 @@ export async function ensureParts<Name extends PartName>(names: readonly Name[],
  * Builds something into its folder of the cache, unless it is there.
  * @throws Error when the recipe fails; it names the log
  */
-export async function buildOnce(part: Pick<Part, 'title' | 'cacheKey' | 'recipe' | 'usualSeconds'>, progress: Progress): Promise<void> {
+export async function buildOnce(
+  part: Pick<Part, 'title' | 'cacheKey' | 'recipe' | 'usualSeconds'>,
+  progress: Progress,
+): Promise<void> {
   const { title, cacheKey, recipe, usualSeconds } = part
   const log = join(cacheFolder(), 'logs', `${cacheKey}.log`)
   mkdirSync(dirname(log), { recursive: true })

@@ -1,5 +1,5 @@
-// Where each server is: an address in the environment, a program that the environment names, a fitting version on PATH
-// or where its installer puts it, the cache. In this order.
+// Where each server is: an address in the environment, a program that the environment names, a
+// fitting version on PATH or where its installer puts it, the cache. In this order.
 import { spawnSync } from 'node:child_process'
 import { accessSync, constants, existsSync, readdirSync, realpathSync, statSync } from 'node:fs'
 import { delimiter, dirname, join } from 'node:path'
@@ -14,7 +14,8 @@ export type Found =
 
 /**
  * Looks for a part; builds nothing.
- * @throws Error when a variable names a program that is not there: a wish that cannot be met is not passed over.
+ * @throws Error when a variable names a program that is not there: a wish that cannot be met is not
+ * passed over.
  */
 export function findPart(name: PartName, env: NodeJS.ProcessEnv = process.env): Found {
   const part = parts[name]
@@ -25,7 +26,12 @@ export function findPart(name: PartName, env: NodeJS.ProcessEnv = process.env): 
   if (named) {
     const path = name === 'kafka' ? join(named, 'libs') : named
     if (!existsSync(path)) throw new Error(`${part.binaryVariable} is ${named}, but ${path} does not exist`)
-    return { from: 'binary', path, detail: `${part.binaryVariable} in the environment`, printedVersion: printedVersion(name, path) }
+    return {
+      from: 'binary',
+      path,
+      detail: `${part.binaryVariable} in the environment`,
+      printedVersion: printedVersion(name, path),
+    }
   }
 
   const folders = [...(env['PATH'] ?? '').split(delimiter).filter(Boolean), ...part.installedIn]

@@ -1,9 +1,21 @@
-// Kafka spends most of its start loading classes. The JVM can keep them ready (class data sharing): measured, 2.9 s
-// of CPU instead of 6.0 s until it answers. An archive belongs to one JVM and one path, so it is made after Kafka is in
-// its place, once, and kept beside it; a JVM that finds it does not fit ignores it.
+// Kafka spends most of its start loading classes. The JVM can keep them ready (class data sharing):
+// measured, 2.9 s of CPU instead of 6.0 s until it answers. An archive belongs to one JVM and one
+// path, so it is made after Kafka is in its place, once, and kept beside it; a JVM that finds it
+// does not fit ignores it.
 import { spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { accessSync, closeSync, constants, existsSync, mkdirSync, openSync, realpathSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import {
+  accessSync,
+  closeSync,
+  constants,
+  existsSync,
+  mkdirSync,
+  openSync,
+  realpathSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs'
 import { createServer } from 'node:net'
 import { delimiter, join } from 'node:path'
 import { cacheFolder, makeOnce } from './cache.ts'
@@ -19,7 +31,10 @@ import { runLogged } from './run-logged.ts'
 export async function ensureKafkaArchive(libs: string, progress: Progress): Promise<string | undefined> {
   const java = javaProgram()
   if (java === undefined) return undefined
-  const jvm = createHash('sha256').update(`${java} ${statSync(java).mtimeMs}`).digest('hex').slice(0, 8)
+  const jvm = createHash('sha256')
+    .update(`${java} ${statSync(java).mtimeMs}`)
+    .digest('hex')
+    .slice(0, 8)
   const key = `${parts.kafka.cacheKey}-classes-${jvm}`
   const folder = join(cacheFolder(), key)
   if (!existsSync(folder)) {
@@ -31,26 +46,49 @@ export async function ensureKafkaArchive(libs: string, progress: Progress): Prom
   return existsSync(file) ? file : undefined
 }
 
-/** Runs a Kafka of its own, on any ports, until it is up, and has the JVM write what it loaded when it ends. */
+/**
+ * Runs a Kafka of its own, on any ports, until it is up, and has the JVM write what it loaded when
+ * it ends.
+ */
 async function record(java: string, libs: string, folder: string, log: string): Promise<void> {
   const [broker, controller] = [await anyPort(), await anyPort()]
   const work = join(folder, 'work')
   mkdirSync(work)
   const properties = join(work, 'kafka.properties')
-  writeFileSync(properties, Object.entries({
-    'process.roles': 'broker,controller',
-    'node.id': 1,
-    'controller.quorum.voters': `1@127.0.0.1:${controller}`,
-    listeners: `PLAINTEXT://127.0.0.1:${broker},CONTROLLER://127.0.0.1:${controller}`,
-    'controller.listener.names': 'CONTROLLER',
-    'log.dirs': join(work, 'data'),
-  }).map(([name, value]) => `${name}=${value}\n`).join(''))
+  writeFileSync(
+    properties,
+    Object.entries({
+      'process.roles': 'broker,controller',
+      'node.id': 1,
+      'controller.quorum.voters': `1@127.0.0.1:${controller}`,
+      listeners: `PLAINTEXT://127.0.0.1:${broker},CONTROLLER://127.0.0.1:${controller}`,
+      'controller.listener.names': 'CONTROLLER',
+      'log.dirs': join(work, 'data'),
+    })
+      .map(([name, value]) => `${name}=${value}\n`)
+      .join(''),
+  )
   writeFileSync(log, '')
   const classpath = ['-cp', `${libs}/*`]
-  await runLogged(log, java, [...classpath, 'kafka.tools.StorageTool', 'format', '--cluster-id', 'AAAAAAAAQACAAAAAAAAAAA', '--config', properties])
+  await runLogged(log, java, [
+    ...classpath,
+    'kafka.tools.StorageTool',
+    'format',
+    '--cluster-id',
+    'AAAAAAAAQACAAAAAAAAAAA',
+    '--config',
+    properties,
+  ])
 
   const output = openSync(log, 'a')
-  const args = ['-Xmx512m', '-XX:+UseSerialGC', `-XX:ArchiveClassesAtExit=${join(folder, 'kafka.jsa')}`, ...classpath, 'kafka.Kafka', properties]
+  const args = [
+    '-Xmx512m',
+    '-XX:+UseSerialGC',
+    `-XX:ArchiveClassesAtExit=${join(folder, 'kafka.jsa')}`,
+    ...classpath,
+    'kafka.Kafka',
+    properties,
+  ]
   const kafka = spawn(java, args, { stdio: ['ignore', output, output] })
   closeSync(output)
   const ended = new Promise<void>((resolve) => kafka.once('close', () => resolve()))

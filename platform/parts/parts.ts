@@ -1,4 +1,5 @@
-// The real servers that the shop needs: how each is named in the environment, which versions fit, how it is built.
+// The real servers that the shop needs: how each is named in the environment, which versions fit,
+// how it is built.
 import { createHash } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { homedir } from 'node:os'
@@ -16,7 +17,9 @@ export type Part = {
   addressVariable?: string
   /** Variable that holds the path of a program; it is then used whatever its version. */
   binaryVariable: string
-  /** Names of the program on PATH. Empty where a name alone does not say that it is this program. */
+  /**
+   * Names of the program on PATH. Empty where a name alone does not say that it is this program.
+   */
   commands: string[]
   /** Folders where installers put it that are often not on PATH. */
   installedIn: string[]
@@ -81,7 +84,8 @@ export const parts: Record<PartName, Part> = {
     ),
     tools: ['mvn', 'jar'],
     usualSeconds: 60,
-    howToGet: 'install Java and Maven and it is unpacked (Linux on x86-64), or MySQL >= 8 or MariaDB >= 10.6, or MYSQL_URL',
+    howToGet:
+      'install Java and Maven and it is unpacked (Linux on x86-64), or MySQL >= 8 or MariaDB >= 10.6, or MYSQL_URL',
   },
   kafka: {
     title: 'Kafka',

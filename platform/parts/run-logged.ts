@@ -27,7 +27,9 @@ export async function runLogged(
     child.on('error', (error: NodeJS.ErrnoException) => {
       resolve(error.code === 'ENOENT' ? `${command} is not installed` : error.message)
     })
-    child.on('close', (code, signal) => resolve(code === 0 ? undefined : `${command} ended with ${signal ?? `code ${code}`}`))
+    child.on('close', (code, signal) =>
+      resolve(code === 0 ? undefined : `${command} ended with ${signal ?? `code ${code}`}`),
+    )
   })
   running.delete(child)
   sink.end()

@@ -1,14 +1,17 @@
 // Versions as the servers print them, and whether one fits.
 
-/** The first dotted number in what a program prints for --version, as numbers. Undefined when there is none. */
+/**
+ * The first dotted number in what a program prints for --version, as numbers. Undefined when there
+ * is none.
+ */
 export function parseVersion(text: string): number[] | undefined {
   const found = /\d+(?:\.\d+)+/.exec(text)
   return found?.[0].split('.').map(Number)
 }
 
 /**
- * Whether a version lies in a range: at least `from`, and below `below` when that is given. Compared part by part;
- * missing parts are 0.
+ * Whether a version lies in a range: at least `from`, and below `below` when that is given.
+ * Compared part by part; missing parts are 0.
  */
 export function fits(version: number[], from: number[], below?: number[]): boolean {
   return compare(version, from) >= 0 && (below === undefined || compare(version, below) < 0)

@@ -12,17 +12,24 @@ export function rootUrls({ ports, secrets, servers }: Where): { mongodbUri: stri
         ? servers.mongodb.address
         : `mongodb://root:${secrets.mongodbRoot}@127.0.0.1:${ports.mongodb}/?authSource=admin&replicaSet=${replicaSet(servers)}`,
     mysqlUrl:
-      servers.mysql?.from === 'address' ? servers.mysql.address : `mysql://root:${secrets.mysqlRoot}@127.0.0.1:${ports.mysql}/`,
+      servers.mysql?.from === 'address'
+        ? servers.mysql.address
+        : `mysql://root:${secrets.mysqlRoot}@127.0.0.1:${ports.mysql}/`,
   }
 }
 
 /** SecantusDB's replica set has a fixed name. */
 export function replicaSet(servers: Where['servers']): string {
-  return servers.mongodb !== undefined && servers.mongodb.from !== 'address' && /secantus/.test(servers.mongodb.path) ? 'secantus' : 'shop'
+  return servers.mongodb !== undefined && servers.mongodb.from !== 'address' && /secantus/.test(servers.mongodb.path)
+    ? 'secantus'
+    : 'shop'
 }
 
 /** As one service's own user, which sees that service's own database and no other. */
-export function databaseUrls(where: Where, service: ServiceName): { mongodbUri: string; mysqlUrl: string; mysqlDsn: string } {
+export function databaseUrls(
+  where: Where,
+  service: ServiceName,
+): { mongodbUri: string; mysqlUrl: string; mysqlDsn: string } {
   const root = rootUrls(where)
   const password = where.secrets.services[service].database
 

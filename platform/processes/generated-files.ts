@@ -1,5 +1,5 @@
-// The files that servers and sidecars read and that hold addresses of this machine or secrets: written anew at each
-// start, readable by their owner only, never part of the repository.
+// The files that servers and sidecars read and that hold addresses of this machine or secrets:
+// written anew at each start, readable by their owner only, never part of the repository.
 import { mkdirSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { stringify } from 'yaml'
@@ -47,7 +47,10 @@ function kafkaProperties({ ports, paths }: Context): string {
     .join('')
 }
 
-/** Run by the server before it takes a connection: afterwards root has a password, and nobody gets in without one. */
+/**
+ * Run by the server before it takes a connection: afterwards root has a password, and nobody gets
+ * in without one.
+ */
 function mysqlInit({ secrets, servers }: Context): string {
   const password = `IDENTIFIED BY '${secrets.mysqlRoot}'`
   const statements = [
@@ -114,7 +117,10 @@ function writeSidecarFiles(context: Context, service: ServiceName): void {
       spec: {
         type: 'secretstores.local.file',
         version: 'v1',
-        metadata: [{ name: 'secretsFile', value: secretsFile }, { name: 'nestedSeparator', value: ':' }],
+        metadata: [
+          { name: 'secretsFile', value: secretsFile },
+          { name: 'nestedSeparator', value: ':' },
+        ],
       },
     }),
   )
@@ -131,7 +137,10 @@ function secretsOf(context: Context, service: ServiceName): Record<string, strin
     ...(wants.includes('mysql') ? { 'mysql-url': urls.mysqlUrl, 'mysql-dsn': urls.mysqlDsn } : {}),
     ...(service === 'users' ? { 'jwt-encryption-key': context.secrets.jwtEncryptionKey } : {}),
     ...(service === 'payments'
-      ? { 'provider-api-key': context.secrets.providerApiKey, 'provider-authorization': `Bearer ${context.secrets.providerApiKey}` }
+      ? {
+          'provider-api-key': context.secrets.providerApiKey,
+          'provider-authorization': `Bearer ${context.secrets.providerApiKey}`,
+        }
       : {}),
   }
 }
@@ -143,7 +152,9 @@ function paymentProvider({ ports }: Context): string {
     metadata: { name: 'payment-provider' },
     spec: {
       baseUrl: process.env['PAYMENT_PROVIDER_URL'] ?? `http://127.0.0.1:${ports.paymentSandbox}`,
-      headers: [{ name: 'Authorization', secretKeyRef: { name: 'provider-authorization', key: 'provider-authorization' } }],
+      headers: [
+        { name: 'Authorization', secretKeyRef: { name: 'provider-authorization', key: 'provider-authorization' } },
+      ],
     },
     auth: { secretStore: 'secrets' },
   })

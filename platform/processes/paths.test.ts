@@ -2,7 +2,9 @@ import { expect, test } from 'vitest'
 import { createPaths } from './paths.ts'
 
 test('sockets lie in the clone when its path is short enough', () => {
-  expect(createPaths('default', '/home/me/sidecart', '/home/me/.cache/sidecart').sockets).toBe('/home/me/sidecart/.sidecart/default/sockets')
+  expect(createPaths('default', '/home/me/sidecart', '/home/me/.cache/sidecart').sockets).toBe(
+    '/home/me/sidecart/.sidecart/default/sockets',
+  )
 })
 
 test('sockets of a clone that lies deep go to the cache folder, another one for each shop', () => {

@@ -1,4 +1,5 @@
-// Where one shop keeps its things. A clone may hold several: the default one, one per PORT_BASE, and those of the tests.
+// Where one shop keeps its things. A clone may hold several: the default one, one per PORT_BASE,
+// and those of the tests.
 import { createHash } from 'node:crypto'
 import { realpathSync } from 'node:fs'
 import { join } from 'node:path'
@@ -33,9 +34,14 @@ export type Paths = {
   sentry: string
 }
 
-/** The longest socket path that Linux (108 bytes) and macOS (104 bytes) take, with the final zero. */
+/**
+ * The longest socket path that Linux (108 bytes) and macOS (104 bytes) take, with the final zero.
+ */
 const longestSocketPath = 103
-/** The longest of the names below a sockets folder: `inventory/bindings-mongodb.sock` and a little to spare. */
+/**
+ * The longest of the names below a sockets folder: `inventory/bindings-mongodb.sock` and a little
+ * to spare.
+ */
 const longestSocketName = 40
 
 /**
@@ -44,7 +50,8 @@ const longestSocketName = 40
  * @throws Error when no folder is short enough for unix sockets
  */
 export function createPaths(instance: string, clone: string = root, cache: string = cacheFolder()): Paths {
-  if (!/^[a-z0-9-]{1,20}$/.test(instance)) throw new Error(`an instance is named by lower-case letters, digits and "-", not "${instance}"`)
+  if (!/^[a-z0-9-]{1,20}$/.test(instance))
+    throw new Error(`an instance is named by lower-case letters, digits and "-", not "${instance}"`)
   const state = join(clone, '.sidecart', instance)
   const generated = join(state, 'generated')
   const sockets = socketsFolder(join(state, 'sockets'), cache)
@@ -70,7 +77,9 @@ export function createPaths(instance: string, clone: string = root, cache: strin
   }
 }
 
-/** A clone that lies deep gets its sockets in the cache folder, under a short name made of its path. */
+/**
+ * A clone that lies deep gets its sockets in the cache folder, under a short name made of its path.
+ */
 function socketsFolder(wanted: string, cache: string): string {
   const short = join(cache, 'run', createHash('sha256').update(wanted).digest('hex').slice(0, 8))
   for (const folder of [wanted, short]) {

@@ -22,7 +22,12 @@ describe('createPorts', () => {
       ...Object.values(rest),
       ...Object.entries(services).flatMap(([name, own]) => [
         ...(name === 'gateway' ? [] : [own.app]),
-        own.admin, own.daprGrpc, own.daprHttp, own.daprInternal, own.daprMetrics, ...own.components,
+        own.admin,
+        own.daprGrpc,
+        own.daprHttp,
+        own.daprInternal,
+        own.daprMetrics,
+        ...own.components,
       ]),
     ]
     expect(new Set(given).size).toBe(given.length)

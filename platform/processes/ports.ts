@@ -1,6 +1,8 @@
 // The one table of ports. Every process, test and printed address takes its ports from here.
 
-/** The services, in the order of their port blocks. Append only: a service's place is its address. */
+/**
+ * The services, in the order of their port blocks. Append only: a service's place is its address.
+ */
 export const serviceNames = ['gateway', 'users', 'catalog', 'inventory', 'orders', 'payments'] as const
 
 export type ServiceName = (typeof serviceNames)[number]
@@ -41,8 +43,8 @@ const defaultBase = 21_000
 
 /**
  * Every port of one shop.
- * @param base the block's first port (PORT_BASE). Without it the API and Jaeger have the ports that everyone expects,
- * and the rest a block of its own.
+ * @param base the block's first port (PORT_BASE). Without it the API and Jaeger have the ports that
+ * everyone expects, and the rest a block of its own.
  * @throws RangeError for a base from which the block does not fit.
  */
 export function createPorts(base?: number): Ports {
@@ -86,7 +88,9 @@ export function createPorts(base?: number): Ports {
   }
 }
 
-/** PORT_BASE as a number, or undefined when it is not set. @throws RangeError when it is no number. */
+/**
+ * PORT_BASE as a number, or undefined when it is not set. @throws RangeError when it is no number.
+ */
 export function portBase(env: NodeJS.ProcessEnv = process.env): number | undefined {
   const text = env['PORT_BASE']
   if (text === undefined || text === '') return undefined

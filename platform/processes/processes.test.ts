@@ -16,8 +16,12 @@ const context: Context = {
   paths: createPaths('default', '/clone', '/cache'),
   secrets: loadSecrets(join(folder, 'secrets.json')),
   servers: {
-    mongodb: found('/bin/mongod'), mysql: found('/bin/mysqld'), kafka: found('/kafka/libs'), jaeger: found('/bin/jaeger'),
-    daprd: found('/bin/daprd'), sentry: found('/bin/sentry'),
+    mongodb: found('/bin/mongod'),
+    mysql: found('/bin/mysqld'),
+    kafka: found('/kafka/libs'),
+    jaeger: found('/bin/jaeger'),
+    daprd: found('/bin/daprd'),
+    sentry: found('/bin/sentry'),
   },
   trustAnchors: 'PEM',
   programs: () => true,
@@ -39,8 +43,16 @@ test('no two processes have a port in common, and each port is of the table', ()
 
 test('a service is told its own ports and tokens, and no address of a database or a broker', () => {
   expect(Object.keys(named('orders').env).toSorted()).toEqual([
-    'ADMIN_PORT', 'APP_API_TOKEN', 'APP_PORT', 'DAPR_API_TOKEN', 'DAPR_GRPC_PORT', 'DAPR_HTTP_PORT', 'LOG_FORMAT', 'LOG_LEVEL',
-    'NODE_COMPILE_CACHE', 'OTEL_EXPORTER_OTLP_ENDPOINT',
+    'ADMIN_PORT',
+    'APP_API_TOKEN',
+    'APP_PORT',
+    'DAPR_API_TOKEN',
+    'DAPR_GRPC_PORT',
+    'DAPR_HTTP_PORT',
+    'LOG_FORMAT',
+    'LOG_LEVEL',
+    'NODE_COMPILE_CACHE',
+    'OTEL_EXPORTER_OTLP_ENDPOINT',
   ])
 })
 

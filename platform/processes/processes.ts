@@ -1,5 +1,5 @@
-// The one description of all processes: what `npm start`, the tests and the Tiltfile run. A pure function; nothing is
-// started or written here.
+// The one description of all processes: what `npm start`, the tests and the Tiltfile run. A pure
+// function; nothing is started or written here.
 import { join } from 'node:path'
 import type { Paths } from './paths.ts'
 import { serviceNames, type Ports, type ServiceName } from './ports.ts'
@@ -23,8 +23,9 @@ export type Process = {
   ports: number[]
   health?: Health
   /**
-   * What has to be started, healthy, or (a task) done, before it is started. It is stopped before all of these: a
-   * sidecar has to leave its consumer group while Kafka is there, and hand over its last spans while Jaeger is.
+   * What has to be started, healthy, or (a task) done, before it is started. It is stopped before
+   * all of these: a sidecar has to leave its consumer group while Kafka is there, and hand over its
+   * last spans while Jaeger is.
    */
   waitsFor: { started?: string[]; healthy?: string[]; done?: string[] }
   /** How long it may take to end before it is killed. */
@@ -42,7 +43,10 @@ export type Context = {
   kafkaArchive?: string | undefined
   /** PEM of the certificate authority that sentry made. */
   trustAnchors: string
-  /** Programs of the shop that exist (relative to the clone), so that a part that is yet to be written is left out. */
+  /**
+   * Programs of the shop that exist (relative to the clone), so that a part that is yet to be
+   * written is left out.
+   */
   programs: (file: string) => boolean
   log: { level: string; format: string }
   /** What the operator sets for the gateway: whom CORS lets in, rate limits. */
@@ -72,7 +76,10 @@ const sandboxProgram = 'examples/payment-provider/main.ts'
 const serviceProgram = (name: string) => `services/${name}/main.ts`
 const componentProgram = (type: string) => `pluggable/${type}/main.ts`
 
-/** Whose messages Kafka's clients and the components' relays may use; an address in the environment comes first. */
+/**
+ * Whose messages Kafka's clients and the components' relays may use; an address in the environment
+ * comes first.
+ */
 export function kafkaBrokers({ servers, ports }: Pick<Context, 'servers' | 'ports'>): string {
   return servers.kafka?.from === 'address' ? servers.kafka.address : `127.0.0.1:${ports.kafka}`
 }
@@ -93,8 +100,19 @@ function node(context: Context, program: string): string[] {
 
 function describeServers(context: Context): Process[] {
   const { ports, paths, servers } = context
-  const server = (name: ServerName, command: string[], rest: Partial<Process> & { ports: number[]; health: Health }): Process => ({
-    name, kind: 'server', command, env: {}, cwd: paths.state, waitsFor: {}, stopSeconds: 30, ...rest,
+  const server = (
+    name: ServerName,
+    command: string[],
+    rest: Partial<Process> & { ports: number[]; health: Health },
+  ): Process => ({
+    name,
+    kind: 'server',
+    command,
+    env: {},
+    cwd: paths.state,
+    waitsFor: {},
+    stopSeconds: 30,
+    ...rest,
   })
   const list: Process[] = []
   const local = (name: ServerName) => {
@@ -104,18 +122,32 @@ function describeServers(context: Context): Process[] {
 
   const mongodb = local('mongodb')
   if (mongodb) {
-    list.push(server('mongodb', mongodCommand(context, mongodb.path), { ports: [ports.mongodb], health: { tcp: ports.mongodb } }))
+    list.push(
+      server('mongodb', mongodCommand(context, mongodb.path), {
+        ports: [ports.mongodb],
+        health: { tcp: ports.mongodb },
+      }),
+    )
   }
   const mysql = local('mysql')
   if (mysql) {
-    list.push(server('mysql', mysqldCommand(context, mysql.path), { ports: [ports.mysql], health: { tcp: ports.mysql } }))
+    list.push(
+      server('mysql', mysqldCommand(context, mysql.path), { ports: [ports.mysql], health: { tcp: ports.mysql } }),
+    )
   }
   const kafka = local('kafka')
   if (kafka) {
     const command = [
-      'java', '-Xmx512m', '-XX:+UseSerialGC', ...lateOptimisation, '-Dorg.slf4j.simpleLogger.defaultLogLevel=warn',
+      'java',
+      '-Xmx512m',
+      '-XX:+UseSerialGC',
+      ...lateOptimisation,
+      '-Dorg.slf4j.simpleLogger.defaultLogLevel=warn',
       ...(context.kafkaArchive ? [`-XX:SharedArchiveFile=${context.kafkaArchive}`] : []),
-      '-cp', `${kafka.path}/*`, 'kafka.Kafka', join(paths.generated, 'kafka.properties'),
+      '-cp',
+      `${kafka.path}/*`,
+      'kafka.Kafka',
+      join(paths.generated, 'kafka.properties'),
     ]
     list.push(server('kafka', command, { ports: [ports.kafka, ports.kafkaController], health: { tcp: ports.kafka } }))
   }
@@ -125,7 +157,8 @@ function describeServers(context: Context): Process[] {
       server('jaeger', [jaeger.path, '--config', join(paths.generated, 'jaeger.yaml')], {
         ports: [ports.jaegerQuery, ports.otlp, ports.jaegerMetrics],
         health: { http: { port: ports.jaegerQuery, path: '/api/services', status: 200 } },
-        // Asked to end it does nothing for long, and its traces are in memory: there is nothing to save.
+        // Asked to end it does nothing for long, and its traces are in memory: there is nothing to
+        // save.
         stopSeconds: 1,
       }),
     )
@@ -144,25 +177,54 @@ function describeServers(context: Context): Process[] {
 }
 
 /**
- * Ten times the JVM's usual thresholds for its optimising compiler, so that it takes up only what is really hot: it took
- * 7.4 s of CPU while the shop started, and 4.7 s so, in which the rest of the shop starts.
+ * Ten times the JVM's usual thresholds for its optimising compiler, so that it takes up only what
+ * is really hot: it took 7.4 s of CPU while the shop started, and 4.7 s so, in which the rest of
+ * the shop starts.
  */
 const lateOptimisation = [
-  '-XX:Tier4InvocationThreshold=50000', '-XX:Tier4MinInvocationThreshold=6000',
-  '-XX:Tier4CompileThreshold=150000', '-XX:Tier4BackEdgeThreshold=400000',
+  '-XX:Tier4InvocationThreshold=50000',
+  '-XX:Tier4MinInvocationThreshold=6000',
+  '-XX:Tier4CompileThreshold=150000',
+  '-XX:Tier4BackEdgeThreshold=400000',
 ]
 
-/** mongod needs a replica set for transactions, and a key file as soon as it has users; SecantusDB is one by itself. */
+/**
+ * mongod needs a replica set for transactions, and a key file as soon as it has users; SecantusDB
+ * is one by itself.
+ */
 function mongodCommand({ paths, ports }: Context, binary: string): string[] {
   const data = join(paths.data, 'mongodb')
   const port = String(ports.mongodb)
   if (/secantus/.test(binary)) {
     // --sync-on-commit: what was acknowledged is on disk, as with mongod's j:true.
-    return [binary, '--host', '127.0.0.1', '--port', port, '--storage-path', data, '--auth', '--sync-on-commit', '--cache-size', '1G']
+    return [
+      binary,
+      '--host',
+      '127.0.0.1',
+      '--port',
+      port,
+      '--storage-path',
+      data,
+      '--auth',
+      '--sync-on-commit',
+      '--cache-size',
+      '1G',
+    ]
   }
   return [
-    binary, '--bind_ip', '127.0.0.1', '--port', port, '--dbpath', data, '--replSet', 'shop',
-    '--keyFile', join(paths.generated, 'mongodb.key'), '--wiredTigerCacheSizeGB', '1',
+    binary,
+    '--bind_ip',
+    '127.0.0.1',
+    '--port',
+    port,
+    '--dbpath',
+    data,
+    '--replSet',
+    'shop',
+    '--keyFile',
+    join(paths.generated, 'mongodb.key'),
+    '--wiredTigerCacheSizeGB',
+    '1',
   ]
 }
 
@@ -185,7 +247,8 @@ function mysqldCommand({ paths, ports, servers }: Context, binary: string): stri
     // Sets root's password before the first connection is taken.
     `--init-file=${join(paths.generated, 'mysql-init.sql')}`,
     '--skip-name-resolve',
-    // On loopback TLS protects nothing, and MariaDB makes a new 4096-bit key at each start: 10 s instead of 0.3 s.
+    // On loopback TLS protects nothing, and MariaDB makes a new 4096-bit key at each start: 10 s
+    // instead of 0.3 s.
     ...(isMariaDb(servers) ? ['--skip-ssl'] : []),
     '--innodb-flush-log-at-trx-commit=1',
     '--innodb-buffer-pool-size=256M',
@@ -202,17 +265,29 @@ export function isMariaDb(servers: Partial<Servers>): boolean {
 export function sentryCommand(binary: string, paths: Paths, ports: Pick<Ports, 'sentry' | 'sentryHealth'>): string[] {
   return [
     binary,
-    '--config', join(paths.generated, 'sentry.yaml'),
-    '--issuer-credentials', paths.sentry,
-    '--listen-address', '127.0.0.1', '--port', String(ports.sentry),
-    // Dapr 1.18 has this address as a flag and does not heed it: sentry's health, and its metrics, would be on all of
-    // the machine's addresses. Health says nothing but "OK"; metrics are left out.
-    '--healthz-listen-address', '127.0.0.1', '--healthz-port', String(ports.sentryHealth),
+    '--config',
+    join(paths.generated, 'sentry.yaml'),
+    '--issuer-credentials',
+    paths.sentry,
+    '--listen-address',
+    '127.0.0.1',
+    '--port',
+    String(ports.sentry),
+    // Dapr 1.18 has this address as a flag and does not heed it: sentry's health, and its metrics,
+    // would be on all of the machine's addresses. Health says nothing but "OK"; metrics are left
+    // out.
+    '--healthz-listen-address',
+    '127.0.0.1',
+    '--healthz-port',
+    String(ports.sentryHealth),
     '--enable-metrics=false',
   ]
 }
 
-/** Makes users, databases and topics. It asks the servers itself until they answer, so it waits for nothing. */
+/**
+ * Makes users, databases and topics. It asks the servers itself until they answer, so it waits for
+ * nothing.
+ */
 function setupTask(context: Context, names: ServerName[]): Process {
   return {
     name: 'setup',
@@ -241,7 +316,12 @@ function paymentSandbox(context: Context): Process {
     name: 'payment-sandbox',
     kind: 'server',
     command: node(context, sandboxProgram),
-    env: { ...shopEnv(context), PORT: String(ports.paymentSandbox), PROVIDER_API_KEY: secrets.providerApiKey, DATA_FILE: join(paths.data, 'payment-sandbox', 'ledger.db') },
+    env: {
+      ...shopEnv(context),
+      PORT: String(ports.paymentSandbox),
+      PROVIDER_API_KEY: secrets.providerApiKey,
+      DATA_FILE: join(paths.data, 'payment-sandbox', 'ledger.db'),
+    },
     cwd: paths.root,
     ports: [ports.paymentSandbox],
     health: { tcp: ports.paymentSandbox },
@@ -257,22 +337,24 @@ function componentsOf(context: Context, service: ServiceName): Process[] {
   return services[service].components.flatMap((type, index): Process[] => {
     if (!context.programs(componentProgram(type))) return []
     const port = ports.services[service].components[index as 0 | 1]
-    return [{
-      name: componentName(service, type),
-      kind: 'component',
-      command: node(context, componentProgram(type)),
-      env: {
-        ...shopEnv(context),
-        DAPR_COMPONENTS_SOCKETS_FOLDER: componentSockets(paths, service),
-        METRICS_PORT: String(port),
-        COMPONENT_OWNER: service,
+    return [
+      {
+        name: componentName(service, type),
+        kind: 'component',
+        command: node(context, componentProgram(type)),
+        env: {
+          ...shopEnv(context),
+          DAPR_COMPONENTS_SOCKETS_FOLDER: componentSockets(paths, service),
+          METRICS_PORT: String(port),
+          COMPONENT_OWNER: service,
+        },
+        cwd: paths.root,
+        ports: [port],
+        health: { http: { port, path: '/metrics', status: 200 } },
+        waitsFor: { started: ['mongodb', 'mysql', 'kafka', 'jaeger'] },
+        stopSeconds: 10,
       },
-      cwd: paths.root,
-      ports: [port],
-      health: { http: { port, path: '/metrics', status: 200 } },
-      waitsFor: { started: ['mongodb', 'mysql', 'kafka', 'jaeger'] },
-      stopSeconds: 10,
-    }]
+    ]
   })
 }
 
@@ -286,33 +368,55 @@ function sidecarOf(context: Context, service: ServiceName): Process {
     kind: 'sidecar',
     command: [
       servers.daprd?.from === 'address' || servers.daprd === undefined ? 'daprd' : servers.daprd.path,
-      '--app-id', service,
-      '--app-port', String(own.app),
-      '--app-protocol', protocol,
-      // No --enable-app-health-check: a sidecar that finds its app unhealthy ends its subscriptions and begins them again, and
-      // where a message was being retried meanwhile, daprd 1.18 was seen to consume nothing any more. The inbound retry
-      // (dapr-config/resources) already waits for an app that is away.
-      '--dapr-listen-addresses', '127.0.0.1',
-      '--dapr-grpc-port', String(own.daprGrpc),
-      '--dapr-http-port', String(own.daprHttp),
-      '--dapr-internal-grpc-listen-address', '127.0.0.1',
-      '--dapr-internal-grpc-port', String(own.daprInternal),
-      '--metrics-listen-address', '127.0.0.1',
-      '--metrics-port', String(own.daprMetrics),
-      // In Kubernetes it is 35: Kafka's consumer drains for up to 30 s. Here every consumer is safe against repeats,
-      // and Ctrl-C should not take half a minute.
-      '--dapr-graceful-shutdown-seconds', String(daprGraceSeconds),
-      '--max-body-size', '4Mi',
+      '--app-id',
+      service,
+      '--app-port',
+      String(own.app),
+      '--app-protocol',
+      protocol,
+      // No --enable-app-health-check: a sidecar that finds its app unhealthy ends its subscriptions
+      // and begins them again, and where a message was being retried meanwhile, daprd 1.18 was seen
+      // to consume nothing any more. The inbound retry (dapr-config/resources) already waits for an
+      // app that is away.
+      '--dapr-listen-addresses',
+      '127.0.0.1',
+      '--dapr-grpc-port',
+      String(own.daprGrpc),
+      '--dapr-http-port',
+      String(own.daprHttp),
+      '--dapr-internal-grpc-listen-address',
+      '127.0.0.1',
+      '--dapr-internal-grpc-port',
+      String(own.daprInternal),
+      '--metrics-listen-address',
+      '127.0.0.1',
+      '--metrics-port',
+      String(own.daprMetrics),
+      // In Kubernetes it is 35: Kafka's consumer drains for up to 30 s. Here every consumer is safe
+      // against repeats, and Ctrl-C should not take half a minute.
+      '--dapr-graceful-shutdown-seconds',
+      String(daprGraceSeconds),
+      '--max-body-size',
+      '4Mi',
       '--enable-mtls',
-      '--sentry-address', `127.0.0.1:${ports.sentry}`,
+      '--sentry-address',
+      `127.0.0.1:${ports.sentry}`,
       // Merged, in this order.
-      '--config', join(paths.generated, 'dapr', 'config.yaml'),
-      '--config', join(paths.root, 'dapr-config', service, 'access.yaml'),
-      '--resources-path', join(paths.root, 'components', 'shared'),
-      ...(context.programs(`components/${service}`) ? ['--resources-path', join(paths.root, 'components', service)] : []),
-      '--resources-path', join(paths.root, 'dapr-config'),
-      '--resources-path', join(paths.root, 'dapr-config', service),
-      '--resources-path', join(generated, 'resources'),
+      '--config',
+      join(paths.generated, 'dapr', 'config.yaml'),
+      '--config',
+      join(paths.root, 'dapr-config', service, 'access.yaml'),
+      '--resources-path',
+      join(paths.root, 'components', 'shared'),
+      ...(context.programs(`components/${service}`)
+        ? ['--resources-path', join(paths.root, 'components', service)]
+        : []),
+      '--resources-path',
+      join(paths.root, 'dapr-config'),
+      '--resources-path',
+      join(paths.root, 'dapr-config', service),
+      '--resources-path',
+      join(generated, 'resources'),
     ],
     env: {
       NAMESPACE: 'default',

@@ -15,7 +15,10 @@ export type Secrets = {
   services: Record<ServiceName, { database: string; appToken: string; daprToken: string }>
 }
 
-/** The secrets of a shop; makes them when they are not there yet. @throws Error when the file is unreadable */
+/**
+ * The secrets of a shop; makes them when they are not there yet. @throws Error when the file is
+ * unreadable
+ */
 export function loadSecrets(file: string): Secrets {
   try {
     return JSON.parse(readFileSync(file, 'utf8')) as Secrets
@@ -46,7 +49,9 @@ function createSecrets(): Secrets {
   }
 }
 
-/** Writes a file that only its owner reads, also where it was there before with other permissions. */
+/**
+ * Writes a file that only its owner reads, also where it was there before with other permissions.
+ */
 export function writePrivate(file: string, content: string): void {
   mkdirSync(dirname(file), { recursive: true, mode: 0o700 })
   writeFileSync(file, content, { mode: 0o600 })

@@ -18,7 +18,12 @@ export type Service = {
 export const services: Record<ServiceName, Service> = {
   gateway: { protocol: 'http', databases: [], components: [], kafka: false },
   users: { protocol: 'grpc', databases: ['mongodb'], components: ['outbox-mongodb'], kafka: true },
-  catalog: { protocol: 'grpc', databases: ['mongodb', 'mysql'], components: ['outbox-mongodb', 'bindings-mongodb'], kafka: true },
+  catalog: {
+    protocol: 'grpc',
+    databases: ['mongodb', 'mysql'],
+    components: ['outbox-mongodb', 'bindings-mongodb'],
+    kafka: true,
+  },
   inventory: { protocol: 'grpc', databases: ['mysql'], components: ['outbox-mysql'], kafka: true },
   orders: { protocol: 'grpc', databases: ['mysql'], components: ['outbox-mysql'], kafka: true },
   payments: { protocol: 'grpc', databases: ['mysql'], components: ['outbox-mysql'], kafka: true },

@@ -1,5 +1,5 @@
-// What servers need on disk before their first start: data folders, the certificate authority. Each is made completely
-// or not at all.
+// What servers need on disk before their first start: data folders, the certificate authority. Each
+// is made completely or not at all.
 import { spawn } from 'node:child_process'
 import { existsSync, mkdirSync, readFileSync, readdirSync, renameSync, rmSync } from 'node:fs'
 import { get } from 'node:http'
@@ -22,7 +22,11 @@ export async function prepareData(context: Context, progress: Progress): Promise
   const work: Promise<void>[] = []
   const { mysql } = servers
   if (mysql && mysql.from !== 'address' && !existsSync(join(paths.data, 'mysql'))) {
-    work.push(progress.step({ title: 'MySQL: new data folder', log }, () => initialiseMysql(mysql, join(paths.data, 'mysql'), mysqlTemporary(paths), log)))
+    work.push(
+      progress.step({ title: 'MySQL: new data folder', log }, () =>
+        initialiseMysql(mysql, join(paths.data, 'mysql'), mysqlTemporary(paths), log),
+      ),
+    )
   }
   if (servers.kafka && servers.kafka.from !== 'address' && !existsSync(join(paths.data, 'kafka', 'meta.properties'))) {
     work.push(progress.step({ title: 'Kafka: new data folder', log }, () => formatKafka(context, log)))
@@ -33,7 +37,12 @@ export async function prepareData(context: Context, progress: Progress): Promise
 type Program = Exclude<Servers['mysql'], { from: 'address' }>
 
 /** Makes a new data folder, with a root that has no password. */
-export async function initialiseMysql(mysql: Program, folder: string, temporaryFiles: string, log: string): Promise<void> {
+export async function initialiseMysql(
+  mysql: Program,
+  folder: string,
+  temporaryFiles: string,
+  log: string,
+): Promise<void> {
   const temporary = `${folder}.new`
   rmSync(temporary, { recursive: true, force: true })
   // Of its own: a second MariaDB that starts meanwhile deletes what it finds in a common /tmp.
@@ -42,13 +51,26 @@ export async function initialiseMysql(mysql: Program, folder: string, temporaryF
   if (isMariaDb({ mysql })) {
     const base = dirname(dirname(mysql.path))
     const unpacked = mysql.from === 'cache'
-    const program = [join(base, 'scripts', 'mariadb-install-db'), join(base, 'bin', 'mariadb-install-db')].find((file) => existsSync(file))
-    await runLogged(log, program ?? 'mariadb-install-db', [
-      '--no-defaults', ...asRoot, ...(unpacked ? [`--basedir=${base}`] : []), `--datadir=${temporary}`,
-      '--auth-root-authentication-method=normal', '--skip-test-db',
-    ], { env })
+    const program = [join(base, 'scripts', 'mariadb-install-db'), join(base, 'bin', 'mariadb-install-db')].find(
+      (file) => existsSync(file),
+    )
+    await runLogged(
+      log,
+      program ?? 'mariadb-install-db',
+      [
+        '--no-defaults',
+        ...asRoot,
+        ...(unpacked ? [`--basedir=${base}`] : []),
+        `--datadir=${temporary}`,
+        '--auth-root-authentication-method=normal',
+        '--skip-test-db',
+      ],
+      { env },
+    )
   } else {
-    await runLogged(log, mysql.path, ['--no-defaults', ...asRoot, '--initialize-insecure', `--datadir=${temporary}`], { env })
+    await runLogged(log, mysql.path, ['--no-defaults', ...asRoot, '--initialize-insecure', `--datadir=${temporary}`], {
+      env,
+    })
   }
   renameSync(temporary, folder)
 }
@@ -59,26 +81,37 @@ async function formatKafka({ servers, paths, secrets }: Context, log: string): P
   // Left half done it has no meta.properties, and is formatted again.
   rmSync(join(paths.data, 'kafka'), { recursive: true, force: true })
   await runLogged(log, 'java', [
-    '-XX:TieredStopAtLevel=1', '-cp', `${kafka.path}/*`, 'kafka.tools.StorageTool', 'format',
+    '-XX:TieredStopAtLevel=1',
+    '-cp',
+    `${kafka.path}/*`,
+    'kafka.tools.StorageTool',
+    'format',
     // As one word: of 64 random ids one begins with a dash, and would be taken for an option.
-    `--cluster-id=${secrets.kafkaClusterId}`, '--config', join(paths.generated, 'kafka.properties'),
+    `--cluster-id=${secrets.kafkaClusterId}`,
+    '--config',
+    join(paths.generated, 'kafka.properties'),
   ])
 }
 
 /**
- * The certificate authority of the sidecars, made by sentry itself. On its first start sentry writes its credentials,
- * sees the files change and restarts a few seconds later; a sidecar that asks in that moment dies. So it is run once
- * for this alone, and stopped when the files are there.
+ * The certificate authority of the sidecars, made by sentry itself. On its first start sentry
+ * writes its credentials, sees the files change and restarts a few seconds later; a sidecar that
+ * asks in that moment dies. So it is run once for this alone, and stopped when the files are there.
  * @returns the authority's certificate, PEM
  */
-export async function trustAnchors({ servers, paths, ports }: Pick<Context, 'servers' | 'paths' | 'ports'>): Promise<string> {
+export async function trustAnchors({
+  servers,
+  paths,
+  ports,
+}: Pick<Context, 'servers' | 'paths' | 'ports'>): Promise<string> {
   const certificate = join(paths.sentry, 'ca.crt')
   if (!existsSync(certificate)) await makeAuthority(servers, paths, ports)
   return readFileSync(certificate, 'utf8')
 }
 
 async function makeAuthority(servers: Context['servers'], paths: Paths, ports: Context['ports']): Promise<void> {
-  if (servers.sentry === undefined || servers.sentry.from === 'address') throw new Error('there is no sentry to make certificates')
+  if (servers.sentry === undefined || servers.sentry.from === 'address')
+    throw new Error('there is no sentry to make certificates')
   const temporary = `${paths.sentry}.new`
   rmSync(temporary, { recursive: true, force: true })
   mkdirSync(temporary, { recursive: true, mode: 0o700 })

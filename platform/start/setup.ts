@@ -1,6 +1,6 @@
-// Run once at each start, beside the servers: as soon as each answers, makes the users, databases and topics that are
-// not there yet. The sidecars wait for it, so it also stands for "the servers really answer".
-// Arguments: the shop's state folder, then the names of the servers.
+// Run once at each start, beside the servers: as soon as each answers, makes the users, databases
+// and topics that are not there yet. The sidecars wait for it, so it also stands for "the servers
+// really answer". Arguments: the shop's state folder, then the names of the servers.
 import { setTimeout as sleep } from 'node:timers/promises'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -26,8 +26,9 @@ export type SetupInput = {
 const patienceMs = 90_000
 
 /**
- * Six partitions for each topic, and never another number: a key's partition is its hash modulo their count, so with
- * another count a key's later events would go to another partition than its earlier ones, and be read in any order.
+ * Six partitions for each topic, and never another number: a key's partition is its hash modulo
+ * their count, so with another count a key's later events would go to another partition than its
+ * earlier ones, and be read in any order.
  */
 const partitions = 6
 
@@ -38,19 +39,26 @@ async function setUpMongodb(input: SetupInput): Promise<void> {
     for (const name of owners('mongodb')) {
       const user = { pwd: input.passwords[name], roles: [{ role: 'readWrite', db: name }] }
       const database = client.db(name)
-      await database.command({ createUser: name, ...user }).catch(async (error: { code?: number; codeName?: string; message: string }) => {
-        if (error.code !== 51003 && !/already exists/.test(error.message)) throw error
-        await database.command({ updateUser: name, ...user })
-      })
+      await database
+        .command({ createUser: name, ...user })
+        .catch(async (error: { code?: number; codeName?: string; message: string }) => {
+          if (error.code !== 51003 && !/already exists/.test(error.message)) throw error
+          await database.command({ updateUser: name, ...user })
+        })
     }
   } finally {
     await client.close()
   }
 }
 
-/** The first user may be made without logging in, from this machine; afterwards nobody gets in without a password. */
+/**
+ * The first user may be made without logging in, from this machine; afterwards nobody gets in
+ * without a password.
+ */
 async function makeMongodbRoot(input: SetupInput): Promise<void> {
-  const client = await until('mongodb', () => MongoClient.connect(input.mongodbBootstrapUri, { serverSelectionTimeoutMS: 1_000 }))
+  const client = await until('mongodb', () =>
+    MongoClient.connect(input.mongodbBootstrapUri, { serverSelectionTimeoutMS: 1_000 }),
+  )
   const admin = client.db('admin')
   try {
     const hello = await admin.command({ hello: 1 })
@@ -101,13 +109,18 @@ async function setUpKafka(input: SetupInput): Promise<void> {
     const missing = wanted.filter((topic) => !there.has(topic))
     if (missing.length > 0) {
       await until('topics', () =>
-        admin.createTopics({ waitForLeaders: true, topics: missing.map((topic) => ({ topic, numPartitions: partitions })) }),
+        admin.createTopics({
+          waitForLeaders: true,
+          topics: missing.map((topic) => ({ topic, numPartitions: partitions })),
+        }),
       )
     }
     const { topics: described } = await until('topics', () => admin.fetchTopicMetadata({ topics: [...topics] }))
     for (const topic of described) {
       if (topic.partitions.length !== partitions) {
-        throw new Error(`topic ${topic.name} has ${topic.partitions.length} partitions instead of ${partitions}: keys would lose their order`)
+        throw new Error(
+          `topic ${topic.name} has ${topic.partitions.length} partitions instead of ${partitions}: keys would lose their order`,
+        )
       }
     }
   } finally {
@@ -132,7 +145,11 @@ async function until<T>(what: string, attempt: () => Promise<T>): Promise<T> {
   }
 }
 
-const steps: Record<string, (input: SetupInput) => Promise<void>> = { mongodb: setUpMongodb, mysql: setUpMysql, kafka: setUpKafka }
+const steps: Record<string, (input: SetupInput) => Promise<void>> = {
+  mongodb: setUpMongodb,
+  mysql: setUpMysql,
+  kafka: setUpKafka,
+}
 
 const [state = '', ...names] = process.argv.slice(2)
 const input = JSON.parse(readFileSync(join(state, 'generated', 'setup.json'), 'utf8')) as SetupInput

@@ -39,7 +39,10 @@ export type Shop = {
 export type ProcessHandle = {
   /** 0 while it does not run. */
   pid: () => Promise<number>
-  /** Sends a signal, as a crash (SIGKILL) or a pause (SIGSTOP, SIGCONT); the supervisor restarts what has ended. Throws when it does not run. */
+  /**
+   * Sends a signal, as a crash (SIGKILL) or a pause (SIGSTOP, SIGCONT); the supervisor restarts
+   * what has ended. Throws when it does not run.
+   */
   kill: (signal: NodeJS.Signals) => Promise<void>
   /** Ends it and leaves it so. */
   stop: () => Promise<void>
@@ -55,24 +58,32 @@ export type StartOptions = {
   portBase?: number | 'free' | undefined
   /** Only these servers, and nothing of the shop itself. */
   only?: ServerName[]
-  /** Leave it running when this process ends. Without it the next start ends what this process did not stop. */
+  /**
+   * Leave it running when this process ends. Without it the next start ends what this process did
+   * not stop.
+   */
   detach?: boolean
-  /** Start it empty: a test must not meet what an earlier run left. Not heeded where it runs already. */
+  /**
+   * Start it empty: a test must not meet what an earlier run left. Not heeded where it runs
+   * already.
+   */
   fresh?: boolean
   progress?: Progress
 }
 
 /**
- * Starts a shop and waits until every process is healthy. One that runs already is taken as it is; what an earlier one
- * left behind is ended first.
- * @throws Error that says what to do when a server can be neither found nor built, a port is taken, or a process does
- * not become healthy (then everything is stopped again)
+ * Starts a shop and waits until every process is healthy. One that runs already is taken as it is;
+ * what an earlier one left behind is ended first.
+ * @throws Error that says what to do when a server can be neither found nor built, a port is taken,
+ * or a process does not become healthy (then everything is stopped again)
  */
 export async function startShop(options: StartOptions): Promise<Shop> {
   const paths = createPaths(options.instance)
   const progress = options.progress ?? createProgress()
   mkdirSync(paths.logs, { recursive: true, mode: 0o700 })
-  const release = await lock(paths.lock, (holder) => console.error(`Process ${holder} starts this shop already: waiting for it …`))
+  const release = await lock(paths.lock, (holder) =>
+    console.error(`Process ${holder} starts this shop already: waiting for it …`),
+  )
   try {
     if ((await isRunning(paths)) && !isAbandoned(paths.owner)) return await attach(options, paths)
     const shop = await startNew(options, paths, progress)
@@ -84,13 +95,21 @@ export async function startShop(options: StartOptions): Promise<Shop> {
   }
 }
 
-/** Real servers for tests, without the shop: those asked for, with users, databases and topics made. */
+/**
+ * Real servers for tests, without the shop: those asked for, with users, databases and topics made.
+ */
 export function startServers(names: ServerName[], options: Omit<StartOptions, 'only'>): Promise<Shop> {
   return startShop({ ...options, only: names })
 }
 
 export async function isRunning(paths: Paths): Promise<boolean> {
-  return existsSync(paths.supervisorSocket) && supervisor.processStates(paths).then(() => true, () => false)
+  return (
+    existsSync(paths.supervisorSocket) &&
+    supervisor.processStates(paths).then(
+      () => true,
+      () => false,
+    )
+  )
 }
 
 /** A shop that runs. @throws Error when it does not */
@@ -106,7 +125,9 @@ async function attach(options: StartOptions, paths: Paths): Promise<Shop> {
   const context = await createContext(ports, paths, neededParts(options.only), createProgress())
   await untilReady(paths, () => {})
   const states = await supervisor.processStates(paths)
-  const missing = (options.only ?? []).filter((name) => context.servers[name]?.from !== 'address' && !states.some((state) => state.name === name))
+  const missing = (options.only ?? []).filter(
+    (name) => context.servers[name]?.from !== 'address' && !states.some((state) => state.name === name),
+  )
   if (missing.length > 0) throw new Error(`"${options.instance}" runs without ${missing.join(', ')}; stop it first`)
   return createShop(options.instance, context, true)
 }
@@ -177,7 +198,13 @@ async function createContext(ports: Ports, paths: Paths, names: PartName[], prog
 
 /** Variables of the starter's environment that are meant for the gateway; all others stay here. */
 function gatewaySettings(env: NodeJS.ProcessEnv): Record<string, string> {
-  const names = ['CORS_ORIGINS', 'TRUST_PROXY_HOPS', 'RATE_LIMIT_PER_10S', 'STAFF_RATE_LIMIT_PER_10S', 'AUTH_RATE_LIMIT_PER_MIN']
+  const names = [
+    'CORS_ORIGINS',
+    'TRUST_PROXY_HOPS',
+    'RATE_LIMIT_PER_10S',
+    'STAFF_RATE_LIMIT_PER_10S',
+    'AUTH_RATE_LIMIT_PER_MIN',
+  ]
   return Object.fromEntries(names.flatMap((name) => (env[name] ? [[name, env[name]]] : [])))
 }
 
@@ -189,13 +216,16 @@ function servers(context: Context): Servers & { 'process-compose': { path: strin
 
 /** Deletes what a stopped shop holds, as if it had never run; its secrets and certificates stay. */
 export function deleteData(paths: Paths): void {
-  // The components keep beside their sockets what they were told to relay, and an import what it has done.
-  for (const folder of [paths.data, paths.sockets, join(paths.state, 'imports')]) rmSync(folder, { recursive: true, force: true })
+  // The components keep beside their sockets what they were told to relay, and an import what it
+  // has done.
+  for (const folder of [paths.data, paths.sockets, join(paths.state, 'imports')])
+    rmSync(folder, { recursive: true, force: true })
 }
 
 /**
- * A new, empty name-resolution database. It is put into WAL mode here, because SQLite cannot wait for a lock while it changes the mode: of
- * several sidecars that start at once one would fail to, and daprd only logs that and is never found by the others.
+ * A new, empty name-resolution database. It is put into WAL mode here, because SQLite cannot wait
+ * for a lock while it changes the mode: of several sidecars that start at once one would fail to,
+ * and daprd only logs that and is never found by the others.
  */
 function prepareNameResolution(paths: Paths): void {
   const file = join(paths.state, 'name-resolution.db')
@@ -241,7 +271,10 @@ async function untilReady(paths: Paths, note: (text: string) => void): Promise<v
         throw error
       })
       if (states === undefined || states.length === 0) return false
-      recordPids(paths.pids, states.filter(({ pid, is_running }) => is_running && pid > 0))
+      recordPids(
+        paths.pids,
+        states.filter(({ pid, is_running }) => is_running && pid > 0),
+      )
       const failed = states.find(hasFailed)
       if (failed) throw new Failed(failureOf(failed, paths))
       const waiting = states.filter((state) => !isReady(state)).map(({ name }) => name)
@@ -252,7 +285,9 @@ async function untilReady(paths: Paths, note: (text: string) => void): Promise<v
     },
     { timeoutMs: startMs, intervalMs: 100, isFatal: (error) => error instanceof Failed },
   ).catch((error: unknown) => {
-    throw error instanceof Failed ? error : new Error(`not healthy within ${startMs / 1000} s: ${last}; logs in ${paths.logs}`, { cause: error })
+    throw error instanceof Failed
+      ? error
+      : new Error(`not healthy within ${startMs / 1000} s: ${last}; logs in ${paths.logs}`, { cause: error })
   })
 }
 
@@ -336,7 +371,10 @@ function processHandle(paths: Paths, name: string): ProcessHandle {
 export async function stopShop(paths: Paths): Promise<void> {
   if (await isRunning(paths)) {
     const states = await supervisor.processStates(paths).catch(() => [])
-    recordPids(paths.pids, states.filter(({ pid, is_running }) => is_running && pid > 0))
+    recordPids(
+      paths.pids,
+      states.filter(({ pid, is_running }) => is_running && pid > 0),
+    )
     await supervisor.stopProject(paths).catch(() => {})
     await poll('the processes end', () => findLeftovers(paths).length === 0, { timeoutMs: 15_000 }).catch(() => {})
   }

@@ -7,7 +7,10 @@ import type { Paths } from '../processes/paths.ts'
 import { allPorts, blockSize, createPorts, portBase, type Ports } from '../processes/ports.ts'
 
 /** The shop that the environment means: PORT_BASE's, or the default one. */
-export function currentInstance(env: NodeJS.ProcessEnv = process.env): { instance: string; portBase: number | undefined } {
+export function currentInstance(env: NodeJS.ProcessEnv = process.env): {
+  instance: string
+  portBase: number | undefined
+} {
   const base = portBase(env)
   return { instance: base === undefined ? 'default' : String(base), portBase: base }
 }
@@ -28,8 +31,9 @@ export function recordPorts(paths: Paths, base: number | undefined): void {
 }
 
 /**
- * A block of free ports for a test's shop, so that tests run beside any shop and beside the tests of another clone.
- * Which one is tried first depends on the clone and the instance: mostly it is the same each time.
+ * A block of free ports for a test's shop, so that tests run beside any shop and beside the tests
+ * of another clone. Which one is tried first depends on the clone and the instance: mostly it is
+ * the same each time.
  * @throws Error when all blocks are taken
  */
 export async function freePortBase(paths: Paths): Promise<number> {

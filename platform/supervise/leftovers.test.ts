@@ -3,7 +3,16 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, onTestFinished, test } from 'vitest'
-import { disown, endLeftovers, isAbandoned, markVariable, readPids, recordPids, stillAlive, takeOwnership } from './leftovers.ts'
+import {
+  disown,
+  endLeftovers,
+  isAbandoned,
+  markVariable,
+  readPids,
+  recordPids,
+  stillAlive,
+  takeOwnership,
+} from './leftovers.ts'
 import { createPaths } from '../processes/paths.ts'
 import { isAlive, parseStat } from './process-info.ts'
 

@@ -1,5 +1,5 @@
-// No process is ever left behind. What the supervisor starts outlives it when it is killed, so every pid is recorded
-// with its start time, and the next start (or stop) ends what is still there.
+// No process is ever left behind. What the supervisor starts outlives it when it is killed, so
+// every pid is recorded with its start time, and the next start (or stop) ends what is still there.
 import { existsSync, readFileSync, readdirSync, readlinkSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import type { Paths } from '../processes/paths.ts'
 import { poll } from '../poll.ts'
@@ -50,19 +50,23 @@ export function stillAlive(recorded: Recorded[], alive: typeof isAlive = isAlive
 }
 
 /**
- * Everything of this shop that runs: by the record, and (a process that was restarted after the last look is in no
- * record) by the mark that each one carries in its environment.
+ * Everything of this shop that runs: by the record, and (a process that was restarted after the
+ * last look is in no record) by the mark that each one carries in its environment.
  */
 export function findLeftovers(paths: Paths): Recorded[] {
   const found = stillAlive(readPids(paths.pids))
   for (const pid of markedProcesses(paths)) {
     const started = startTime(pid)
-    if (started !== undefined && !found.some((one) => one.pid === pid)) found.push({ name: commandOf(pid), pid, started })
+    if (started !== undefined && !found.some((one) => one.pid === pid))
+      found.push({ name: commandOf(pid), pid, started })
   }
   return found
 }
 
-/** Name of the variable that every process of a shop carries, with the shop's state folder as its value. */
+/**
+ * Name of the variable that every process of a shop carries, with the shop's state folder as its
+ * value.
+ */
 export const markVariable = 'SIDECART_STATE'
 
 function markedProcesses(paths: Paths): number[] {
@@ -92,9 +96,9 @@ function commandOf(pid: number): string {
 }
 
 /**
- * Ends what is left of a shop: the supervisor first (it would restart the others), then what uses the servers (a sidecar
- * that cannot leave its consumer group delays that group's next start by half a minute), then the servers, first asked,
- * then killed.
+ * Ends what is left of a shop: the supervisor first (it would restart the others), then what uses
+ * the servers (a sidecar that cannot leave its consumer group delays that group's next start by
+ * half a minute), then the servers, first asked, then killed.
  * @returns what was ended
  * @throws Error when something does not end even when it is killed
  */
@@ -107,7 +111,10 @@ export async function endLeftovers(paths: Paths): Promise<Recorded[]> {
 
   const isServer = ({ name }: Recorded) => servers.test(name)
   const others = findLeftovers(paths)
-  await ask(others.filter((one) => !isServer(one)), 12_000)
+  await ask(
+    others.filter((one) => !isServer(one)),
+    12_000,
+  )
   await ask(others.filter(isServer), 20_000)
   for (const stubborn of findLeftovers(paths)) signal(stubborn, 'SIGKILL')
   await poll('the killed processes end', () => findLeftovers(paths).length === 0, { timeoutMs: 10_000, intervalMs: 50 })
@@ -119,7 +126,9 @@ const servers = /^(mongodb|mysql|kafka|mongod|secantusd-rs|mysqld|mariadbd|java)
 
 async function ask(processes: Recorded[], timeoutMs: number): Promise<void> {
   for (const one of processes) signal(one, 'SIGTERM')
-  await poll('the processes end', () => stillAlive(processes).length === 0, { timeoutMs, intervalMs: 50 }).catch(() => {})
+  await poll('the processes end', () => stillAlive(processes).length === 0, { timeoutMs, intervalMs: 50 }).catch(
+    () => {},
+  )
 }
 
 function signal({ pid, started }: Recorded, name: NodeJS.Signals): void {

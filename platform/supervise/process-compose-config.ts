@@ -56,11 +56,20 @@ function renderProcess(process: Process, logs: string, names: Set<string>) {
   }
 }
 
-/** The supervisor kills a process whose probe failed this often; an outage of a database must not kill its users. */
+/**
+ * The supervisor kills a process whose probe failed this often; an outage of a database must not
+ * kill its users.
+ */
 const never = 1_000_000_000
 
 function renderProbe(health: Health) {
-  const rhythm = { initial_delay_seconds: 0, period_seconds: 1, timeout_seconds: 2, success_threshold: 1, failure_threshold: never }
+  const rhythm = {
+    initial_delay_seconds: 0,
+    period_seconds: 1,
+    timeout_seconds: 2,
+    success_threshold: 1,
+    failure_threshold: never,
+  }
   if ('http' in health) {
     const { port, path, status } = health.http
     return { ...rhythm, http_get: { host: '127.0.0.1', scheme: 'http', port: String(port), path, status_code: status } }

@@ -1,5 +1,5 @@
-// The supervisor is process-compose; this is how it is started and spoken to (its REST API on a unix socket in a
-// private folder).
+// The supervisor is process-compose; this is how it is started and spoken to (its REST API on a
+// unix socket in a private folder).
 import { spawn } from 'node:child_process'
 import { closeSync, mkdirSync, openSync } from 'node:fs'
 import { request } from 'node:http'
@@ -25,20 +25,33 @@ export type ProcessState = z.infer<typeof processState>
 const statesAnswer = z.object({ data: z.array(processState).nullable() })
 
 /**
- * Starts the supervisor in a session of its own, so that neither Ctrl-C in the terminal nor the end of the starter
- * reaches it or what it runs.
+ * Starts the supervisor in a session of its own, so that neither Ctrl-C in the terminal nor the end
+ * of the starter reaches it or what it runs.
  * @returns its pid
  */
 export function startSupervisor(binary: string, paths: Paths): number {
   mkdirSync(dirname(paths.supervisorSocket), { recursive: true, mode: 0o700 })
-  // It prints every process's lines, which have files of their own: only what goes wrong with itself is kept.
+  // It prints every process's lines, which have files of their own: only what goes wrong with
+  // itself is kept.
   const log = openSync(paths.supervisorErrors, 'a', 0o600)
   const child = spawn(
     binary,
-    ['--use-uds', '--unix-socket', paths.supervisorSocket, '--log-file', paths.supervisorLog, '--disable-dotenv',
-      '--ordered-shutdown', '--keep-project', '--tui=false', '--config', paths.compose, 'up'],
-    // The processes inherit this environment: only what every program needs, so that no service finds a database's
-    // address that the starter's shell happened to hold.
+    [
+      '--use-uds',
+      '--unix-socket',
+      paths.supervisorSocket,
+      '--log-file',
+      paths.supervisorLog,
+      '--disable-dotenv',
+      '--ordered-shutdown',
+      '--keep-project',
+      '--tui=false',
+      '--config',
+      paths.compose,
+      'up',
+    ],
+    // The processes inherit this environment: only what every program needs, so that no service
+    // finds a database's address that the starter's shell happened to hold.
     { cwd: paths.state, detached: true, stdio: ['ignore', 'ignore', log], env: bareEnvironment(paths) },
   )
   closeSync(log)
@@ -48,7 +61,18 @@ export function startSupervisor(binary: string, paths: Paths): number {
 }
 
 function bareEnvironment(paths: Paths): NodeJS.ProcessEnv {
-  const kept = ['PATH', 'HOME', 'USER', 'LANG', 'LC_ALL', 'TZ', 'TMPDIR', 'JAVA_HOME', 'SSL_CERT_FILE', 'NODE_EXTRA_CA_CERTS']
+  const kept = [
+    'PATH',
+    'HOME',
+    'USER',
+    'LANG',
+    'LC_ALL',
+    'TZ',
+    'TMPDIR',
+    'JAVA_HOME',
+    'SSL_CERT_FILE',
+    'NODE_EXTRA_CA_CERTS',
+  ]
   return {
     ...Object.fromEntries(kept.flatMap((name) => (process.env[name] === undefined ? [] : [[name, process.env[name]]]))),
     [markVariable]: paths.state,

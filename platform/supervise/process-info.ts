@@ -1,12 +1,12 @@
-// What the operating system knows about a process: when it started (a pid alone may have been given to another process
-// since), its memory, its group.
+// What the operating system knows about a process: when it started (a pid alone may have been given
+// to another process since), its memory, its group.
 import { execFileSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 
 /**
- * A mark that, together with the pid, names one process for good: the start time in clock ticks since boot on Linux
- * (field 22 of /proc/<pid>/stat), `ps`'s start time elsewhere. Undefined when there is no such process (a zombie has
- * ended and counts as none).
+ * A mark that, together with the pid, names one process for good: the start time in clock ticks
+ * since boot on Linux (field 22 of /proc/<pid>/stat), `ps`'s start time elsewhere. Undefined when
+ * there is no such process (a zombie has ended and counts as none).
  */
 export function startTime(pid: number): string | undefined {
   if (process.platform === 'linux') {
@@ -23,7 +23,10 @@ export function startTime(pid: number): string | undefined {
   }
 }
 
-/** The start time in the text of /proc/<pid>/stat. The name in parentheses may itself hold spaces and parentheses. */
+/**
+ * The start time in the text of /proc/<pid>/stat. The name in parentheses may itself hold spaces
+ * and parentheses.
+ */
 export function parseStat(stat: string): string | undefined {
   const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
   const [state] = fields

@@ -32,21 +32,44 @@ export function describedProcesses(processes: Process[]): string {
 
 export const describedFile = file
 
-/** Every process of a running shop, in the order of their description. @throws Error when the shop does not run */
+/**
+ * Every process of a running shop, in the order of their description. @throws Error when the shop
+ * does not run
+ */
 export async function statuses(paths: Paths): Promise<Status[]> {
   const states = await processStates(paths)
-  recordPids(paths.pids, states.filter(({ is_running, pid }) => is_running && pid > 0))
+  recordPids(
+    paths.pids,
+    states.filter(({ is_running, pid }) => is_running && pid > 0),
+  )
   const described = JSON.parse(readFileSync(file(paths), 'utf8')) as Described[]
   return described.flatMap(({ name, kind, ports }) => {
     const state = states.find((one) => one.name === name)
     if (state === undefined || kind === 'task') return []
     const pid = state.is_running ? state.pid : 0
-    return [{ name, kind, pid, state: stateOf(state), restarts: state.restarts, ports, rssBytes: pid ? residentBytes(pid) : 0 }]
+    return [
+      {
+        name,
+        kind,
+        pid,
+        state: stateOf(state),
+        restarts: state.restarts,
+        ports,
+        rssBytes: pid ? residentBytes(pid) : 0,
+      },
+    ]
   })
 }
 
-/** The supervisor's words as ours. A process that is up and whose probe has not said yes yet, or no more, is told apart. */
-export function stateOf({ status, is_ready, has_ready_probe }: Pick<ProcessState, 'status' | 'is_ready' | 'has_ready_probe'>): State {
+/**
+ * The supervisor's words as ours. A process that is up and whose probe has not said yes yet, or no
+ * more, is told apart.
+ */
+export function stateOf({
+  status,
+  is_ready,
+  has_ready_probe,
+}: Pick<ProcessState, 'status' | 'is_ready' | 'has_ready_probe'>): State {
   switch (status) {
     case 'Running':
       if (!has_ready_probe || is_ready === 'Ready') return 'healthy'

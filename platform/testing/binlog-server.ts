@@ -1,4 +1,5 @@
-// A MySQL or MariaDB that writes a row-based binary log, as Kafka Connect's connectors need it: the shop's own server writes none.
+// A MySQL or MariaDB that writes a row-based binary log, as Kafka Connect's connectors need it: the
+// shop's own server writes none.
 import { closeSync, mkdirSync, mkdtempSync, openSync, readSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
@@ -26,7 +27,9 @@ const headerBytes = 19
  * @param logOptions what the log holds
  * @throws Error with the end of its log when it does not come up
  */
-export async function startBinlogServer(logOptions = ['--binlog-format=ROW', '--binlog-row-image=FULL']): Promise<BinlogServer> {
+export async function startBinlogServer(
+  logOptions = ['--binlog-format=ROW', '--binlog-row-image=FULL'],
+): Promise<BinlogServer> {
   const mysql = await ensureProgram('mysql')
   const folder = mkdtempSync(join(tmpdir(), 'binlog-'))
   const log = join(folder, 'server.log')
@@ -35,10 +38,21 @@ export async function startBinlogServer(logOptions = ['--binlog-format=ROW', '--
   await initialiseMysql(mysql, data, temporary, log)
   const [port = 0] = await freePorts(1)
   const command = [
-    mysql.path, '--no-defaults', ...(mysql.from === 'cache' ? [`--basedir=${dirname(dirname(mysql.path))}`] : []),
-    ...(process.getuid?.() === 0 ? ['--user=root'] : []), `--datadir=${data}`, `--tmpdir=${temporary}`, `--port=${port}`, '--bind-address=127.0.0.1',
-    `--socket=${join(folder, 's')}`, `--pid-file=${join(folder, 'pid')}`, '--innodb-buffer-pool-size=64M', ...(isMariaDb({ mysql }) ? ['--skip-ssl'] : []),
-    '--server-id=1', '--log-bin=binlog', ...logOptions,
+    mysql.path,
+    '--no-defaults',
+    ...(mysql.from === 'cache' ? [`--basedir=${dirname(dirname(mysql.path))}`] : []),
+    ...(process.getuid?.() === 0 ? ['--user=root'] : []),
+    `--datadir=${data}`,
+    `--tmpdir=${temporary}`,
+    `--port=${port}`,
+    '--bind-address=127.0.0.1',
+    `--socket=${join(folder, 's')}`,
+    `--pid-file=${join(folder, 'pid')}`,
+    '--innodb-buffer-pool-size=64M',
+    ...(isMariaDb({ mysql }) ? ['--skip-ssl'] : []),
+    '--server-id=1',
+    '--log-bin=binlog',
+    ...logOptions,
   ]
   const close = await runServer('MySQL with a binary log', { folder, log, command, port })
   const url = `mysql://root@127.0.0.1:${port}/`

@@ -10,25 +10,56 @@ export type Authority = {
   /** Its own certificate. */
   cert: string
   certFile: string
-  /** A certificate for a server (by its names, as `DNS:localhost` or `IP:127.0.0.1`) or a client. */
+  /**
+   * A certificate for a server (by its names, as `DNS:localhost` or `IP:127.0.0.1`) or a client.
+   */
   issue(commonName: string, names?: string[]): Certificate
 }
 
 /** Makes an authority whose files lie in `folder`. @throws Error with openssl's output */
 export function createAuthority(folder: string, name: string): Authority {
   const openssl = (...args: string[]) => execFileSync('openssl', args, { cwd: folder, stdio: 'pipe' })
-  // All in files: what -addext and the machine's own openssl.cnf do differs from version to version.
+  // All in files: what -addext and the machine's own openssl.cnf do differs from version to
+  // version.
   const config = (file: string, commonName: string, extensions: string[]) =>
     writeFileSync(
       join(folder, `${file}.cnf`),
-      ['[req]', 'prompt = no', 'distinguished_name = subject', '[subject]', `CN = ${commonName}`, '[extensions]', ...extensions, ''].join('\n'),
+      [
+        '[req]',
+        'prompt = no',
+        'distinguished_name = subject',
+        '[subject]',
+        `CN = ${commonName}`,
+        '[extensions]',
+        ...extensions,
+        '',
+      ].join('\n'),
     )
-  const newKey = (file: string) => openssl('genpkey', '-algorithm', 'EC', '-pkeyopt', 'ec_paramgen_curve:P-256', '-out', `${file}.key`)
+  const newKey = (file: string) =>
+    openssl('genpkey', '-algorithm', 'EC', '-pkeyopt', 'ec_paramgen_curve:P-256', '-out', `${file}.key`)
   const read = (file: string) => readFileSync(join(folder, file), 'utf8')
 
   newKey(name)
-  config(name, name, ['basicConstraints = critical, CA:TRUE', 'keyUsage = critical, keyCertSign, cRLSign', 'subjectKeyIdentifier = hash'])
-  openssl('req', '-x509', '-new', '-key', `${name}.key`, '-days', '2', '-config', `${name}.cnf`, '-extensions', 'extensions', '-out', `${name}.crt`)
+  config(name, name, [
+    'basicConstraints = critical, CA:TRUE',
+    'keyUsage = critical, keyCertSign, cRLSign',
+    'subjectKeyIdentifier = hash',
+  ])
+  openssl(
+    'req',
+    '-x509',
+    '-new',
+    '-key',
+    `${name}.key`,
+    '-days',
+    '2',
+    '-config',
+    `${name}.cnf`,
+    '-extensions',
+    'extensions',
+    '-out',
+    `${name}.crt`,
+  )
 
   return {
     cert: read(`${name}.crt`),
@@ -43,10 +74,30 @@ export function createAuthority(folder: string, name: string): Authority {
       ])
       openssl('req', '-new', '-key', `${file}.key`, '-config', `${file}.cnf`, '-out', `${file}.csr`)
       openssl(
-        'x509', '-req', '-in', `${file}.csr`, '-CA', `${name}.crt`, '-CAkey', `${name}.key`, '-CAcreateserial', '-days', '2',
-        '-extfile', `${file}.cnf`, '-extensions', 'extensions', '-out', `${file}.crt`,
+        'x509',
+        '-req',
+        '-in',
+        `${file}.csr`,
+        '-CA',
+        `${name}.crt`,
+        '-CAkey',
+        `${name}.key`,
+        '-CAcreateserial',
+        '-days',
+        '2',
+        '-extfile',
+        `${file}.cnf`,
+        '-extensions',
+        'extensions',
+        '-out',
+        `${file}.crt`,
       )
-      return { cert: read(`${file}.crt`), key: read(`${file}.key`), certFile: join(folder, `${file}.crt`), keyFile: join(folder, `${file}.key`) }
+      return {
+        cert: read(`${file}.crt`),
+        key: read(`${file}.key`),
+        certFile: join(folder, `${file}.crt`),
+        keyFile: join(folder, `${file}.key`),
+      }
     },
   }
 }

@@ -28,7 +28,11 @@ async function answers(socket: string): Promise<boolean> {
 }
 
 /** Polls until `check` gives a value, at most `ms`. Throws with `what` when it never does. */
-export async function until<T>(what: string, check: () => Promise<T | undefined | false> | T | undefined | false, ms = 10_000): Promise<T> {
+export async function until<T>(
+  what: string,
+  check: () => Promise<T | undefined | false> | T | undefined | false,
+  ms = 10_000,
+): Promise<T> {
   const end = Date.now() + ms
   for (;;) {
     const value = await check()
@@ -38,22 +42,36 @@ export async function until<T>(what: string, check: () => Promise<T | undefined 
   }
 }
 
-/** `preload`: a module (a path or a `data:` URL) that it loads first. `env`: variables beyond those that it always has. */
+/**
+ * `preload`: a module (a path or a `data:` URL) that it loads first. `env`: variables beyond those
+ * that it always has.
+ */
 export type ComponentStart = { preload?: string; env?: Record<string, string> }
 
 /** How a component is started by itself. */
-export function componentCommand(type: string, folder: string, { preload, env }: ComponentStart = {}): { file: string; args: string[]; env: NodeJS.ProcessEnv } {
+export function componentCommand(
+  type: string,
+  folder: string,
+  { preload, env }: ComponentStart = {},
+): { file: string; args: string[]; env: NodeJS.ProcessEnv } {
   const main = fileURLToPath(new URL(`../../pluggable/${type}/main.ts`, import.meta.url))
   return {
     file: process.execPath,
     args: [...(preload ? ['--import', preload] : []), main],
-    env: { PATH: process.env['PATH'], DAPR_COMPONENTS_SOCKETS_FOLDER: folder, LOG_LEVEL: 'info', COMPONENT_OWNER: 'test', ...env },
+    env: {
+      PATH: process.env['PATH'],
+      DAPR_COMPONENTS_SOCKETS_FOLDER: folder,
+      LOG_LEVEL: 'info',
+      COMPONENT_OWNER: 'test',
+      ...env,
+    },
   }
 }
 
 /**
- * Starts `pluggable/<type>/main.ts` in a socket folder (a new one unless given) and waits until its socket answers.
- * The socket is named after the Dapr type, so that of `bindings-mongodb` (`bindings.mongodb`) is `mongodb.sock`.
+ * Starts `pluggable/<type>/main.ts` in a socket folder (a new one unless given) and waits until its
+ * socket answers. The socket is named after the Dapr type, so that of `bindings-mongodb`
+ * (`bindings.mongodb`) is `mongodb.sock`.
  */
 export async function startComponentProcess(
   type: string,
@@ -95,11 +113,19 @@ export async function startComponentProcess(
   }
 }
 
-type ClientClass<Client> = new (address: string, credentials: ChannelCredentials, options: Record<string, number>) => Client
+type ClientClass<Client> = new (
+  address: string,
+  credentials: ChannelCredentials,
+  options: Record<string, number>,
+) => Client
 type Callback<Response> = (error: ServiceError | null, response: Response) => void
 
 /** A caller of one instance behind a socket: each call as a promise with a deadline. */
-export function clientFor<Client extends { close(): void }>(make: ClientClass<Client>, socket: string, instance: string) {
+export function clientFor<Client extends { close(): void }>(
+  make: ClientClass<Client>,
+  socket: string,
+  instance: string,
+) {
   const client = new make(`unix:${socket}`, credentials.createInsecure(), {
     'grpc.max_receive_message_length': -1,
     'grpc.initial_reconnect_backoff_ms': 50,
@@ -109,7 +135,14 @@ export function clientFor<Client extends { close(): void }>(make: ClientClass<Cl
   metadata.set('x-component-instance', instance)
   return {
     call: <Request, Response>(
-      pick: (client: Client) => (request: Request, metadata: Metadata, options: { deadline: number }, callback: Callback<Response>) => unknown,
+      pick: (
+        client: Client,
+      ) => (
+        request: Request,
+        metadata: Metadata,
+        options: { deadline: number },
+        callback: Callback<Response>,
+      ) => unknown,
       request: Request,
     ): Promise<Response> =>
       new Promise((resolve, reject) => {

@@ -1,6 +1,6 @@
 // The whole shop for e2e/, beside any shop that runs: with ports, data and secrets of its own.
 import type { TestProject } from 'vitest/node'
-import { ensureDemoLogin } from '../demo-login.ts'
+import { ensureDemoLogin } from '../accounts.ts'
 import { startShop } from '../start/shop.ts'
 
 declare module 'vitest' {
@@ -9,7 +9,10 @@ declare module 'vitest' {
     shopApi: string
     /** Jaeger's query API, http://127.0.0.1:<port>. */
     shopJaeger: string
-    /** Its name, for `attachShop` of ../shop.ts: ports, secrets, and each process to kill, stop and start. */
+    /**
+     * Its name, for `attachShop` of ../shop.ts: ports, secrets, and each process to kill, stop and
+     * start.
+     */
     shopInstance: string
     adminEmail: string
     adminPassword: string

@@ -7,7 +7,8 @@ export type PublishedEvent = { id: string; type: string; source: string; sequenc
 
 /**
  * Reads a topic of TEST_KAFKA_BROKERS from its beginning.
- * @returns `eventsOf`: the events with a Kafka key in the order of their arrival, as soon as there are `count`; `events`: all that came so far
+ * @returns `eventsOf`: the events with a Kafka key in the order of their arrival, as soon as there
+ * are `count`; `events`: all that came so far
  */
 export async function watchTopic(topic: string): Promise<{
   eventsOf: (key: string, count: number) => Promise<PublishedEvent[]>

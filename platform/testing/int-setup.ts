@@ -1,5 +1,6 @@
-// Real servers for the `*.int.test.ts` files, with ports and data of their own. Set all three addresses in the
-// environment to use others. Servers that run already (`npm test -- --keep`) are used and left running.
+// Real servers for the `*.int.test.ts` files, with ports and data of their own. Set all three
+// addresses in the environment to use others. Servers that run already (`npm test -- --keep`) are
+// used and left running.
 import type { TestProject } from 'vitest/node'
 import { startServers } from '../start/shop.ts'
 

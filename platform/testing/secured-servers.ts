@@ -1,5 +1,6 @@
-// Servers that want certificates and passwords, for the tests of components that must speak to such: each a process of its own,
-// on a free port, in a folder that goes with it. The shop's own servers on loopback have no TLS.
+// Servers that want certificates and passwords, for the tests of components that must speak to
+// such: each a process of its own, on a free port, in a folder that goes with it. The shop's own
+// servers on loopback have no TLS.
 import { spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
@@ -30,7 +31,10 @@ type Secured = {
 
 const newPassword = () => randomBytes(12).toString('hex')
 
-/** Finds or builds a server's program, also where the environment names the address of one that runs. */
+/**
+ * Finds or builds a server's program, also where the environment names the address of one that
+ * runs.
+ */
 export async function ensureProgram(name: 'mysql' | 'mongodb' | 'kafka') {
   const find = () => findPart(name, { ...process.env, [parts[name].addressVariable ?? '']: '' })
   if (find().from === 'nowhere') {
@@ -44,8 +48,14 @@ export async function ensureProgram(name: 'mysql' | 'mongodb' | 'kafka') {
 
 type Start = { folder: string; command: string[]; port: number }
 
-/** Starts a server that has been prepared in `folder`. The function that is returned ends it and removes the folder. @throws Error with the end of its log when it does not come up */
-export async function runServer(name: string, { folder, log, command, port }: Start & { log: string }): Promise<() => Promise<void>> {
+/**
+ * Starts a server that has been prepared in `folder`. The function that is returned ends it and
+ * removes the folder. @throws Error with the end of its log when it does not come up
+ */
+export async function runServer(
+  name: string,
+  { folder, log, command, port }: Start & { log: string },
+): Promise<() => Promise<void>> {
   const [program = '', ...args] = command
   const output = openSync(log, 'a')
   const child = spawn(program, args, { cwd: folder, stdio: ['ignore', output, output] })
@@ -72,7 +82,10 @@ export async function runServer(name: string, { folder, log, command, port }: St
   return close
 }
 
-/** A server in a new folder; `start` prepares it and says how it is run. @throws Error with the end of its log when it does not come up */
+/**
+ * A server in a new folder; `start` prepares it and says how it is run. @throws Error with the end
+ * of its log when it does not come up
+ */
 async function startSecured<T>(
   name: string,
   start: (o: { folder: string; log: string; authority: Authority }) => Promise<Start & { more: T }>,
@@ -115,7 +128,10 @@ export async function startSecuredMysql(): Promise<SecuredMysql> {
   const mysql = await ensureProgram('mysql')
   return startSecured('mysql', async ({ folder, log, authority }) => {
     const [port = 0] = await freePorts(1)
-    const [administrator, careful] = [{ user: 'administrator', password: newPassword() }, { user: 'careful', password: newPassword() }]
+    const [administrator, careful] = [
+      { user: 'administrator', password: newPassword() },
+      { user: 'careful', password: newPassword() },
+    ]
     const temporary = join(folder, 'tmp')
     mkdirSync(temporary)
     await initialiseMysql(mysql, join(folder, 'data'), temporary, log)
@@ -131,11 +147,22 @@ export async function startSecuredMysql(): Promise<SecuredMysql> {
       ].join(';\n'),
     )
     const command = [
-      mysql.path, '--no-defaults', ...(mysql.from === 'cache' ? [`--basedir=${dirname(dirname(mysql.path))}`] : []),
-      ...(process.getuid?.() === 0 ? ['--user=root'] : []), `--datadir=${join(folder, 'data')}`, `--tmpdir=${temporary}`,
-      `--port=${port}`, '--bind-address=127.0.0.1', `--socket=${join(folder, 's')}`, `--pid-file=${join(folder, 'pid')}`,
-      `--init-file=${join(folder, 'init.sql')}`, '--skip-name-resolve', '--innodb-buffer-pool-size=64M',
-      `--ssl-ca=${authority.certFile}`, `--ssl-cert=${certFile}`, `--ssl-key=${keyFile}`,
+      mysql.path,
+      '--no-defaults',
+      ...(mysql.from === 'cache' ? [`--basedir=${dirname(dirname(mysql.path))}`] : []),
+      ...(process.getuid?.() === 0 ? ['--user=root'] : []),
+      `--datadir=${join(folder, 'data')}`,
+      `--tmpdir=${temporary}`,
+      `--port=${port}`,
+      '--bind-address=127.0.0.1',
+      `--socket=${join(folder, 's')}`,
+      `--pid-file=${join(folder, 'pid')}`,
+      `--init-file=${join(folder, 'init.sql')}`,
+      '--skip-name-resolve',
+      '--innodb-buffer-pool-size=64M',
+      `--ssl-ca=${authority.certFile}`,
+      `--ssl-cert=${certFile}`,
+      `--ssl-key=${keyFile}`,
     ]
     return { folder, command, port, more: { port, administrator, careful } }
   })
@@ -147,7 +174,9 @@ export type SecuredMongodb = Secured & {
 }
 
 /**
- * A SecantusDB that takes TLS connections only, with a certificate for 127.0.0.1 (its name in its replica set) and not for localhost. Undefined where the MongoDB found is another server, which wants to be started otherwise.
+ * A SecantusDB that takes TLS connections only, with a certificate for 127.0.0.1 (its name in its
+ * replica set) and not for localhost. Undefined where the MongoDB found is another server, which
+ * wants to be started otherwise.
  */
 export async function startSecuredMongodb(): Promise<SecuredMongodb | undefined> {
   const mongodb = await ensureProgram('mongodb')
@@ -156,8 +185,20 @@ export async function startSecuredMongodb(): Promise<SecuredMongodb | undefined>
     const [port = 0] = await freePorts(1)
     const { certFile, keyFile } = authority.issue('mongodb', ['IP:127.0.0.1'])
     const command = [
-      mongodb.path, '--host', '127.0.0.1', '--port', String(port), '--storage-path', join(folder, 'data'), '--auth', '--cache-size', '64M',
-      '--tls-cert-file', certFile, '--tls-key-file', keyFile,
+      mongodb.path,
+      '--host',
+      '127.0.0.1',
+      '--port',
+      String(port),
+      '--storage-path',
+      join(folder, 'data'),
+      '--auth',
+      '--cache-size',
+      '64M',
+      '--tls-cert-file',
+      certFile,
+      '--tls-key-file',
+      keyFile,
     ]
     return { folder, command, port, more: { port, administrator: { user: 'administrator', password: newPassword() } } }
   })
@@ -186,8 +227,9 @@ export type SecuredKafka = Secured & {
 }
 
 /**
- * One Kafka broker that listens five times: without anything; with a password (PLAIN) and no TLS; with a password (SCRAM-SHA-256 or -512) and TLS;
- * with TLS; with TLS and a client's certificate. Its own certificate is for 127.0.0.1.
+ * One Kafka broker that listens five times: without anything; with a password (PLAIN) and no TLS;
+ * with a password (SCRAM-SHA-256 or -512) and TLS; with TLS; with TLS and a client's certificate.
+ * Its own certificate is for 127.0.0.1.
  */
 export async function startSecuredKafka(): Promise<SecuredKafka> {
   const kafka = await ensureProgram('kafka')
@@ -206,14 +248,17 @@ export async function startSecuredKafka(): Promise<SecuredKafka> {
       'node.id': 1,
       'controller.quorum.voters': `1@${at('CONTROLLER')}`,
       listeners: names.map((name) => `${name}://${at(name)}`).join(','),
-      'listener.security.protocol.map': 'PLAINTEXT:PLAINTEXT,PASSWORD:SASL_PLAINTEXT,SCRAM:SASL_SSL,TLS:SSL,MUTUAL:SSL,CONTROLLER:PLAINTEXT',
+      'listener.security.protocol.map':
+        'PLAINTEXT:PLAINTEXT,PASSWORD:SASL_PLAINTEXT,SCRAM:SASL_SSL,TLS:SSL,MUTUAL:SSL,CONTROLLER:PLAINTEXT',
       'inter.broker.listener.name': 'PLAINTEXT',
       'controller.listener.names': 'CONTROLLER',
       'listener.name.password.sasl.enabled.mechanisms': 'PLAIN',
       'listener.name.password.plain.sasl.jaas.config': `org.apache.kafka.common.security.plain.PlainLoginModule required user_${user.name}="${user.password}";`,
       'listener.name.scram.sasl.enabled.mechanisms': 'SCRAM-SHA-256,SCRAM-SHA-512',
-      'listener.name.scram.scram-sha-256.sasl.jaas.config': 'org.apache.kafka.common.security.scram.ScramLoginModule required;',
-      'listener.name.scram.scram-sha-512.sasl.jaas.config': 'org.apache.kafka.common.security.scram.ScramLoginModule required;',
+      'listener.name.scram.scram-sha-256.sasl.jaas.config':
+        'org.apache.kafka.common.security.scram.ScramLoginModule required;',
+      'listener.name.scram.scram-sha-512.sasl.jaas.config':
+        'org.apache.kafka.common.security.scram.ScramLoginModule required;',
       'listener.name.mutual.ssl.client.auth': 'required',
       'ssl.keystore.type': 'PEM',
       'ssl.keystore.location': join(folder, 'server.pem'),
@@ -228,16 +273,52 @@ export async function startSecuredKafka(): Promise<SecuredKafka> {
       'group.initial.rebalance.delay.ms': 0,
     }
     const file = join(folder, 'kafka.properties')
-    writeFileSync(file, Object.entries(properties).map(([name, value]) => `${name}=${value}\n`).join(''), { mode: 0o600 })
-    const java = ['java', '-Xmx256m', '-XX:+UseSerialGC', '-XX:TieredStopAtLevel=1', '-Dorg.slf4j.simpleLogger.defaultLogLevel=warn']
+    writeFileSync(
+      file,
+      Object.entries(properties)
+        .map(([name, value]) => `${name}=${value}\n`)
+        .join(''),
+      { mode: 0o600 },
+    )
+    const java = [
+      'java',
+      '-Xmx256m',
+      '-XX:+UseSerialGC',
+      '-XX:TieredStopAtLevel=1',
+      '-Dorg.slf4j.simpleLogger.defaultLogLevel=warn',
+    ]
     const [program = '', ...options] = java
     await runLogged(log, program, [
-      ...options, '-cp', `${kafka.path}/*`, 'kafka.tools.StorageTool', 'format', '--cluster-id', 'AAAAAAAAQACAAAAAAAAAAA', '--config', file,
-      ...[256, 512].flatMap((bits) => ['--add-scram', `SCRAM-SHA-${bits}=[name=${user.name},password=${user.password}]`]),
+      ...options,
+      '-cp',
+      `${kafka.path}/*`,
+      'kafka.tools.StorageTool',
+      'format',
+      '--cluster-id',
+      'AAAAAAAAQACAAAAAAAAAAA',
+      '--config',
+      file,
+      ...[256, 512].flatMap((bits) => [
+        '--add-scram',
+        `SCRAM-SHA-${bits}=[name=${user.name},password=${user.password}]`,
+      ]),
     ])
-    const command = [...java, ...(archive ? [`-XX:SharedArchiveFile=${archive}`] : []), '-cp', `${kafka.path}/*`, 'kafka.Kafka', file]
+    const command = [
+      ...java,
+      ...(archive ? [`-XX:SharedArchiveFile=${archive}`] : []),
+      '-cp',
+      `${kafka.path}/*`,
+      'kafka.Kafka',
+      file,
+    ]
     const more = {
-      brokers: { plaintext: at('PLAINTEXT'), saslPlaintext: at('PASSWORD'), saslSsl: at('SCRAM'), ssl: at('TLS'), mutualSsl: at('MUTUAL') },
+      brokers: {
+        plaintext: at('PLAINTEXT'),
+        saslPlaintext: at('PASSWORD'),
+        saslSsl: at('SCRAM'),
+        ssl: at('TLS'),
+        mutualSsl: at('MUTUAL'),
+      },
       user,
       client: authority.issue('relay'),
       log: () => readFileSync(log, 'utf8'),

@@ -1,4 +1,5 @@
-// One service with its own real sidecar, components and databases, for the service's `*.int.test.ts`.
+// One service with its own real sidecar, components and databases, for the service's
+// `*.int.test.ts`.
 import { spawn, type ChildProcess } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
@@ -21,7 +22,10 @@ const root = join(import.meta.dirname, '..', '..')
 export type RunningService = {
   /** A connection to the service's own sidecar, as the service has it. */
   dapr: Dapr
-  /** The service's RPCs, through its sidecar. They may take 15 s instead of 2: that a busy machine is slow is no test's concern. */
+  /**
+   * The service's RPCs, through its sidecar. They may take 15 s instead of 2: that a busy machine
+   * is slow is no test's concern.
+   */
   client: <D>(definition: D) => RpcClient<D>
   /** Where /readyz and /metrics are. */
   adminUrl: string
@@ -34,8 +38,10 @@ export type RunningService = {
 }
 
 /**
- * Starts a service, its components and its sidecar, with databases of their own on the servers of TEST_MONGODB_URI, TEST_MYSQL_URL and TEST_KAFKA_BROKERS, and waits
- * until it is ready. Components are those of components/<service>/; there is no mTLS and no access control, which are the whole shop's business.
+ * Starts a service, its components and its sidecar, with databases of their own on the servers of
+ * TEST_MONGODB_URI, TEST_MYSQL_URL and TEST_KAFKA_BROKERS, and waits until it is ready. Components
+ * are those of components/<service>/; there is no mTLS and no access control, which are the whole
+ * shop's business.
  * @throws Error with the end of every log when it does not become ready
  */
 export async function startService(name: ServiceName): Promise<RunningService> {
@@ -45,18 +51,32 @@ export async function startService(name: ServiceName): Promise<RunningService> {
   for (const each of [sockets, resources]) mkdirSync(each)
   const children = new Map<string, ChildProcess>()
   const database = `test_${name}_${randomBytes(5).toString('hex')}`
-  const [app, admin, daprGrpc, daprHttp, daprInternal, daprMetrics] = (await freePorts(6)) as [number, number, number, number, number, number]
+  const [app, admin, daprGrpc, daprHttp, daprInternal, daprMetrics] = (await freePorts(6)) as [
+    number,
+    number,
+    number,
+    number,
+    number,
+    number,
+  ]
   const { daprd } = await ensureParts(['daprd'], createProgress())
 
   await createDatabase(database)
   writeFileSync(join(folder, 'secrets.json'), JSON.stringify(secretsOf(database)), { mode: 0o600 })
   writeResources(name, folder, database)
 
-  const env = { PATH: process.env['PATH'], LOG_LEVEL: 'info', DAPR_COMPONENTS_SOCKETS_FOLDER: sockets, DAPR_API_TOKEN: 'dapr', APP_API_TOKEN: 'app' }
+  const env = {
+    PATH: process.env['PATH'],
+    LOG_LEVEL: 'info',
+    DAPR_COMPONENTS_SOCKETS_FOLDER: sockets,
+    DAPR_API_TOKEN: 'dapr',
+    APP_API_TOKEN: 'app',
+  }
   const start = (part: string, command: string, args: string[], more: object) => {
     const child = spawn(command, args, { cwd: root, env: { ...env, ...more }, stdio: ['ignore', 'pipe', 'pipe'] })
     const log = join(folder, `${part}.log`)
-    for (const stream of [child.stdout, child.stderr]) stream.on('data', (bytes: Buffer) => writeFileSync(log, bytes, { flag: 'a' }))
+    for (const stream of [child.stdout, child.stderr])
+      stream.on('data', (bytes: Buffer) => writeFileSync(log, bytes, { flag: 'a' }))
     children.set(part, child)
   }
   const end = async (part: string, signal: NodeJS.Signals) => {
@@ -92,14 +112,45 @@ export async function startService(name: ServiceName): Promise<RunningService> {
 
   try {
     await Promise.all(services[name].components.map(startComponent))
-    start('sidecar', daprd.from === 'address' ? 'daprd' : daprd.path, [
-      '--app-id', name, '--app-port', String(app), '--app-protocol', services[name].protocol,
-      '--dapr-listen-addresses', '127.0.0.1', '--dapr-grpc-port', String(daprGrpc), '--dapr-http-port', String(daprHttp),
-      '--dapr-internal-grpc-listen-address', '127.0.0.1', '--dapr-internal-grpc-port', String(daprInternal),
-      '--metrics-listen-address', '127.0.0.1', '--metrics-port', String(daprMetrics),
-      '--dapr-graceful-shutdown-seconds', '1', '--config', join(folder, 'config.yaml'), '--resources-path', resources,
-    ], { DAPR_HOST_IP: '127.0.0.1', KAFKA_BROKERS: process.env['TEST_KAFKA_BROKERS'] })
-    start('service', process.execPath, [`services/${name}/main.ts`], { APP_PORT: String(app), ADMIN_PORT: String(admin), DAPR_GRPC_PORT: String(daprGrpc), DAPR_HTTP_PORT: String(daprHttp) })
+    start(
+      'sidecar',
+      daprd.from === 'address' ? 'daprd' : daprd.path,
+      [
+        '--app-id',
+        name,
+        '--app-port',
+        String(app),
+        '--app-protocol',
+        services[name].protocol,
+        '--dapr-listen-addresses',
+        '127.0.0.1',
+        '--dapr-grpc-port',
+        String(daprGrpc),
+        '--dapr-http-port',
+        String(daprHttp),
+        '--dapr-internal-grpc-listen-address',
+        '127.0.0.1',
+        '--dapr-internal-grpc-port',
+        String(daprInternal),
+        '--metrics-listen-address',
+        '127.0.0.1',
+        '--metrics-port',
+        String(daprMetrics),
+        '--dapr-graceful-shutdown-seconds',
+        '1',
+        '--config',
+        join(folder, 'config.yaml'),
+        '--resources-path',
+        resources,
+      ],
+      { DAPR_HOST_IP: '127.0.0.1', KAFKA_BROKERS: process.env['TEST_KAFKA_BROKERS'] },
+    )
+    start('service', process.execPath, [`services/${name}/main.ts`], {
+      APP_PORT: String(app),
+      ADMIN_PORT: String(admin),
+      DAPR_GRPC_PORT: String(daprGrpc),
+      DAPR_HTTP_PORT: String(daprHttp),
+    })
     const isReady = async () => {
       const ended = [...children].find(([, child]) => child.exitCode !== null)
       if (ended) throw new Ended(`${ended[0]} ended`)
@@ -108,7 +159,9 @@ export async function startService(name: ServiceName): Promise<RunningService> {
     await poll(`${name} is ready`, isReady, { timeoutMs: 90_000, isFatal: (error) => error instanceof Ended })
   } catch (error) {
     const logs = readdirSync(folder).filter((file) => file.endsWith('.log'))
-    const tails = logs.map((file) => `${file}:\n${readFileSync(join(folder, file), 'utf8').split('\n').slice(-10).join('\n')}`)
+    const tails = logs.map(
+      (file) => `${file}:\n${readFileSync(join(folder, file), 'utf8').split('\n').slice(-10).join('\n')}`,
+    )
     await close().catch(() => {})
     throw new Error(`${(error as Error).message}\n${tails.join('\n')}`, { cause: error })
   }
@@ -117,7 +170,9 @@ export async function startService(name: ServiceName): Promise<RunningService> {
     dapr,
     client: <D>(definition: D) => {
       const rpcs = Object.entries(dapr.client(definition, name) as Record<string, Rpc>)
-      return Object.fromEntries(rpcs.map(([rpc, call]): [string, Rpc] => [rpc, (request, o) => call(request, { timeoutMs: 15_000, ...o })])) as RpcClient<D>
+      return Object.fromEntries(
+        rpcs.map(([rpc, call]): [string, Rpc] => [rpc, (request, o) => call(request, { timeoutMs: 15_000, ...o })]),
+      ) as RpcClient<D>
     },
     adminUrl: `http://127.0.0.1:${admin}`,
     database,
@@ -142,20 +197,48 @@ function secretsOf(database: string): Record<string, string> {
   }
 }
 
-/** The service's own Components, in a database of their own; where its secrets are; and how it finds itself. */
+/**
+ * The service's own Components, in a database of their own; where its secrets are; and how it finds
+ * itself.
+ */
 function writeResources(name: ServiceName, folder: string, database: string): void {
   const own = join(root, 'components', name)
   for (const file of existsSync(own) ? readdirSync(own).filter((each) => each.endsWith('.yaml')) : []) {
     const component = parse(readFileSync(join(own, file), 'utf8'))
-    // The default of 5 s is an eternity, but not on a machine that compiles beside its tests: and there is no supervisor here to start the sidecar again.
+    // The default of 5 s is an eternity, but not on a machine that compiles beside its tests: and
+    // there is no supervisor here to start the sidecar again.
     component.spec.initTimeout = '60s'
     for (const item of component.spec.metadata) if (item.name === 'databaseName') item.value = database
     writeFileSync(join(folder, 'resources', file), stringify(component))
   }
-  const secretStore = { type: 'secretstores.local.file', version: 'v1', metadata: [{ name: 'secretsFile', value: join(folder, 'secrets.json') }] }
-  writeFileSync(join(folder, 'resources', 'secrets.yaml'), stringify({ apiVersion: 'dapr.io/v1alpha1', kind: 'Component', metadata: { name: 'secrets' }, spec: secretStore }))
-  const nameResolution = { component: 'sqlite', version: 'v1', configuration: { connectionString: join(folder, 'names.db'), updateInterval: '60s', timeout: '5s', cleanupInterval: '0s' } }
-  writeFileSync(join(folder, 'config.yaml'), stringify({ apiVersion: 'dapr.io/v1alpha1', kind: 'Configuration', metadata: { name: 'test' }, spec: { nameResolution } }))
+  const secretStore = {
+    type: 'secretstores.local.file',
+    version: 'v1',
+    metadata: [{ name: 'secretsFile', value: join(folder, 'secrets.json') }],
+  }
+  writeFileSync(
+    join(folder, 'resources', 'secrets.yaml'),
+    stringify({ apiVersion: 'dapr.io/v1alpha1', kind: 'Component', metadata: { name: 'secrets' }, spec: secretStore }),
+  )
+  const nameResolution = {
+    component: 'sqlite',
+    version: 'v1',
+    configuration: {
+      connectionString: join(folder, 'names.db'),
+      updateInterval: '60s',
+      timeout: '5s',
+      cleanupInterval: '0s',
+    },
+  }
+  writeFileSync(
+    join(folder, 'config.yaml'),
+    stringify({
+      apiVersion: 'dapr.io/v1alpha1',
+      kind: 'Configuration',
+      metadata: { name: 'test' },
+      spec: { nameResolution },
+    }),
+  )
 }
 
 async function createDatabase(database: string): Promise<void> {

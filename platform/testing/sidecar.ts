@@ -1,4 +1,5 @@
-// A real sidecar for a test or a measurement, without mTLS, with the components that it is given and nothing else.
+// A real sidecar for a test or a measurement, without mTLS, with the components that it is given
+// and nothing else.
 import { spawn } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
 import { once } from 'node:events'
@@ -48,25 +49,65 @@ export type Sidecar = {
   close: () => Promise<void>
 }
 
-/** Writes a sidecar's files and picks its ports; nothing is started. What is started by the command can be started again after it has ended. */
+/**
+ * Writes a sidecar's files and picks its ports; nothing is started. What is started by the command
+ * can be started again after it has ended.
+ */
 export async function prepareSidecar(o: SidecarOptions): Promise<PreparedSidecar> {
   const program = o.daprd ?? (await findDaprd())
   const folder = mkdtempSync(join(tmpdir(), 'sidecar-'))
   for (const [i, resource] of [...o.components.map(componentResource), ...(o.resources ?? [])].entries()) {
     writeFileSync(join(folder, `${i}.yaml`), resource, { mode: 0o600 })
   }
-  const nameResolution = { component: 'sqlite', version: 'v1', configuration: { connectionString: join(folder, 'names.db') } }
+  const nameResolution = {
+    component: 'sqlite',
+    version: 'v1',
+    configuration: { connectionString: join(folder, 'names.db') },
+  }
   const configuration = join(folder, 'configuration.json')
-  writeFileSync(configuration, JSON.stringify({ apiVersion: 'dapr.io/v1alpha1', kind: 'Configuration', metadata: { name: 'test' }, spec: { nameResolution } }))
+  writeFileSync(
+    configuration,
+    JSON.stringify({
+      apiVersion: 'dapr.io/v1alpha1',
+      kind: 'Configuration',
+      metadata: { name: 'test' },
+      spec: { nameResolution },
+    }),
+  )
   const [grpcPort = 0, httpPort = 0, internalPort = 0, metricsPort = 0] = await freePorts(4)
   const apiToken = randomUUID()
   const args = [
-    '--app-id', o.appId, '--log-level', 'warn', '--dapr-listen-addresses', '127.0.0.1', '--dapr-grpc-port', String(grpcPort), '--dapr-http-port', String(httpPort),
-    '--dapr-internal-grpc-listen-address', '127.0.0.1', '--dapr-internal-grpc-port', String(internalPort), '--metrics-listen-address', '127.0.0.1',
-    '--metrics-port', String(metricsPort), '--resources-path', folder, '--config', configuration, '--dapr-graceful-shutdown-seconds', '1',
+    '--app-id',
+    o.appId,
+    '--log-level',
+    'warn',
+    '--dapr-listen-addresses',
+    '127.0.0.1',
+    '--dapr-grpc-port',
+    String(grpcPort),
+    '--dapr-http-port',
+    String(httpPort),
+    '--dapr-internal-grpc-listen-address',
+    '127.0.0.1',
+    '--dapr-internal-grpc-port',
+    String(internalPort),
+    '--metrics-listen-address',
+    '127.0.0.1',
+    '--metrics-port',
+    String(metricsPort),
+    '--resources-path',
+    folder,
+    '--config',
+    configuration,
+    '--dapr-graceful-shutdown-seconds',
+    '1',
   ]
   const env = {
-    PATH: process.env['PATH'], NAMESPACE: 'default', DAPR_API_TOKEN: apiToken, DAPR_COMPONENTS_SOCKETS_FOLDER: o.folder ?? folder, DAPR_HOST_IP: '127.0.0.1',
+    PATH: process.env['PATH'],
+    NAMESPACE: 'default',
+    DAPR_API_TOKEN: apiToken,
+    DAPR_COMPONENTS_SOCKETS_FOLDER: o.folder ?? folder,
+    DAPR_HOST_IP: '127.0.0.1',
   }
   return {
     command: { file: program, args, env },
@@ -86,7 +127,8 @@ export async function startSidecar(o: SidecarOptions): Promise<Sidecar> {
   const { command, grpcPort, httpPort, apiToken, isHealthy, remove } = await prepareSidecar(o)
   const child = spawn(command.file, command.args, { env: command.env, stdio: ['ignore', 'pipe', 'pipe'] })
   let output = ''
-  for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk: Buffer) => (output = (output + chunk.toString()).slice(-8_000)))
+  for (const stream of [child.stdout, child.stderr])
+    stream.on('data', (chunk: Buffer) => (output = (output + chunk.toString()).slice(-8_000)))
   const ended = once(child, 'exit')
   const kill = () => child.kill('SIGKILL')
   // Nothing is left behind, however this process ends.
@@ -121,5 +163,10 @@ async function findDaprd(): Promise<string> {
 /** Dapr's Component. JSON is YAML. */
 function componentResource({ name, type, metadata }: DaprComponent): string {
   const entries = Object.entries(metadata).map(([field, value]) => ({ name: field, value }))
-  return JSON.stringify({ apiVersion: 'dapr.io/v1alpha1', kind: 'Component', metadata: { name }, spec: { type, version: 'v1', metadata: entries } })
+  return JSON.stringify({
+    apiVersion: 'dapr.io/v1alpha1',
+    kind: 'Component',
+    metadata: { name },
+    spec: { type, version: 'v1', metadata: entries },
+  })
 }

@@ -1,4 +1,5 @@
-// A service's store as the service meets it: a real sidecar with a real outbox store on a database and a topic of its own.
+// A service's store as the service meets it: a real sidecar with a real outbox store on a database
+// and a topic of its own.
 import { randomUUID } from 'node:crypto'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -17,7 +18,10 @@ export type StoreSidecar = {
   /** For other clients than ours. */
   grpcPort: number
   apiToken: string
-  /** Waits until `count` events of this Kafka key have been published, and answers all there are, in their order. */
+  /**
+   * Waits until `count` events of this Kafka key have been published, and answers all there are, in
+   * their order.
+   */
   published: (key: string, count: number) => Promise<Published[]>
   /** Ends all of it and removes what it made. */
   close: () => Promise<void>
@@ -28,9 +32,14 @@ export type StoreSidecar = {
  * @param o.resources further Dapr resources, as YAML
  * @throws Error when one of them does not come up
  */
-export async function startStoreSidecar(o: { appId: string; store: string; resources?: string[] }): Promise<StoreSidecar> {
+export async function startStoreSidecar(o: {
+  appId: string
+  store: string
+  resources?: string[]
+}): Promise<StoreSidecar> {
   const { TEST_MYSQL_URL, TEST_KAFKA_BROKERS } = process.env
-  if (!TEST_MYSQL_URL || !TEST_KAFKA_BROKERS) throw new Error('TEST_MYSQL_URL and TEST_KAFKA_BROKERS are not set: is this not an .int.test.ts?')
+  if (!TEST_MYSQL_URL || !TEST_KAFKA_BROKERS)
+    throw new Error('TEST_MYSQL_URL and TEST_KAFKA_BROKERS are not set: is this not an .int.test.ts?')
   const closers: (() => unknown)[] = []
   const close = async () => {
     for (const closer of closers.splice(0).toReversed()) await closer()
@@ -61,13 +70,28 @@ export async function startStoreSidecar(o: { appId: string; store: string; resou
     closers.push(() => component.kill('SIGTERM'))
     const url = new URL(TEST_MYSQL_URL)
     url.pathname = `/${name}`
-    const metadata = { connectionString: url.href, relayBrokers: TEST_KAFKA_BROKERS, relayTopic: name, relaySource: o.appId }
+    const metadata = {
+      connectionString: url.href,
+      relayBrokers: TEST_KAFKA_BROKERS,
+      relayTopic: name,
+      relaySource: o.appId,
+    }
     const components = [{ name: o.store, type: 'state.outbox-mysql', metadata }]
-    const { dapr, grpcPort, apiToken, close: closeSidecar } = await startSidecar({ appId: o.appId, components, resources: o.resources ?? [], folder })
+    const {
+      dapr,
+      grpcPort,
+      apiToken,
+      close: closeSidecar,
+    } = await startSidecar({ appId: o.appId, components, resources: o.resources ?? [], folder })
     closers.push(closeSidecar)
 
     const published = async (key: string, count: number): Promise<Published[]> =>
-      (await eventsOf(key, count)).map(({ type, sequence, data }) => ({ type, key, sequence, data: data as Published['data'] }))
+      (await eventsOf(key, count)).map(({ type, sequence, data }) => ({
+        type,
+        key,
+        sequence,
+        data: data as Published['data'],
+      }))
     return { dapr, grpcPort, apiToken, published, close }
   } catch (error) {
     await close()

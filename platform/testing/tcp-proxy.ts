@@ -1,4 +1,5 @@
-// A way to a server that a test can spoil: what the network does to connections, without touching the server.
+// A way to a server that a test can spoil: what the network does to connections, without touching
+// the server.
 import { once } from 'node:events'
 import { connect, createServer, type AddressInfo, type Socket } from 'node:net'
 
@@ -34,7 +35,10 @@ export async function startTcpProxy(
     outgoing.on('data', (chunk) => {
       if (mode === 'open') incoming.write(o.rewrite ? o.rewrite(chunk, own) : chunk)
     })
-    for (const [one, other] of [[incoming, outgoing], [outgoing, incoming]] as const) {
+    for (const [one, other] of [
+      [incoming, outgoing],
+      [outgoing, incoming],
+    ] as const) {
       connections.add(one)
       one.on('error', () => {})
       one.on('close', () => {
@@ -76,7 +80,8 @@ export async function startTcpProxy(
 }
 
 /**
- * A proxy for MongoDB: a member of a replica set names its own address in its answers, and drivers would go there past the proxy.
+ * A proxy for MongoDB: a member of a replica set names its own address in its answers, and drivers
+ * would go there past the proxy.
  * @param server host:port, as the server names itself
  */
 export function startMongodbProxy(server: string): Promise<TcpProxy> {
@@ -93,7 +98,8 @@ export function startMongodbProxy(server: string): Promise<TcpProxy> {
 }
 
 /**
- * A proxy for Kafka: the broker names its own address in its answers, and clients would go there past the proxy.
+ * A proxy for Kafka: the broker names its own address in its answers, and clients would go there
+ * past the proxy.
  * @param broker host:port with an IPv4 address, as the broker advertises it
  */
 export function startKafkaProxy(broker: string, o: { listening?: boolean } = {}): Promise<TcpProxy> {
@@ -109,7 +115,8 @@ export function startKafkaProxy(broker: string, o: { listening?: boolean } = {})
   return startTcpProxy(host, Number(port), {
     ...o,
     rewrite: (answer, ownPort) => {
-      for (let at = answer.indexOf(address); at >= 0; at = answer.indexOf(address, at + 1)) name(ownPort).copy(answer, at)
+      for (let at = answer.indexOf(address); at >= 0; at = answer.indexOf(address, at + 1))
+        name(ownPort).copy(answer, at)
       return answer
     },
   })

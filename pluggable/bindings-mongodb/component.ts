@@ -31,7 +31,11 @@ export const mongodbBinding: ComponentDefinition<MongodbBindingSettings, OutputB
     try {
       if (settings.indexes.length > 0) {
         await collection.createIndexes(
-          settings.indexes.map(({ key, name, unique }) => ({ key, ...(name ? { name } : {}), ...(unique ? { unique } : {}) })),
+          settings.indexes.map(({ key, name, unique }) => ({
+            key,
+            ...(name ? { name } : {}),
+            ...(unique ? { unique } : {}),
+          })),
         )
       } else {
         await client.db(settings.databaseName).command({ ping: 1 })
@@ -70,7 +74,11 @@ export const mongodbBinding: ComponentDefinition<MongodbBindingSettings, OutputB
     }
 
     return {
-      attributes: { 'db.system.name': 'mongodb', 'db.namespace': settings.databaseName, 'db.collection.name': settings.collectionName },
+      attributes: {
+        'db.system.name': 'mongodb',
+        'db.namespace': settings.databaseName,
+        'db.collection.name': settings.collectionName,
+      },
       async invoke(operation, data) {
         try {
           const { rows, truncated } = await run(operation, data)

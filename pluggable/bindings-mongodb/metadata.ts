@@ -22,7 +22,9 @@ const indexes = z
   .pipe(z.array(index))
 
 const schema = z.object({
-  connectionString: z.string('is required').regex(/^mongodb(\+srv)?:\/\/./, 'must be a URL like mongodb://user:password@host:27017/?replicaSet=name'),
+  connectionString: z
+    .string('is required')
+    .regex(/^mongodb(\+srv)?:\/\/./, 'must be a URL like mongodb://user:password@host:27017/?replicaSet=name'),
   databaseName: identifier,
   collectionName: identifier,
   maxTime: durationMs.pipe(z.number().min(1).max(60_000)).default(2_000),
@@ -34,4 +36,5 @@ const schema = z.object({
 export type MongodbBindingSettings = z.output<typeof schema>
 
 /** The Component metadata of `bindings.mongodb`. Throws INVALID_SETTING naming the field. */
-export const parseMongodbBindingSettings = (properties: Record<string, string>): MongodbBindingSettings => parseSettings(schema, properties)
+export const parseMongodbBindingSettings = (properties: Record<string, string>): MongodbBindingSettings =>
+  parseSettings(schema, properties)

@@ -4,7 +4,9 @@ import { parseQuery } from './query.ts'
 const parse = (operation: string, query: unknown) => parseQuery(operation, Buffer.from(JSON.stringify(query)), 100)
 
 test('a find keeps filter, sort and limit, and extended JSON becomes dates', () => {
-  expect(parse('find', { filter: { at: { $gt: { $date: '2026-01-01T00:00:00Z' } } }, sort: { _id: 1 }, limit: 3 })).toEqual({
+  expect(
+    parse('find', { filter: { at: { $gt: { $date: '2026-01-01T00:00:00Z' } } }, sort: { _id: 1 }, limit: 3 }),
+  ).toEqual({
     operation: 'find',
     filter: { at: { $gt: new Date('2026-01-01T00:00:00Z') } },
     sort: { _id: 1 },

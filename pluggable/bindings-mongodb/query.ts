@@ -14,7 +14,12 @@ export type Query =
 const document = z.record(z.string(), z.unknown())
 const limit = z.number().int().min(1)
 const schemas = {
-  find: z.strictObject({ filter: document.default({}), sort: document.optional(), projection: document.optional(), limit: limit.optional() }),
+  find: z.strictObject({
+    filter: document.default({}),
+    sort: document.optional(),
+    projection: document.optional(),
+    limit: limit.optional(),
+  }),
   count: z.strictObject({ filter: document.default({}) }),
   aggregate: z.strictObject({ pipeline: z.array(document) }),
 } as const
@@ -35,11 +40,13 @@ function refuseForbidden(value: unknown, path: string): void {
 const isOperation = (name: string): name is OperationName => (operations as readonly string[]).includes(name)
 
 /**
- * A query from the binding's data: JSON, or MongoDB's extended JSON where dates and the like are meant. No data means an
- * empty filter. Throws INVALID_REQUEST naming what is wrong; so for anything that would write or run code.
+ * A query from the binding's data: JSON, or MongoDB's extended JSON where dates and the like are
+ * meant. No data means an empty filter. Throws INVALID_REQUEST naming what is wrong; so for
+ * anything that would write or run code.
  */
 export function parseQuery(operation: string, data: Buffer, maxRows: number): Query {
-  if (!isOperation(operation)) throw new ComponentError('INVALID_REQUEST', `operation: must be one of ${operations.join(', ')}`)
+  if (!isOperation(operation))
+    throw new ComponentError('INVALID_REQUEST', `operation: must be one of ${operations.join(', ')}`)
   const text = utf8(data)
   let input: unknown
   try {

@@ -3,10 +3,16 @@ import type { AddressInfo } from 'node:net'
 import type { Registry } from 'prom-client'
 
 /**
- * /livez, /readyz and /metrics on one address. Ready means that the socket listens, since daprd sends Init only after that:
- * an instance that cannot reach its server is shown in the body and in the metrics, not as "not ready".
+ * /livez, /readyz and /metrics on one address. Ready means that the socket listens, since daprd
+ * sends Init only after that: an instance that cannot reach its server is shown in the body and in
+ * the metrics, not as "not ready".
  */
-export async function serveAdmin(port: number, host: string, registry: Registry, instances: () => { name: string; open: boolean }[]) {
+export async function serveAdmin(
+  port: number,
+  host: string,
+  registry: Registry,
+  instances: () => { name: string; open: boolean }[],
+) {
   const server = createServer((request, response) => {
     const path = (request.url ?? '').split('?')[0]
     if (path === '/livez') return void response.end('ok\n')

@@ -10,7 +10,10 @@ export type OutputBinding = Closable & {
   invoke(operation: string, data: Buffer): Promise<{ data: Buffer; metadata: Record<string, string> }>
 }
 
-/** Adds the service of an output binding to the server, and tells daprd of it by reflection. daprd lets only `operations` through. */
+/**
+ * Adds the service of an output binding to the server, and tells daprd of it by reflection. daprd
+ * lets only `operations` through.
+ */
 export function addBindingService(operations: readonly string[]) {
   return (server: Server, instances: Instances<OutputBinding>, unary: Unary): void => {
     const binding: OutputBindingServer = {
@@ -21,9 +24,12 @@ export function addBindingService(operations: readonly string[]) {
       listOperations: unary('ListOperations', async () => ({ operations: [...operations] })),
       ping: unary('Ping', async () => ({})),
       invoke: unary('Invoke', async (request, component) => {
-        if (!operations.includes(request.operation)) throw new ComponentError('INVALID_REQUEST', `operation: must be one of ${operations.join(', ')}`)
+        if (!operations.includes(request.operation))
+          throw new ComponentError('INVALID_REQUEST', `operation: must be one of ${operations.join(', ')}`)
         const { buffer, byteOffset, byteLength } = request.data
-        const answer = await (await instances.get(component)).invoke(request.operation, Buffer.from(buffer, byteOffset, byteLength))
+        const answer = await (
+          await instances.get(component)
+        ).invoke(request.operation, Buffer.from(buffer, byteOffset, byteLength))
         return { ...answer, contentType: 'application/json' }
       }),
     }

@@ -2,7 +2,9 @@ import { Histogram, type Registry } from 'prom-client'
 
 export type CallMetrics = { observe(component: string, rpc: string, code: string, ms: number): void }
 
-/** How many calls there were and how long they took, by Component, RPC, and OK or the error's code. */
+/**
+ * How many calls there were and how long they took, by Component, RPC, and OK or the error's code.
+ */
 export function createCallMetrics(registry: Registry): CallMetrics {
   const seconds = new Histogram({
     name: 'component_call_duration_seconds',

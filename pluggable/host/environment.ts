@@ -23,10 +23,14 @@ export type Environment = {
 /** The name under which a component's log and spans appear. */
 export const serviceName = (type: string, { owner }: Environment): string => (owner ? `${owner}-${type}` : type)
 
-/** What a component takes from its environment: where to listen, how to log, where spans go. Everything else is Component metadata. */
+/**
+ * What a component takes from its environment: where to listen, how to log, where spans go.
+ * Everything else is Component metadata.
+ */
 export function readEnvironment(env: NodeJS.ProcessEnv): Environment {
   const parsed = schema.safeParse(env)
-  if (!parsed.success) throw new Error(parsed.error.issues.map((issue) => `${issue.path.join('.')}: ${issue.message}`).join('; '))
+  if (!parsed.success)
+    throw new Error(parsed.error.issues.map((issue) => `${issue.path.join('.')}: ${issue.message}`).join('; '))
   const { data } = parsed
   return {
     socketsFolder: data.DAPR_COMPONENTS_SOCKETS_FOLDER,

@@ -4,8 +4,9 @@ import { BadRequest } from '#protos/google/rpc/error_details.ts'
 import { Status } from '#protos/google/rpc/status.ts'
 
 /**
- * What can go wrong in a component, as a caller needs to tell it apart. Dapr turns every failed transaction into
- * INTERNAL and keeps only the text, so each code is also the first word of the message.
+ * What can go wrong in a component, as a caller needs to tell it apart. Dapr turns every failed
+ * transaction into INTERNAL and keeps only the text, so each code is also the first word of the
+ * message.
  */
 export type ComponentErrorCode =
   | 'INVALID_SETTING'
@@ -56,8 +57,8 @@ export function toComponentError(error: unknown): ComponentError {
 }
 
 /**
- * The gRPC error for a thrown value. A wrong etag carries the one detail by which daprd recognises it: a BadRequest
- * with the single field `etag`.
+ * The gRPC error for a thrown value. A wrong etag carries the one detail by which daprd recognises
+ * it: a BadRequest with the single field `etag`.
  */
 export function toServiceError(thrown: unknown): ServiceError {
   const error = toComponentError(thrown)
@@ -69,7 +70,9 @@ export function toServiceError(thrown: unknown): ServiceError {
     const rich = Status.encode({
       code,
       message: details,
-      details: [Any.fromPartial({ typeUrl: 'type.googleapis.com/google.rpc.BadRequest', value: Buffer.from(badRequest) })],
+      details: [
+        Any.fromPartial({ typeUrl: 'type.googleapis.com/google.rpc.BadRequest', value: Buffer.from(badRequest) }),
+      ],
     }).finish()
     metadata.set('grpc-status-details-bin', Buffer.from(rich))
   }

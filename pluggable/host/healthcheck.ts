@@ -1,4 +1,5 @@
-// A container's health check: `node pluggable/host/healthcheck.ts outbox-mysql` ends with 0 when that component listens here.
+// A container's health check: `node pluggable/host/healthcheck.ts outbox-mysql` ends with 0 when
+// that component listens here.
 import { connect } from 'node:net'
 import { join } from 'node:path'
 import { readEnvironment } from './environment.ts'

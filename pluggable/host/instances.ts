@@ -14,7 +14,10 @@ export type OpenContext = {
   instance: string
   log: Logger
   tracing: Tracing | undefined
-  /** Where this instance may keep what it must know after a crash: a path to which a suffix is added. */
+  /**
+   * Where this instance may keep what it must know after a crash: a path to which a suffix is
+   * added.
+   */
   keptPath: string
 }
 
@@ -22,18 +25,35 @@ export type OpenContext = {
 export type ComponentDefinition<Settings, Instance extends Closable> = {
   /** Checks the metadata. Throws INVALID_SETTING. */
   parse(properties: Record<string, string>): Settings
-  /** Connects, makes the schema, starts what runs in the background. Throws STORE_UNAVAILABLE when its server is away. */
+  /**
+   * Connects, makes the schema, starts what runs in the background. Throws STORE_UNAVAILABLE when
+   * its server is away.
+   */
   open(settings: Settings, context: OpenContext): Promise<Instance>
 }
 
-type Slot<Instance> = { properties: Record<string, string>; opening: Promise<Instance>; open: boolean; attributes?: Attributes; abandon(): void }
+type Slot<Instance> = {
+  properties: Record<string, string>
+  opening: Promise<Instance>
+  open: boolean
+  attributes?: Attributes
+  abandon(): void
+}
 
 export type Instances<Instance> = {
-  /** Init of one instance: a former instance of that name is closed first. Throws what `parse` and `open` throw. */
+  /**
+   * Init of one instance: a former instance of that name is closed first. Throws what `parse` and
+   * `open` throw.
+   */
   init(name: string, properties: Record<string, string>): Promise<void>
-  /** The instance, waiting a moment for one that is being opened. Throws NOT_INITIALISED or STORE_UNAVAILABLE. */
+  /**
+   * The instance, waiting a moment for one that is being opened. Throws NOT_INITIALISED or
+   * STORE_UNAVAILABLE.
+   */
   get(name: string): Promise<Instance>
-  /** Opens all instances whose settings were kept, each tried until it works or a new Init comes. */
+  /**
+   * Opens all instances whose settings were kept, each tried until it works or a new Init comes.
+   */
   resume(): void
   /** Empty for an instance that is not open. */
   attributesOf(name: string): Attributes
@@ -47,8 +67,8 @@ const waitForOpenMs = 1_500
 const initPatienceMs = 3_000
 
 /**
- * The instances of one component process: daprd sends the Component's name with each call, so that several Components of
- * one type share a process.
+ * The instances of one component process: daprd sends the Component's name with each call, so that
+ * several Components of one type share a process.
  */
 export function createInstances<Settings, Instance extends Closable>(
   definition: ComponentDefinition<Settings, Instance>,
@@ -56,12 +76,22 @@ export function createInstances<Settings, Instance extends Closable>(
   { keptPath, tracing }: { keptPath: (instance: string) => string; tracing?: Tracing | undefined },
   log: Logger,
 ): Instances<Instance> {
-  const contextOf = (instance: string): OpenContext => ({ instance, log: log.child({ component: instance }), tracing, keptPath: keptPath(instance) })
+  const contextOf = (instance: string): OpenContext => ({
+    instance,
+    log: log.child({ component: instance }),
+    tracing,
+    keptPath: keptPath(instance),
+  })
   const slots = new Map<string, Slot<Instance>>()
-  // Inits of one name run one after the other: a second Init must not overtake the first one's clean-up.
+  // Inits of one name run one after the other: a second Init must not overtake the first one's
+  // clean-up.
   let inits: Promise<unknown> = Promise.resolve()
 
-  function start(name: string, properties: Record<string, string>, attempt: (isAbandoned: () => boolean) => Promise<Instance>) {
+  function start(
+    name: string,
+    properties: Record<string, string>,
+    attempt: (isAbandoned: () => boolean) => Promise<Instance>,
+  ) {
     let abandoned = false
     const slot: Slot<Instance> = {
       properties,
@@ -88,7 +118,9 @@ export function createInstances<Settings, Instance extends Closable>(
     await instance?.close().catch((error: unknown) => log.warn({ err: error }, 'closing an instance failed'))
   }
 
-  /** On a machine that is just starting everything at once a database may be slow before it is fast. */
+  /**
+   * On a machine that is just starting everything at once a database may be slow before it is fast.
+   */
   async function openPatiently(settings: Settings, context: OpenContext): Promise<Instance> {
     const end = Date.now() + initPatienceMs
     for (;;) {
@@ -133,7 +165,10 @@ export function createInstances<Settings, Instance extends Closable>(
       if (slot.open) return slot.opening
       let timer: NodeJS.Timeout | undefined
       const tooLong = new Promise<never>((_, reject) => {
-        timer = setTimeout(() => reject(new ComponentError('STORE_UNAVAILABLE', `component "${name}" is still connecting`)), waitForOpenMs)
+        timer = setTimeout(
+          () => reject(new ComponentError('STORE_UNAVAILABLE', `component "${name}" is still connecting`)),
+          waitForOpenMs,
+        )
       })
       return Promise.race([slot.opening, tooLong]).finally(() => clearTimeout(timer))
     },

@@ -1,8 +1,8 @@
 import { isUtf8 } from 'node:buffer'
 
 /**
- * How deep a JSON text nests. MariaDB's JSON check gives up below 32 levels and BSON below 100, so deeper values are
- * stored as plain bytes.
+ * How deep a JSON text nests. MariaDB's JSON check gives up below 32 levels and BSON below 100, so
+ * deeper values are stored as plain bytes.
  */
 export function jsonDepth(text: string): number {
   let depth = 0

@@ -11,9 +11,10 @@ export type KeptSettings = {
 }
 
 /**
- * The Init metadata, kept beside the socket. daprd connects again to a component that was restarted but never repeats
- * Init: without these, events that were committed before a crash would wait until the sidecar restarts too.
- * The file holds credentials, hence mode 0600. A broken or missing file counts as empty.
+ * The Init metadata, kept beside the socket. daprd connects again to a component that was restarted
+ * but never repeats Init: without these, events that were committed before a crash would wait until
+ * the sidecar restarts too. The file holds credentials, hence mode 0600. A broken or missing file
+ * counts as empty.
  */
 export function createKeptSettings(path: string): KeptSettings {
   return {

@@ -14,11 +14,11 @@ export function createComponentLog(type: string, environment: Environment): Logg
 }
 
 /**
- * Sends what grpc-js and Node's process warnings have to say to the debug log: kafkajs 2 sets timers to times in the past,
- * which Node 24 reports once per process.
+ * Sends what grpc-js and Node's process warnings have to say to the debug log: kafkajs 2 sets
+ * timers to times in the past, which Node 24 reports once per process.
  *
- * grpc-js reports every header that is not printable ASCII as an error, and
- * Dapr sends durations such as `553.2µs`: on stderr that would be a line for each call.
+ * grpc-js reports every header that is not printable ASCII as an error, and Dapr sends durations
+ * such as `553.2µs`: on stderr that would be a line for each call.
  */
 export function quietLibraries(log: Logger): void {
   const debug = (...parts: unknown[]) => log.debug({ from: 'grpc-js' }, parts.map(String).join(' '))

@@ -1,7 +1,10 @@
 import { MongoClient, MongoError, MongoNetworkError, MongoServerError, MongoServerSelectionError } from 'mongodb'
 import { ComponentError } from './errors.ts'
 
-/** Codes of a server that is shutting down, stepping down or not (yet) the primary, and of a wait for it that ran out. */
+/**
+ * Codes of a server that is shutting down, stepping down or not (yet) the primary, and of a wait
+ * for it that ran out.
+ */
 const awayCodes = new Set([6, 7, 89, 91, 189, 262, 9001, 10107, 11600, 11602, 13435, 13436])
 
 /** The server did not answer, or is not in a state to. */
@@ -19,14 +22,21 @@ const reasons: [RegExp, string][] = [[/certificate|altnames/, "MongoDB's certifi
 const unauthorized = 13
 const authenticationFailed = 18
 
-/** STORE_UNAVAILABLE for an error that means so, INVALID_SETTING for a file that cannot be read, the error itself otherwise. */
+/**
+ * STORE_UNAVAILABLE for an error that means so, INVALID_SETTING for a file that cannot be read, the
+ * error itself otherwise.
+ */
 export function explain(error: unknown): unknown {
   if (error instanceof ComponentError || !(error instanceof Error)) return error
   const { message } = error
-  const unavailable = (why: string, lasting = true) => new ComponentError('STORE_UNAVAILABLE', `${why} (${message})`, { cause: error, lasting })
-  if (error instanceof MongoServerError && error.code === authenticationFailed) return unavailable('MongoDB refuses the user or the password')
-  if (error instanceof MongoServerError && error.code === unauthorized) return unavailable('MongoDB does not let this user in here')
-  if (/^E(NOENT|ACCES|ISDIR): .*, (open|read)/.test(message)) return new ComponentError('INVALID_SETTING', `metadata field "connectionString": ${message}`)
+  const unavailable = (why: string, lasting = true) =>
+    new ComponentError('STORE_UNAVAILABLE', `${why} (${message})`, { cause: error, lasting })
+  if (error instanceof MongoServerError && error.code === authenticationFailed)
+    return unavailable('MongoDB refuses the user or the password')
+  if (error instanceof MongoServerError && error.code === unauthorized)
+    return unavailable('MongoDB does not let this user in here')
+  if (/^E(NOENT|ACCES|ISDIR): .*, (open|read)/.test(message))
+    return new ComponentError('INVALID_SETTING', `metadata field "connectionString": ${message}`)
   if (!isAway(error)) return error
   const reason = reasons.find(([pattern]) => pattern.test(message))?.[1]
   return reason === undefined ? unavailable('MongoDB does not answer', false) : unavailable(reason)
@@ -35,8 +45,9 @@ export function explain(error: unknown): unknown {
 export const isDuplicateKey = (error: unknown): boolean => error instanceof MongoServerError && error.code === 11_000
 
 /**
- * A client that gives up on a server within 2 s, or within `socketTimeoutMS` where that is longer. Connects on first use; the caller closes it.
- * Throws INVALID_SETTING for a connection string that the driver refuses.
+ * A client that gives up on a server within 2 s, or within `socketTimeoutMS` where that is longer.
+ * Connects on first use; the caller closes it. Throws INVALID_SETTING for a connection string that
+ * the driver refuses.
  */
 export function openMongo(connectionString: string, maxConnections: number, socketTimeoutMS = 1_900): MongoClient {
   try {
@@ -53,6 +64,9 @@ export function openMongo(connectionString: string, maxConnections: number, sock
       retryWrites: true,
     })
   } catch (error) {
-    throw new ComponentError('INVALID_SETTING', `metadata field "connectionString": ${error instanceof Error ? error.message : String(error)}`)
+    throw new ComponentError(
+      'INVALID_SETTING',
+      `metadata field "connectionString": ${error instanceof Error ? error.message : String(error)}`,
+    )
   }
 }

@@ -3,7 +3,10 @@ import type { Server } from '@grpc/grpc-js'
 import { loadSync } from '@grpc/proto-loader'
 import { ReflectionService } from '@grpc/reflection'
 
-/** Lets daprd find out, at its start, which kinds of component are behind the socket. `services` are full proto names. */
+/**
+ * Lets daprd find out, at its start, which kinds of component are behind the socket. `services` are
+ * full proto names.
+ */
 export function addReflection(server: Server, file: 'state.proto' | 'bindings.proto', services: string[]): void {
   const protos = fileURLToPath(new URL('../../protos', import.meta.url))
   const definition = loadSync(`dapr/proto/components/v1/${file}`, { includeDirs: [protos] })

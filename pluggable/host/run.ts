@@ -7,7 +7,9 @@ import { createComponentLog, quietLibraries } from './log.ts'
 import { startTracing } from './tracing.ts'
 import type { Unary } from './unary.ts'
 
-/** The main program of a component: environment, log, host, and a graceful end on SIGTERM or SIGINT. */
+/**
+ * The main program of a component: environment, log, host, and a graceful end on SIGTERM or SIGINT.
+ */
 export async function runComponent<Settings, Instance extends Closable>(component: {
   type: string
   define(registry: Registry): ComponentDefinition<Settings, Instance>

@@ -6,14 +6,28 @@ import { parseMongodbBindingSettings } from '../bindings-mongodb/metadata.ts'
 const connectionString = 'mysql://u:p@localhost:3306/db'
 
 test("names match without regard to case, and Dapr's own are ignored", () => {
-  const settings = parseMysqlSettings({ ConnectionString: connectionString, keyPrefix: 'none', relaybrokers: 'a:1, b:2', relayTopic: 't' })
-  expect([settings.relayBrokers, settings.tableName, settings.maxEventBytes]).toEqual([['a:1', 'b:2'], 'state', 1_000_000])
+  const settings = parseMysqlSettings({
+    ConnectionString: connectionString,
+    keyPrefix: 'none',
+    relaybrokers: 'a:1, b:2',
+    relayTopic: 't',
+  })
+  expect([settings.relayBrokers, settings.tableName, settings.maxEventBytes]).toEqual([
+    ['a:1', 'b:2'],
+    'state',
+    1_000_000,
+  ])
 })
 
 test('every wrong field is named', () => {
-  expect(() => parseMysqlSettings({ connectionString: 'nonsense', tableName: 'a; DROP TABLE b', relayBrokers: 'nowhere', relayTopic: 't' })).toThrow(
-    /connectionString.*tableName.*relayBrokers/s,
-  )
+  expect(() =>
+    parseMysqlSettings({
+      connectionString: 'nonsense',
+      tableName: 'a; DROP TABLE b',
+      relayBrokers: 'nowhere',
+      relayTopic: 't',
+    }),
+  ).toThrow(/connectionString.*tableName.*relayBrokers/s)
 })
 
 test('a topic without brokers is a mistake, not a plain store', () => {
@@ -40,18 +54,24 @@ test.each<Record<string, string>>([
   // A store that Dapr's own outbox stands on.
   { outboxPublishPubsub: 'kafka', outboxPublishTopic: 't' },
 ])('%j is allowed', (properties) => {
-  expect(parseMysqlSettings({ connectionString, ...properties })).toMatchObject({ publish: properties['publish'] ?? 'projections' })
+  expect(parseMysqlSettings({ connectionString, ...properties })).toMatchObject({
+    publish: properties['publish'] ?? 'projections',
+  })
 })
 
 test('durations are read as Dapr writes them', () => {
   const base = { connectionString: 'mongodb://h', databaseName: 'd', collectionName: 'c' }
-  expect(['500ms', '1.5s', '250'].map((maxTime) => parseMongodbBindingSettings({ ...base, maxTime }).maxTime)).toEqual([500, 1_500, 250])
+  expect(['500ms', '1.5s', '250'].map((maxTime) => parseMongodbBindingSettings({ ...base, maxTime }).maxTime)).toEqual([
+    500, 1_500, 250,
+  ])
   expect(() => parseMongodbBindingSettings({ ...base, maxTime: 'soon' })).toThrow('maxTime')
 })
 
 test("a MongoDB store is found by the single fields of Dapr's state.mongodb too", () => {
   const connection = (properties: Record<string, string>) => parseMongodbSettings(properties).connectionString
-  expect(connection({ host: 'h:1', username: 'u', password: 'p', params: 'replicaSet=r' })).toBe('mongodb://u:p@h:1/daprStore?replicaSet=r')
+  expect(connection({ host: 'h:1', username: 'u', password: 'p', params: 'replicaSet=r' })).toBe(
+    'mongodb://u:p@h:1/daprStore?replicaSet=r',
+  )
   expect(connection({ server: 's', params: '?w=1' })).toBe('mongodb+srv://s/?w=1')
   expect(() => connection({})).toThrow('connectionString')
 })

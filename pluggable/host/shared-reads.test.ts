@@ -8,7 +8,11 @@ function database() {
   const get = createSharedReads<string>(
     (keys) => {
       const { promise, resolve, reject } = Promise.withResolvers<Map<string, string>>()
-      questions.push({ keys: keys.join(''), answer: () => resolve(new Map(keys.map((key) => [key, `${key}!`]))), fail: reject })
+      questions.push({
+        keys: keys.join(''),
+        answer: () => resolve(new Map(keys.map((key) => [key, `${key}!`]))),
+        fail: reject,
+      })
       return promise
     },
     { parallel: 1, keys: 3 },

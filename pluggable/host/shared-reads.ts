@@ -1,11 +1,13 @@
 import { ComponentError } from './errors.ts'
 
 /**
- * Reads that come while others are under way share one question to the database: the next goes out, for all that wait, as
- * soon as one of `parallel` has its answer. Nobody gets an answer that is older than his question.
+ * Reads that come while others are under way share one question to the database: the next goes out,
+ * for all that wait, as soon as one of `parallel` has its answer. Nobody gets an answer that is
+ * older than his question.
  *
- * Rejects with what `read` throws. A value that cannot be read fails its own reader only; a database that does not answer
- * fails all that wait for it, since a turn of their own would keep them waiting as long again.
+ * Rejects with what `read` throws. A value that cannot be read fails its own reader only; a
+ * database that does not answer fails all that wait for it, since a turn of their own would keep
+ * them waiting as long again.
  */
 export function createSharedReads<Value>(
   read: (keys: string[]) => Promise<Map<string, Value>>,

@@ -18,7 +18,10 @@ import type { Unary } from './unary.ts'
 
 const ttlPattern = /^-?\d{1,10}$/
 
-/** The time to live that a request asks for; 0 and -1 mean none, as in Dapr's stores. Throws INVALID_REQUEST. */
+/**
+ * The time to live that a request asks for; 0 and -1 mean none, as in Dapr's stores. Throws
+ * INVALID_REQUEST.
+ */
 export function ttlSeconds(metadata: Record<string, string>): number | undefined {
   const text = metadata['ttlInSeconds']
   if (text === undefined || text === '') return undefined
@@ -65,8 +68,10 @@ const expiryMetadata = (stored: StoredValue): Record<string, string> =>
 
 /** Adds the services of a state store to the server, and tells daprd of them by reflection. */
 export function addStateServices(server: Server, instances: Instances<StateStore>, unary: Unary): void {
-  const onStore = <Request, Response>(rpc: string, handle: (store: StateStore, request: Request) => Promise<Response>) =>
-    unary<Request, Response>(rpc, async (request, instance) => handle(await instances.get(instance), request))
+  const onStore = <Request, Response>(
+    rpc: string,
+    handle: (store: StateStore, request: Request) => Promise<Response>,
+  ) => unary<Request, Response>(rpc, async (request, instance) => handle(await instances.get(instance), request))
 
   const store: StateStoreServer = {
     init: unary('Init', async (request, instance) => {
@@ -94,11 +99,19 @@ export function addStateServices(server: Server, instances: Instances<StateStore
         items: request.items.map(({ key }) => {
           const stored = found.get(key)
           if (!stored) return { key, data: new Uint8Array(), etag: undefined, error: '', metadata: {}, contentType: '' }
-          return { key, data: stored.value, etag: { value: stored.etag }, error: '', metadata: expiryMetadata(stored), contentType: '' }
+          return {
+            key,
+            data: stored.value,
+            etag: { value: stored.etag },
+            error: '',
+            metadata: expiryMetadata(stored),
+            contentType: '',
+          }
         }),
       }
     }),
-    // As in Dapr's own stores the items of a bulk write are independent: one that fails does not undo the others.
+    // As in Dapr's own stores the items of a bulk write are independent: one that fails does not
+    // undo the others.
     bulkSet: onStore('BulkSet', async (each, request) => {
       await oneByOne(request.items.map(toSet), (operation) => each.set(operation))
       return {}
@@ -134,12 +147,16 @@ export function addStateServices(server: Server, instances: Instances<StateStore
   ])
 }
 
-/** Dapr's answer to a bulk write has room for one error, and a gRPC error for a few kilobytes of text. */
+/**
+ * Dapr's answer to a bulk write has room for one error, and a gRPC error for a few kilobytes of
+ * text.
+ */
 const longestMessage = 2_000
 
 /**
- * Runs all, then throws what went wrong: etag conflicts as one error that names their keys, anything else before them. Where the
- * database does not answer it stops: each further item would only keep the caller waiting as long once more.
+ * Runs all, then throws what went wrong: etag conflicts as one error that names their keys,
+ * anything else before them. Where the database does not answer it stops: each further item would
+ * only keep the caller waiting as long once more.
  */
 async function oneByOne<T>(items: T[], run: (item: T) => Promise<void>): Promise<void> {
   const failures: ComponentError[] = []

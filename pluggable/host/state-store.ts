@@ -1,4 +1,7 @@
-/** A write of one value. `etag`: only over that version. `firstWrite` without etag: only where nothing is. */
+/**
+ * A write of one value. `etag`: only over that version. `firstWrite` without etag: only where
+ * nothing is.
+ */
 export type SetOperation = {
   kind: 'set'
   key: string
@@ -18,8 +21,8 @@ export type StoredValue = { value: Buffer; etag: string; expiresAt?: Date }
 export type Feature = 'ETAG' | 'TRANSACTIONAL' | 'TTL'
 
 /**
- * A Dapr state store, as the host serves it. Every method throws ComponentError: ETAG_MISMATCH where a condition does not
- * hold, STORE_UNAVAILABLE within 2 s where the database is away.
+ * A Dapr state store, as the host serves it. Every method throws ComponentError: ETAG_MISMATCH
+ * where a condition does not hold, STORE_UNAVAILABLE within 2 s where the database is away.
  */
 export type StateStore = {
   features: readonly Feature[]
@@ -29,8 +32,9 @@ export type StateStore = {
   set(operation: SetOperation): Promise<void>
   delete(operation: DeleteOperation): Promise<void>
   /**
-   * All operations or none. Operations marked as events become rows of the outbox in the same database transaction.
-   * Also throws COMMIT_UNKNOWN when the answer to the commit was lost: then all or nothing was done, and only a read tells.
+   * All operations or none. Operations marked as events become rows of the outbox in the same
+   * database transaction. Also throws COMMIT_UNKNOWN when the answer to the commit was lost: then
+   * all or nothing was done, and only a read tells.
    */
   transact(operations: Operation[], metadata: Record<string, string>): Promise<void>
   close(): Promise<void>

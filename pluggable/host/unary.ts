@@ -5,7 +5,8 @@ import type { CallMetrics } from './call-metrics.ts'
 import { isEveryday, toComponentError, toServiceError, type ComponentErrorCode } from './errors.ts'
 import type { Tracing } from './tracing.ts'
 
-// A lost race is everyday business; what the operator must look at is a fault of the component or its settings.
+// A lost race is everyday business; what the operator must look at is a fault of the component or
+// its settings.
 const logLevel = (code: ComponentErrorCode) =>
   code === 'INTERNAL' || code === 'INVALID_SETTING' ? 'error' : isEveryday(code) ? 'debug' : 'warn'
 
@@ -22,8 +23,12 @@ type Traced = {
   operation?: string
 }
 
-/** daprd sends no trace of its own with a state call, only what the application put into the request's metadata; with a binding's it does. */
-const traceparentOf = ({ metadata, items }: Traced): string | undefined => (metadata ?? items?.[0]?.metadata)?.['traceparent']
+/**
+ * daprd sends no trace of its own with a state call, only what the application put into the
+ * request's metadata; with a binding's it does.
+ */
+const traceparentOf = ({ metadata, items }: Traced): string | undefined =>
+  (metadata ?? items?.[0]?.metadata)?.['traceparent']
 
 function batchSize({ items, operations }: Traced): Attributes {
   const size = (items ?? operations ?? []).length
@@ -31,8 +36,9 @@ function batchSize({ items, operations }: Traced): Attributes {
 }
 
 /**
- * Makes gRPC handlers from async functions: they get the request and the name of the Component that daprd speaks for, and
- * what they throw becomes a gRPC error by toServiceError and a line in the log. Each call is counted and timed, and gets a span.
+ * Makes gRPC handlers from async functions: they get the request and the name of the Component that
+ * daprd speaks for, and what they throw becomes a gRPC error by toServiceError and a line in the
+ * log. Each call is counted and timed, and gets a span.
  */
 export function createUnary(o: {
   log: Logger
@@ -60,11 +66,20 @@ export function createUnary(o: {
       (thrown: unknown) => {
         const error = toComponentError(thrown)
         const durationMs = performance.now() - began
-        // The stack only where it helps: while a database is away every call fails in the same place.
+        // The stack only where it helps: while a database is away every call fails in the same
+        // place.
         const err = error.code === 'INTERNAL' ? { err: error } : {}
         const traceId = span ? { traceId: span.traceId } : {}
         log[logLevel(error.code)](
-          { component, rpc, code: error.code, reason: error.message, durationMs: Math.round(durationMs), ...traceId, ...err },
+          {
+            component,
+            rpc,
+            code: error.code,
+            reason: error.message,
+            durationMs: Math.round(durationMs),
+            ...traceId,
+            ...err,
+          },
           'call failed',
         )
         callback(toServiceError(error))

@@ -4,7 +4,9 @@ import { expect, test } from 'vitest'
 import { importsOf, packageFolders, reachableFrom } from './collect.ts'
 
 const root = join(import.meta.dirname, '..', '..')
-const lock = JSON.parse(readFileSync(join(root, 'package-lock.json'), 'utf8')) as { packages: Record<string, { version: string; dev?: boolean }> }
+const lock = JSON.parse(readFileSync(join(root, 'package-lock.json'), 'utf8')) as {
+  packages: Record<string, { version: string; dev?: boolean }>
+}
 
 test('imports are found as Node runs them', () => {
   const source = `
@@ -24,14 +26,17 @@ const later = await import('./later.ts')
   expect(importsOf(source)).toEqual(['./effect.ts', 'pack', '@scope/pack/deep.js', '../six.ts', './later.ts'])
 })
 
-test.each(['outbox-mysql', 'outbox-mongodb', 'bindings-mongodb'])('%s reaches no test, no other program, and only what npm ci --omit=dev brings', (component) => {
-  const { files, packages } = reachableFrom(root, [`pluggable/${component}/main.ts`])
-  expect(files.filter((file) => /test|conformance|chaos|^(services|platform|bench|e2e)/.test(file))).toEqual([])
-  expect(files.filter((file) => file.endsWith('main.ts'))).toEqual([`pluggable/${component}/main.ts`])
-  const folders = packageFolders(root, packages)
-  expect(folders).toContain('node_modules/@grpc/grpc-js')
-  expect(folders.filter((folder) => !lock.packages[folder] || lock.packages[folder].dev)).toEqual([])
-})
+test.each(['outbox-mysql', 'outbox-mongodb', 'bindings-mongodb'])(
+  '%s reaches no test, no other program, and only what npm ci --omit=dev brings',
+  (component) => {
+    const { files, packages } = reachableFrom(root, [`pluggable/${component}/main.ts`])
+    expect(files.filter((file) => /test|conformance|chaos|^(services|platform|bench|e2e)/.test(file))).toEqual([])
+    expect(files.filter((file) => file.endsWith('main.ts'))).toEqual([`pluggable/${component}/main.ts`])
+    const folders = packageFolders(root, packages)
+    expect(folders).toContain('node_modules/@grpc/grpc-js')
+    expect(folders.filter((folder) => !lock.packages[folder] || lock.packages[folder].dev)).toEqual([])
+  },
+)
 
 test("the images' Node is the clone's", () => {
   const containerfile = readFileSync(join(root, 'pluggable', 'image', 'Containerfile'), 'utf8')
@@ -41,8 +46,12 @@ test("the images' Node is the clone's", () => {
 
 test('the Containerfile brings all folders that a component reaches into', () => {
   const containerfile = readFileSync(join(root, 'pluggable', 'image', 'Containerfile'), 'utf8')
-  const brought = [...containerfile.matchAll(/^COPY (\S+) (\S+)$/gm)].filter(([, from, to]) => from === to).map(([, from]) => from)
-  const programs = ['outbox-mysql', 'outbox-mongodb', 'bindings-mongodb'].map((component) => `pluggable/${component}/main.ts`)
+  const brought = [...containerfile.matchAll(/^COPY (\S+) (\S+)$/gm)]
+    .filter(([, from, to]) => from === to)
+    .map(([, from]) => from)
+  const programs = ['outbox-mysql', 'outbox-mongodb', 'bindings-mongodb'].map(
+    (component) => `pluggable/${component}/main.ts`,
+  )
   const folders = new Set(reachableFrom(root, programs).files.map((file) => file.split('/')[0]))
   expect([...folders].filter((folder) => !brought.includes(folder))).toEqual([])
 })

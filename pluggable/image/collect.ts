@@ -1,5 +1,5 @@
-// What one component needs to run, copied into a folder of its own: the files that its main program reaches by imports, and the
-// packages that those and their packages need. The images are made of it (pluggable/image/Containerfile), so that they hold nothing else.
+// Copies what one component needs to run into a folder of its own: the files that its main program
+// imports, and the packages that those files and their packages need. The images hold nothing else.
 //   node pluggable/image/collect.ts outbox-mysql /target
 import { cpSync, existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { dirname, join, relative } from 'node:path'
@@ -24,9 +24,14 @@ export function importsOf(source: string): string[] {
   return [...statements, ...calls].map(([, specifier = '']) => specifier)
 }
 
-/** The files (from `root`) and packages that programs reach. Throws Error for an import that leads nowhere. */
+/**
+ * The files (from `root`) and packages that programs reach. Throws Error for an import that leads
+ * nowhere.
+ */
 export function reachableFrom(root: string, programs: string[]): { files: string[]; packages: string[] } {
-  const aliases = Object.entries(readManifest(root).imports ?? {}).map(([name, target]) => [name.replace('*', ''), target.replace('*', '')] as const)
+  const aliases = Object.entries(readManifest(root).imports ?? {}).map(
+    ([name, target]) => [name.replace('*', ''), target.replace('*', '')] as const,
+  )
   const files = new Set<string>()
   const packages = new Set<string>()
   const visit = (file: string) => {
@@ -36,14 +41,23 @@ export function reachableFrom(root: string, programs: string[]): { files: string
       const alias = aliases.find(([name]) => specifier.startsWith(name))
       if (alias) visit(join(alias[1], specifier.slice(alias[0].length)))
       else if (specifier.startsWith('.')) visit(join(dirname(file), specifier))
-      else if (!specifier.startsWith('node:')) packages.add(specifier.split('/').slice(0, specifier.startsWith('@') ? 2 : 1).join('/'))
+      else if (!specifier.startsWith('node:'))
+        packages.add(
+          specifier
+            .split('/')
+            .slice(0, specifier.startsWith('@') ? 2 : 1)
+            .join('/'),
+        )
     }
   }
   programs.forEach(visit)
   return { files: [...files].toSorted(), packages: [...packages].toSorted() }
 }
 
-/** The folders (from `root`) of packages and of all that they depend on. Peers and optional ones count where they are installed. */
+/**
+ * The folders (from `root`) of packages and of all that they depend on. Peers and optional ones
+ * count where they are installed.
+ */
 export function packageFolders(root: string, packages: string[]): string[] {
   const folders = new Set<string>()
   const visit = (name: string, from: string, needed: boolean) => {
@@ -76,12 +90,17 @@ export function collect(root: string, component: string, target: string): void {
   const protos = 'protos/dapr/proto/components'
   for (const path of [...files, protos, 'LICENSE']) cpSync(join(root, path), join(target, path), { recursive: true })
   for (const folder of packageFolders(root, [...packages, ...loadedByName])) {
-    // What lies in its own node_modules is in the list itself, where it is needed. Declarations and source maps are for developers.
-    const filter = (path: string) => !/\.d\.[cm]?ts$|\.map$/.test(path) && !relative(join(root, folder), path).split('/').includes('node_modules')
+    // What lies in its own node_modules is in the list itself, where it is needed. Declarations and
+    // source maps are for developers.
+    const filter = (path: string) =>
+      !/\.d\.[cm]?ts$|\.map$/.test(path) && !relative(join(root, folder), path).split('/').includes('node_modules')
     cpSync(join(root, folder), join(target, folder), { recursive: true, dereference: true, filter })
   }
   const { version, imports } = readManifest(root)
-  writeFileSync(join(target, 'package.json'), JSON.stringify({ name: `sidecart-${component}`, version, private: true, type: 'module', imports }, undefined, 2))
+  writeFileSync(
+    join(target, 'package.json'),
+    JSON.stringify({ name: `sidecart-${component}`, version, private: true, type: 'module', imports }, undefined, 2),
+  )
 }
 
 if (import.meta.main) {

@@ -5,15 +5,19 @@ import type { OutboxDocument } from './schema.ts'
 
 /** Below the driver's socket timeout: the server answers "nothing yet" this often. */
 const awaitMs = 1_000
-/** What has not been asked for this long has missed too much: reading all of it would only tell that something happened. */
+/**
+ * What has not been asked for this long has missed too much: reading all of it would only tell that
+ * something happened.
+ */
 const staleMs = 1_000
 const retryMinMs = 250
 const retryMaxMs = 30_000
 
 /**
- * A change stream on the outbox, as a hint that rows were added by whatever process. It is only read while the relay has
- * nothing to do, so that a thousand commits a second are a few batches and not a thousand answers. What is in it does not
- * matter, nor does what it misses: a stream that broke is opened anew, ever more slowly, and not resumed.
+ * A change stream on the outbox, as a hint that rows were added by whatever process. It is only
+ * read while the relay has nothing to do, so that a thousand commits a second are a few batches and
+ * not a thousand answers. What is in it does not matter, nor does what it misses: a stream that
+ * broke is opened anew, ever more slowly, and not resumed.
  */
 export function watchOutbox(outbox: Collection<OutboxDocument>, log: Logger): Watch {
   let closed = false
@@ -41,7 +45,8 @@ export function watchOutbox(outbox: Collection<OutboxDocument>, log: Logger): Wa
     if (!cursor) return open()
     if (!(await cursor.hasNext())) throw new Error('the server ended the change stream')
     cursor.readBufferedDocuments()
-    // Not when it was opened: a stream that breaks at once each time is to be tried ever more slowly too.
+    // Not when it was opened: a stream that breaks at once each time is to be tried ever more
+    // slowly too.
     retryMs = retryMinMs
   }
 
@@ -55,7 +60,10 @@ export function watchOutbox(outbox: Collection<OutboxDocument>, log: Logger): Wa
         } catch (error) {
           discard()
           if (closed) return
-          log[retryMs === retryMinMs ? 'info' : 'debug']({ err: error }, "no change stream, other replicas' commits are found by polling")
+          log[retryMs === retryMinMs ? 'info' : 'debug'](
+            { err: error },
+            "no change stream, other replicas' commits are found by polling",
+          )
           await new Promise<void>((resolve) => {
             const timer = setTimeout(resolve, retryMs)
             interrupt = () => {

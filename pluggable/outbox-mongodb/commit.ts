@@ -1,5 +1,14 @@
 import { randomUUID } from 'node:crypto'
-import { Binary, MongoError, MongoServerError, ObjectId, type ClientSession, type Db, type Document, type MongoClient } from 'mongodb'
+import {
+  Binary,
+  MongoError,
+  MongoServerError,
+  ObjectId,
+  type ClientSession,
+  type Db,
+  type Document,
+  type MongoClient,
+} from 'mongodb'
 import { ComponentError } from '../host/errors.ts'
 import { isAway, isDuplicateKey } from '../host/mongodb.ts'
 import type { SetOperation } from '../host/state-store.ts'
@@ -19,7 +28,9 @@ const hasLabel = (error: unknown, label: string): boolean => error instanceof Mo
 /** Somebody else was first: the transaction was rolled back and can be tried again. */
 export const isConflict = (error: unknown): boolean =>
   !isAway(error) &&
-  (hasLabel(error, 'TransientTransactionError') || (error instanceof MongoServerError && error.code === writeConflict) || isDuplicateKey(error))
+  (hasLabel(error, 'TransientTransactionError') ||
+    (error instanceof MongoServerError && error.code === writeConflict) ||
+    isDuplicateKey(error))
 
 /** The fields of a state document for a write, its end of life by the database server's clock. */
 export function toFields(operation: SetOperation, now: () => Date): Omit<StateDocument, '_id'> {
@@ -28,14 +39,16 @@ export function toFields(operation: SetOperation, now: () => Date): Omit<StateDo
 }
 
 /**
- * Commits a group of transactions, none of which shares a key with another, as one database transaction.
+ * Commits a group of transactions, none of which shares a key with another, as one database
+ * transaction.
  *
- * It reads what decides and what is counted from its snapshot; two transactions that then write one document cannot both
- * commit, so conditions still hold at the commit, numbers are given in commit order, and one that was rolled back is given again.
+ * It reads what decides and what is counted from its snapshot; two transactions that then write one
+ * document cannot both commit, so conditions still hold at the commit, numbers are given in commit
+ * order, and one that was rolled back is given again.
  *
- * A transaction whose condition does not hold is left out and gets ETAG_MISMATCH as its outcome. Throws where nothing was
- * done: a conflict (see isConflict), or the driver's error for a server that is away; and COMMIT_UNKNOWN where the answer to
- * the commit was lost.
+ * A transaction whose condition does not hold is left out and gets ETAG_MISMATCH as its outcome.
+ * Throws where nothing was done: a conflict (see isConflict), or the driver's error for a server
+ * that is away; and COMMIT_UNKNOWN where the answer to the commit was lost.
  */
 export function createCommit(o: {
   client: MongoClient
@@ -81,7 +94,11 @@ export function createCommit(o: {
     if (going.length > 0) {
       const events = going.flatMap((transaction) => transaction.events)
       await addEvents(events, session)
-      await writeState(going.flatMap((transaction) => inLockOrder([...transaction.effects].map(([key, set]) => ({ key, set })))), conditionsOf(going, found), session)
+      await writeState(
+        going.flatMap((transaction) => inLockOrder([...transaction.effects].map(([key, set]) => ({ key, set })))),
+        conditionsOf(going, found),
+        session,
+      )
     }
     return effects.map((each) => (each instanceof ComponentError ? each : undefined))
   }
@@ -89,7 +106,9 @@ export function createCommit(o: {
   async function findConditional(group: Transaction[], session: ClientSession): Promise<Map<string, FoundRow>> {
     const keys = conditionalKeys(group)
     if (keys.length === 0) return new Map()
-    const rows = await state.find({ _id: { $in: keys } }, { session, projection: { _etag: 1, _ttl: 1 }, batchSize: keys.length }).toArray()
+    const rows = await state
+      .find({ _id: { $in: keys } }, { session, projection: { _etag: 1, _ttl: 1 }, batchSize: keys.length })
+      .toArray()
     const now = o.now()
     return new Map(rows.map(({ _id, _etag, _ttl }) => [_id, { etag: _etag, live: !_ttl || _ttl > now }]))
   }
@@ -103,11 +122,20 @@ export function createCommit(o: {
     const { numbers, numbered } = numberEvents(events, new Map(former.map((document) => [document._id, document.last])))
 
     const created = o.now()
-    // `position` never falls within a key, even where components' clocks differ: it moves past the key's former one.
+    // `position` never falls within a key, even where components' clocks differ: it moves past the
+    // key's former one.
     const positionOf = (key: string, number: number) =>
       Math.max(created.getTime(), last.get(key)?.position ?? 0) + number - (last.get(key)?.last ?? 0)
-    const counted = [...numbers].map(([_id, number]): SequenceDocument => ({ _id, last: number, position: positionOf(_id, number) }))
-    await insert(sequence.collectionName, counted.filter(({ _id }) => !last.has(_id)), session)
+    const counted = [...numbers].map(([_id, number]): SequenceDocument => ({
+      _id,
+      last: number,
+      position: positionOf(_id, number),
+    }))
+    await insert(
+      sequence.collectionName,
+      counted.filter(({ _id }) => !last.has(_id)),
+      session,
+    )
     await update(
       sequence.collectionName,
       counted
@@ -122,30 +150,60 @@ export function createCommit(o: {
         const bytes = Buffer.from(payload)
         const { partitionKey } = event
         return {
-          _id: new ObjectId(), partitionKey, sequence: number, position: positionOf(partitionKey, number), bytes: bytes.length, payload: new Binary(bytes), created,
+          _id: new ObjectId(),
+          partitionKey,
+          sequence: number,
+          position: positionOf(partitionKey, number),
+          bytes: bytes.length,
+          payload: new Binary(bytes),
+          created,
         }
       }),
       session,
     )
   }
 
-  /** Inserts the events for Kafka Connect and deletes them again: what stays is their insertion in the change stream. */
+  /**
+   * Inserts the events for Kafka Connect and deletes them again: what stays is their insertion in
+   * the change stream.
+   */
   async function route(events: NumberedEvent[], topic: string, session: ClientSession): Promise<void> {
     for (const rows of withoutRepeats(events.map((each) => toRouterRow(each, topic)))) {
-      const documents = rows.map(({ id, payload, ...rest }) => ({ _id: id, ...rest, payload: new Binary(Buffer.from(payload)) }))
+      const documents = rows.map(({ id, payload, ...rest }) => ({
+        _id: id,
+        ...rest,
+        payload: new Binary(Buffer.from(payload)),
+      }))
       await insert(router.collectionName, documents, session)
-      await run({ delete: router.collectionName, deletes: documents.map(({ _id }) => ({ q: { _id }, limit: 1 })) }, session)
+      await run(
+        { delete: router.collectionName, deletes: documents.map(({ _id }) => ({ q: { _id }, limit: 1 })) },
+        session,
+      )
     }
   }
 
-  async function writeState(effects: { key: string; set: SetOperation | undefined }[], conditions: Map<string, FoundRow | undefined>, session: ClientSession) {
+  async function writeState(
+    effects: { key: string; set: SetOperation | undefined }[],
+    conditions: Map<string, FoundRow | undefined>,
+    session: ClientSession,
+  ) {
     const isNew = (key: string) => conditions.has(key) && conditions.get(key) === undefined
     const versionOf = (key: string) => (conditions.get(key) ? { _etag: conditions.get(key)?.etag } : {})
     const sets = effects.flatMap(({ key, set }) => (set ? [{ key, fields: toFields(set, o.now) }] : []))
-    await insert(state.collectionName, sets.filter(({ key }) => isNew(key)).map(({ key, fields }) => ({ _id: key, ...fields })), session)
+    await insert(
+      state.collectionName,
+      sets.filter(({ key }) => isNew(key)).map(({ key, fields }) => ({ _id: key, ...fields })),
+      session,
+    )
     await update(
       state.collectionName,
-      sets.filter(({ key }) => !isNew(key)).map(({ key, fields }) => ({ q: { _id: key, ...versionOf(key) }, u: { $set: fields }, upsert: !conditions.has(key) })),
+      sets
+        .filter(({ key }) => !isNew(key))
+        .map(({ key, fields }) => ({
+          q: { _id: key, ...versionOf(key) },
+          u: { $set: fields },
+          upsert: !conditions.has(key),
+        })),
       session,
     )
     const deletes = effects.filter(({ set }) => !set).map(({ key }) => ({ q: { _id: key }, limit: 1 }))
@@ -156,11 +214,17 @@ export function createCommit(o: {
     if (documents.length > 0) await run({ insert: collection, documents }, session)
   }
 
-  async function update(collection: string, updates: { q: Document; u: Document; upsert?: boolean }[], session: ClientSession): Promise<void> {
+  async function update(
+    collection: string,
+    updates: { q: Document; u: Document; upsert?: boolean }[],
+    session: ClientSession,
+  ): Promise<void> {
     if (updates.length === 0) return
     const reply = await run({ update: collection, updates }, session)
-    // What the snapshot showed is what is there, or the server has failed one of the writers: this is the belt to those braces.
-    if (reply['n'] !== updates.length) throw new MongoServerError({ message: 'a document changed since it was read', code: writeConflict })
+    // What the snapshot showed is what is there, or the server has failed one of the writers: this
+    // is the belt to those braces.
+    if (reply['n'] !== updates.length)
+      throw new MongoServerError({ message: 'a document changed since it was read', code: writeConflict })
   }
 
   /** The driver's own bulk calls hide in their errors what became of the connection. */
@@ -187,12 +251,18 @@ function withoutRepeats(rows: RouterRow[]): RouterRow[][] {
   return runs
 }
 
-/** The rows on which the transactions' conditions stand; undefined where a condition is that there is none. */
+/**
+ * The rows on which the transactions' conditions stand; undefined where a condition is that there
+ * is none.
+ */
 function conditionsOf(group: Transaction[], found: Map<string, FoundRow>): Map<string, FoundRow | undefined> {
   return new Map(conditionalKeys(group).map((key) => [key, found.get(key)] as const))
 }
 
-/** Commits; where the answer is lost, asks again, which is safe, and says COMMIT_UNKNOWN only when that does not help. */
+/**
+ * Commits; where the answer is lost, asks again, which is safe, and says COMMIT_UNKNOWN only when
+ * that does not help.
+ */
 async function commit(session: ClientSession): Promise<void> {
   const end = Date.now() + commitForMs
   for (;;) {
@@ -200,9 +270,14 @@ async function commit(session: ClientSession): Promise<void> {
       await session.commitTransaction()
       return
     } catch (error) {
-      if (hasLabel(error, 'TransientTransactionError') && !hasLabel(error, 'UnknownTransactionCommitResult')) throw error
+      if (hasLabel(error, 'TransientTransactionError') && !hasLabel(error, 'UnknownTransactionCommitResult'))
+        throw error
       if (hasLabel(error, 'UnknownTransactionCommitResult') && Date.now() < end && !isAway(error)) continue
-      throw new ComponentError('COMMIT_UNKNOWN', 'the answer to the commit was lost; all of the transaction was done, or nothing', { cause: error })
+      throw new ComponentError(
+        'COMMIT_UNKNOWN',
+        'the answer to the commit was lost; all of the transaction was done, or nothing',
+        { cause: error },
+      )
     }
   }
 }

@@ -19,7 +19,10 @@ async function clockOffsetMs(client: MongoClient): Promise<number> {
   return (hello['localTime'] as Date).getTime() - (sent + Date.now()) / 2
 }
 
-/** `state.outbox-mongodb`: a state store and, where its metadata names brokers, the relay of its outbox. */
+/**
+ * `state.outbox-mongodb`: a state store and, where its metadata names brokers, the relay of its
+ * outbox.
+ */
 export function defineMongodbComponent(metrics: OutboxMetrics): ComponentDefinition<MongodbSettings, StateStore> {
   return {
     parse: parseMongodbSettings,
@@ -50,7 +53,8 @@ export function defineMongodbComponent(metrics: OutboxMetrics): ComponentDefinit
         const expired = { _ttl: { $lte: now() } }
         const found = await collections.state.find(expired, { projection: { _id: 1 }, limit }).toArray()
         // The condition again: one of them may have been written anew since.
-        if (found.length > 0) await collections.state.deleteMany({ _id: { $in: found.map(({ _id }) => _id) }, ...expired })
+        if (found.length > 0)
+          await collections.state.deleteMany({ _id: { $in: found.map(({ _id }) => _id) }, ...expired })
         return found.length
       }, log)
       const store = createMongodbStore({
@@ -67,7 +71,11 @@ export function defineMongodbComponent(metrics: OutboxMetrics): ComponentDefinit
       })
       return {
         ...store,
-        attributes: { 'db.system.name': 'mongodb', 'db.namespace': settings.databaseName, 'db.collection.name': settings.collectionName },
+        attributes: {
+          'db.system.name': 'mongodb',
+          'db.namespace': settings.databaseName,
+          'db.collection.name': settings.collectionName,
+        },
         async close() {
           await relay?.close()
           await sweeper.close()

@@ -21,21 +21,32 @@ const schema = z
   })
   .superRefine(checkRelay)
   .superRefine(checkKafkaSettings)
-  .refine(({ connectionString, host, server }) => connectionString ?? host ?? server, { path: ['connectionString'], message: 'is required' })
+  .refine(({ connectionString, host, server }) => connectionString ?? host ?? server, {
+    path: ['connectionString'],
+    message: 'is required',
+  })
   .refine(({ host, server }) => !host || !server, { path: ['server'], message: 'cannot be set together with host' })
 
 type Parsed = z.output<typeof schema>
 
 export type MongodbSettings = Parsed & { connectionString: string }
 
-/** A connection string from the single fields of Dapr's state.mongodb, which takes them as they are, without escaping. */
+/**
+ * A connection string from the single fields of Dapr's state.mongodb, which takes them as they are,
+ * without escaping.
+ */
 function fromFields({ host, server, username, password, databaseName, params = '' }: Parsed): string {
   const login = username && password ? `${username}:${password}@` : ''
   const query = params && !params.startsWith('?') ? `?${params}` : params
-  return server ? `mongodb+srv://${login}${server}/${login ? databaseName : ''}${query}` : `mongodb://${login}${host}/${databaseName}${query}`
+  return server
+    ? `mongodb+srv://${login}${server}/${login ? databaseName : ''}${query}`
+    : `mongodb://${login}${host}/${databaseName}${query}`
 }
 
-/** The Component metadata of `state.outbox-mongodb`; that of Dapr's `state.mongodb` will do. Throws INVALID_SETTING naming the field. */
+/**
+ * The Component metadata of `state.outbox-mongodb`; that of Dapr's `state.mongodb` will do. Throws
+ * INVALID_SETTING naming the field.
+ */
 export function parseMongodbSettings(properties: Record<string, string>): MongodbSettings {
   const parsed = parseSettings(schema, properties, { ownPrefix: 'relay' })
   return { ...parsed, connectionString: parsed.connectionString ?? fromFields(parsed) }

@@ -12,9 +12,10 @@ export type OpenSessions = {
 }
 
 /**
- * The ids of the sessions in which this process has transactions, in a file. MongoDB does not roll a transaction back when
- * its client dies: its documents stay locked until the server gives up on it, a minute by default. A restarted component
- * therefore ends its former sessions itself, or the keys that were being written would be refused for that minute.
+ * The ids of the sessions in which this process has transactions, in a file. MongoDB does not roll
+ * a transaction back when its client dies: its documents stay locked until the server gives up on
+ * it, a minute by default. A restarted component therefore ends its former sessions itself, or the
+ * keys that were being written would be refused for that minute.
  */
 export function openSessions(client: MongoClient, path: string, log: Logger): OpenSessions {
   const noted = new Set<string>()
@@ -27,7 +28,8 @@ export function openSessions(client: MongoClient, path: string, log: Logger): Op
     note(session) {
       const id = (session.id?.['id'] as Binary | undefined)?.toString('hex')
       if (id === undefined || noted.has(id)) return
-      // The driver uses its sessions again and again, so this is a handful of lines in a process's life.
+      // The driver uses its sessions again and again, so this is a handful of lines in a process's
+      // life.
       appendFileSync(path, `${id}\n`, { mode: 0o600 })
       noted.add(id)
     },
@@ -42,10 +44,15 @@ export function openSessions(client: MongoClient, path: string, log: Logger): Op
       }
       if (former.length === 0) return
       try {
-        await client.db('admin').command({ killSessions: former.map((id) => ({ id: new Binary(Buffer.from(id, 'hex'), Binary.SUBTYPE_UUID) })) })
+        await client.db('admin').command({
+          killSessions: former.map((id) => ({ id: new Binary(Buffer.from(id, 'hex'), Binary.SUBTYPE_UUID) })),
+        })
         forget()
       } catch (error) {
-        log.warn({ err: error }, 'could not end the sessions of a former process; what they lock stays locked for a while')
+        log.warn(
+          { err: error },
+          'could not end the sessions of a former process; what they lock stays locked for a while',
+        )
       }
     },
   }

@@ -15,7 +15,10 @@ function firstWithin<Sized extends { bytes: number }>(documents: Sized[], bytes:
   return end < 0 ? documents : documents.slice(0, end)
 }
 
-/** How the relay reads and empties the outbox collection. The lease runs by the database's clock alone. */
+/**
+ * How the relay reads and empties the outbox collection. The lease runs by the database's clock
+ * alone.
+ */
 export function createMongodbOutbox(
   client: MongoClient,
   { outbox, lease }: Collections,
@@ -45,16 +48,20 @@ export function createMongodbOutbox(
     },
 
     async read(limits) {
-      // A glance at the rows that were added first, in no order to rely on: nearly all polls end here, and it says how many rows
-      // to ask for and up to which position. With a million rows waiting, a server that sorts before it limits would sort them all.
-      const glance = await outbox.find({}, { projection: { _id: 0, position: 1, bytes: 1 }, limit: limits.rows, batchSize: limits.rows }).toArray()
+      // A glance at the rows that were added first, in no order to rely on: nearly all polls end
+      // here, and it says how many rows to ask for and up to which position. With a million rows
+      // waiting, a server that sorts before it limits would sort them all.
+      const glance = await outbox
+        .find({}, { projection: { _id: 0, position: 1, bytes: 1 }, limit: limits.rows, batchSize: limits.rows })
+        .toArray()
       if (glance.length === 0) return []
       const within = firstWithin(glance, limits.bytes)
       const upTo = Math.max(...within.map(({ position }) => position))
       const session = client.startSession()
       try {
-        // A plain cursor may pass the place of a row that is committed a moment later and still see that key's next one.
-        // One snapshot cannot: it has all of a key's earlier rows, or not the later ones either. Earlier rows have lower positions.
+        // A plain cursor may pass the place of a row that is committed a moment later and still see
+        // that key's next one. One snapshot cannot: it has all of a key's earlier rows, or not the
+        // later ones either. Earlier rows have lower positions.
         session.startTransaction({ readConcern: { level: 'snapshot' } })
         const options = { session, sort: { position: 1 }, limit: within.length, batchSize: within.length } as const
         const documents = await outbox.find({ position: { $lte: upTo } }, options).toArray()
@@ -72,9 +79,10 @@ export function createMongodbOutbox(
     },
 
     async remove(rows, { token }) {
-      // Not one transaction with the lease, although that would be stricter: a leader that is killed in the middle of it
-      // leaves the lease locked until the server gives the transaction up, a minute by default. Nor is it needed: the rows
-      // were acknowledged, so deleting them is right whoever leads by now.
+      // Not one transaction with the lease, although that would be stricter: a leader that is
+      // killed in the middle of it leaves the lease locked until the server gives the transaction
+      // up, a minute by default. Nor is it needed: the rows were acknowledged, so deleting them is
+      // right whoever leads by now.
       if ((await lease.findOne({ _id: 'relay', token }, { projection: { _id: 1 } })) === null) return false
       await outbox.deleteMany({ _id: { $in: rows.map(({ position }) => position) } })
       return true

@@ -4,13 +4,23 @@ import { ComponentError } from '../host/errors.ts'
 export type StateDocument = { _id: string; value: unknown; _etag: string; _ttl: Date | null }
 
 /** `position` orders the rows: it rises within a partition key, and follows the clock otherwise. */
-export type OutboxDocument = { partitionKey: string; sequence: number; position: number; bytes: number; payload: Binary; created: Date }
+export type OutboxDocument = {
+  partitionKey: string
+  sequence: number
+  position: number
+  bytes: number
+  payload: Binary
+  created: Date
+}
 
 export type SequenceDocument = { _id: string; last: number; position: number }
 
 export type LeaseDocument = { _id: string; owner: string; token: number; expires: Date }
 
-/** As Debezium's MongoDB outbox event router expects it. Each document is gone again when its transaction commits: only the change stream tells of it. */
+/**
+ * As Debezium's MongoDB outbox event router expects it. Each document is gone again when its
+ * transaction commits: only the change stream tells of it.
+ */
 export type RouterDocument = { _id: string; aggregatetype: string; aggregateid: string; type: string; payload: Binary }
 
 type VersionDocument = { _id: string; version: number }
@@ -43,7 +53,10 @@ const newest = 2
 export async function migrate(db: Db, collections: Collections): Promise<void> {
   const found = await collections.version.findOne({ _id: 'schema' })
   if (found && found.version > newest) {
-    throw new ComponentError('INVALID_SETTING', `the schema has version ${found.version}, this component knows ${newest}`)
+    throw new ComponentError(
+      'INVALID_SETTING',
+      `the schema has version ${found.version}, this component knows ${newest}`,
+    )
   }
   if (found?.version === newest) return
   for (const collection of Object.values(collections)) {
@@ -54,6 +67,10 @@ export async function migrate(db: Db, collections: Collections): Promise<void> {
   // The index that Dapr's state.mongodb makes, so that a server which sweeps by it does.
   await collections.state.createIndex({ _ttl: 1 }, { expireAfterSeconds: 0 })
   await collections.outbox.createIndex({ position: 1 }, { name: 'position' })
-  await collections.lease.updateOne({ _id: 'relay' }, { $setOnInsert: { owner: '', token: 0, expires: new Date(0) } }, { upsert: true })
+  await collections.lease.updateOne(
+    { _id: 'relay' },
+    { $setOnInsert: { owner: '', token: 0, expires: new Date(0) } },
+    { upsert: true },
+  )
   await collections.version.updateOne({ _id: 'schema' }, { $set: { version: newest } }, { upsert: true })
 }

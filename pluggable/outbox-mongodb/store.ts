@@ -6,7 +6,13 @@ import { explain, isDuplicateKey } from '../host/mongodb.ts'
 import { createSharedReads } from '../host/shared-reads.ts'
 import type { DeleteOperation, SetOperation, StateStore, StoredValue } from '../host/state-store.ts'
 import { splitEvents, type EventDefaults } from '../outbox/event.ts'
-import { createGroupCommit, toTransaction, type GroupLimits, type Outcome, type Transaction } from '../outbox/group-commit.ts'
+import {
+  createGroupCommit,
+  toTransaction,
+  type GroupLimits,
+  type Outcome,
+  type Transaction,
+} from '../outbox/group-commit.ts'
 import { createCommit, isConflict, toFields } from './commit.ts'
 import type { OpenSessions } from './open-sessions.ts'
 import type { Collections, StateDocument } from './schema.ts'
@@ -24,26 +30,42 @@ export type MongodbStoreOptions = {
   now: () => Date
   events: EventDefaults
   groups: GroupLimits
-  /** Called after a transaction with events has committed; undefined where there is no relay to publish them. */
+  /**
+   * Called after a transaction with events has committed; undefined where there is no relay to
+   * publish them.
+   */
   onEvents: (() => void) | undefined
-  /** Given where events are not for the relay but for Kafka Connect, which sends them to this topic. */
+  /**
+   * Given where events are not for the relay but for Kafka Connect, which sends them to this topic.
+   */
   routedTopic: string | undefined
   log: Logger
 }
 
-const mismatch = (key: string, expected: string): ComponentError => new ComponentError('ETAG_MISMATCH', `key "${key}" ${expected}`)
+const mismatch = (key: string, expected: string): ComponentError =>
+  new ComponentError('ETAG_MISMATCH', `key "${key}" ${expected}`)
 
-/** The state operations on MongoDB; the relay's are in outbox.ts. See StateStore for what each one promises. */
+/**
+ * The state operations on MongoDB; the relay's are in outbox.ts. See StateStore for what each one
+ * promises.
+ */
 export function createMongodbStore(options: MongodbStoreOptions): Omit<StateStore, 'close'> {
   const { collections, now, events: eventDefaults, onEvents, log } = options
   const { state } = collections
   const commitOnce = createCommit(options)
-  const commit = createGroupCommit<Transaction>((group) => retryingConflicts(group.length, () => commitOnce(group)), options.groups)
+  const commit = createGroupCommit<Transaction>(
+    (group) => retryingConflicts(group.length, () => commitOnce(group)),
+    options.groups,
+  )
   const get = createSharedReads((keys) => explained(read(keys)))
   const live = () => ({ $or: [{ _ttl: null }, { _ttl: { $gt: now() } }] })
 
   function toStored(document: StateDocument): StoredValue {
-    return { value: fromBson(document.value), etag: document._etag, ...(document._ttl ? { expiresAt: document._ttl } : {}) }
+    return {
+      value: fromBson(document.value),
+      etag: document._etag,
+      ...(document._ttl ? { expiresAt: document._ttl } : {}),
+    }
   }
 
   // One document is written all or nothing without a transaction.
@@ -72,7 +94,10 @@ export function createMongodbStore(options: MongodbStoreOptions): Omit<StateStor
     if (result.deletedCount === 0) throw mismatch(operation.key, 'does not have that etag')
   }
 
-  /** Write conflicts are no fault of the caller: tried again for a while, then reported. A group is taken apart first. */
+  /**
+   * Write conflicts are no fault of the caller: tried again for a while, then reported. A group is
+   * taken apart first.
+   */
   async function retryingConflicts(size: number, work: () => Promise<Outcome[]>): Promise<Outcome[]> {
     const end = Date.now() + retryForMs
     for (let count = 1; ; count += 1) {
@@ -82,10 +107,15 @@ export function createMongodbStore(options: MongodbStoreOptions): Omit<StateStor
         if (!isConflict(error)) throw explain(error)
         if (size > 1 && count === 2) throw error
         if (Date.now() > end) {
-          return [new ComponentError('STORE_UNAVAILABLE', `too many writers at once (${(error as Error).message})`, { cause: error })]
+          return [
+            new ComponentError('STORE_UNAVAILABLE', `too many writers at once (${(error as Error).message})`, {
+              cause: error,
+            }),
+          ]
         }
         log.debug({ attempt: count, transactions: size }, 'write conflict, trying again')
-        // Often, not ever more rarely: where another component writes the same keys without a pause, the gaps between its writes are short.
+        // Often, not ever more rarely: where another component writes the same keys without a
+        // pause, the gaps between its writes are short.
         await new Promise((resolve) => setTimeout(resolve, Math.random() * Math.min(20, 4 * 2 ** count)))
       }
     }
@@ -97,8 +127,10 @@ export function createMongodbStore(options: MongodbStoreOptions): Omit<StateStor
   }
 
   async function explained<T>(work: Promise<T>): Promise<T> {
-    // The driver asks twice where a call fails: its own limits add up to more than a caller is promised.
-    const late = () => new ComponentError('STORE_UNAVAILABLE', `MongoDB does not answer (no answer within ${answerMs} ms)`)
+    // The driver asks twice where a call fails: its own limits add up to more than a caller is
+    // promised.
+    const late = () =>
+      new ComponentError('STORE_UNAVAILABLE', `MongoDB does not answer (no answer within ${answerMs} ms)`)
     return withDeadline(work, answerMs, late).catch((error: unknown) => {
       throw explain(error)
     })
@@ -131,7 +163,10 @@ export function createMongodbStore(options: MongodbStoreOptions): Omit<StateStor
     async transact(operations, metadata) {
       const { state: writes, events } = splitEvents(operations, metadata, eventDefaults)
       if (events.length > 0 && !onEvents) {
-        throw new ComponentError('EVENT_REFUSED', 'this component has no relay: set relayBrokers and relayTopic in its metadata')
+        throw new ComponentError(
+          'EVENT_REFUSED',
+          'this component has no relay: set relayBrokers and relayTopic in its metadata',
+        )
       }
       if (operations.length === 0) return
       await commit(toTransaction(writes, events))

@@ -7,12 +7,18 @@ test('an object is stored as one, so that it can be queried', () => {
   expect(toBson(Buffer.from('{"handle":"lamp","listedIn":["a"]}'))).toEqual({ handle: 'lamp', listedIn: ['a'] })
 })
 
-test.each(['42', 'null', '"text"', 'plain', '{"big":12345678901234567890}', '{"e":1e400}', '{"a\\u0000":1}', '{"__proto__":1}'])(
-  '%s is stored as text',
-  (text) => {
-    expect(toBson(Buffer.from(text))).toBe(text)
-  },
-)
+test.each([
+  '42',
+  'null',
+  '"text"',
+  'plain',
+  '{"big":12345678901234567890}',
+  '{"e":1e400}',
+  '{"a\\u0000":1}',
+  '{"__proto__":1}',
+])('%s is stored as text', (text) => {
+  expect(toBson(Buffer.from(text))).toBe(text)
+})
 
 test('any JSON value comes back the same', () => {
   fc.assert(
@@ -27,5 +33,10 @@ test('bytes that another program stored as a string come back as they are', () =
   const bytes = Buffer.from([0, 255, 254, 1])
   bytes.copy(document, document.indexOf('text'))
   const decoded = decodeUntextual(document)
-  expect([decoded['_id'], fromBson(decoded['value']), decoded['_etag'], decoded['_ttl']]).toEqual(['ä', bytes, 'e', null])
+  expect([decoded['_id'], fromBson(decoded['value']), decoded['_etag'], decoded['_ttl']]).toEqual([
+    'ä',
+    bytes,
+    'e',
+    null,
+  ])
 })

@@ -18,18 +18,24 @@ type Packet = { sql: string[]; parameters: (Parameter | Row[] | string[])[] }
 type Row = (Parameter | typeof noExpiry)[]
 
 const noExpiry = { toSqlString: () => 'NULL' }
-const expiryIn = (seconds: number) => ({ toSqlString: () => `CURRENT_TIMESTAMP + INTERVAL ${Math.trunc(seconds)} SECOND` })
+const expiryIn = (seconds: number) => ({
+  toSqlString: () => `CURRENT_TIMESTAMP + INTERVAL ${Math.trunc(seconds)} SECOND`,
+})
 
 /**
- * Commits a group of transactions, none of which shares a key with another, as one database transaction of two packets:
- * the first locks what decides and what is counted, the second writes and commits. Rows are locked in the order of their
- * keys, state before numbers before new rows.
+ * Commits a group of transactions, none of which shares a key with another, as one database
+ * transaction of two packets: the first locks what decides and what is counted, the second writes
+ * and commits. Rows are locked in the order of their keys, state before numbers before new rows.
  *
- * A transaction whose condition does not hold is left out and gets ETAG_MISMATCH as its outcome. Throws where nothing was
- * done: STORE_UNAVAILABLE, a conflict (see isConflict), or what the server has against one of the values; and
- * COMMIT_UNKNOWN where the answer to the second packet was lost.
+ * A transaction whose condition does not hold is left out and gets ETAG_MISMATCH as its outcome.
+ * Throws where nothing was done: STORE_UNAVAILABLE, a conflict (see isConflict), or what the server
+ * has against one of the values; and COMMIT_UNKNOWN where the answer to the second packet was lost.
  */
-export function createCommit(database: Database, tables: Tables, routedTopic: string | undefined): (group: Transaction[]) => Promise<Outcome[]> {
+export function createCommit(
+  database: Database,
+  tables: Tables,
+  routedTopic: string | undefined,
+): (group: Transaction[]) => Promise<Outcome[]> {
   return (group) =>
     database.use(async (session) => {
       const decided = await lockAndDecide(session, tables, group)
@@ -44,12 +50,17 @@ export function createCommit(database: Database, tables: Tables, routedTopic: st
       try {
         await session.plain(packet.sql.join(';'), packet.parameters as Parameter[])
       } catch (error) {
-        // The server's own word that a statement failed: the COMMIT at the packet's end was not reached.
+        // The server's own word that a statement failed: the COMMIT at the packet's end was not
+        // reached.
         if (!isAway(error)) {
           await session.plain('ROLLBACK').catch(() => {})
           throw error
         }
-        throw new ComponentError('COMMIT_UNKNOWN', 'the answer to the commit was lost; all of the transaction was done, or nothing', { cause: error })
+        throw new ComponentError(
+          'COMMIT_UNKNOWN',
+          'the answer to the commit was lost; all of the transaction was done, or nothing',
+          { cause: error },
+        )
       }
       return outcomes
     })
@@ -66,7 +77,9 @@ type Decided = {
 
 async function lockAndDecide(session: Session, tables: Tables, group: Transaction[]): Promise<Decided> {
   const conditional = conditionalKeys(group)
-  const partitionKeys = [...new Set(group.flatMap(({ events }) => events.map(({ partitionKey }) => partitionKey)))].toSorted()
+  const partitionKeys = [
+    ...new Set(group.flatMap(({ events }) => events.map(({ partitionKey }) => partitionKey))),
+  ].toSorted()
   const found = new Map<string, FoundRow>()
   const last = new Map<string, number>()
   const locked = conditional.length > 0 || partitionKeys.length > 0
@@ -74,20 +87,24 @@ async function lockAndDecide(session: Session, tables: Tables, group: Transactio
     // FORCE INDEX: a small table would be scanned, and other transactions' rows waited for.
     const sql = ['START TRANSACTION']
     if (conditional.length > 0)
-      sql.push(`SELECT id, eTag, ${live} AS live FROM ${tables.state} FORCE INDEX (PRIMARY) WHERE id IN (?) ORDER BY id FOR UPDATE`)
+      sql.push(
+        `SELECT id, eTag, ${live} AS live FROM ${tables.state} FORCE INDEX (PRIMARY) WHERE id IN (?) ORDER BY id FOR UPDATE`,
+      )
     if (partitionKeys.length > 0)
       sql.push(
         `SELECT partition_key, last FROM ${tables.sequence} FORCE INDEX (PRIMARY) WHERE partition_key IN (?) ORDER BY partition_key FOR UPDATE`,
       )
     const asked = [conditional, partitionKeys].filter((keys) => keys.length > 0)
     const answers = (await session.plain(sql.join(';'), asked).catch(async (error: unknown) => {
-      // A server that does not answer would only keep the caller waiting once more; losing the connection rolls back too.
+      // A server that does not answer would only keep the caller waiting once more; losing the
+      // connection rolls back too.
       if (!isAway(error)) await session.plain('ROLLBACK').catch(() => {})
       throw error
     })) as unknown as RowDataPacket[][]
     const [, ...rows] = answers
     if (conditional.length > 0)
-      for (const row of rows.shift() ?? []) found.set(text(row['id']), { etag: String(row['eTag']), live: Number(row['live']) === 1 })
+      for (const row of rows.shift() ?? [])
+        found.set(text(row['id']), { etag: String(row['eTag']), live: Number(row['live']) === 1 })
     for (const row of rows[0] ?? []) last.set(text(row['partition_key']), Number(row['last']))
   }
   return { locked, found, last, effects: group.map(({ operations }) => effectsOf(operations, found)) }
@@ -96,7 +113,12 @@ async function lockAndDecide(session: Session, tables: Tables, group: Transactio
 const text = (bytes: unknown): string => (bytes as Buffer).toString('utf8')
 
 /** What the transactions that may go on write. */
-function writes(tables: Tables, group: Transaction[], { found, last, effects }: Decided, routedTopic: string | undefined): Packet {
+function writes(
+  tables: Tables,
+  group: Transaction[],
+  { found, last, effects }: Decided,
+  routedTopic: string | undefined,
+): Packet {
   const packet: Packet = { sql: [], parameters: [] }
   const add = (sql: string, rows: Row[] | string[]) => {
     if (rows.length === 0) return
@@ -108,7 +130,8 @@ function writes(tables: Tables, group: Transaction[], { found, last, effects }: 
     return each instanceof Map ? [{ ...transaction, effects: each }] : []
   })
 
-  // Numbers: a row that was found is locked. One that was not must be new; somebody else's insert in between is a conflict.
+  // Numbers: a row that was found is locked. One that was not must be new; somebody else's insert
+  // in between is a conflict.
   const { numbers, numbered } = numberEvents(
     going.flatMap(({ events }) => events),
     last,
@@ -128,7 +151,9 @@ function writes(tables: Tables, group: Transaction[], { found, last, effects }: 
   const insert = `INSERT INTO ${tables.state} (id, value, isbinary, eTag, expiredate) VALUES ?`
   const over = ['value', 'isbinary', 'eTag', 'expiredate'].map((column) => `${column} = VALUES(${column})`).join(', ')
   const rowsWhere = (isNew: boolean) =>
-    ordered.flatMap(({ key, write }) => (write && (conditional.has(key) && !found.has(key)) === isNew ? [toRow(write)] : []))
+    ordered.flatMap(({ key, write }) =>
+      write && (conditional.has(key) && !found.has(key)) === isNew ? [toRow(write)] : [],
+    )
   add(insert, rowsWhere(true))
   add(`${insert} ON DUPLICATE KEY UPDATE ${over}`, rowsWhere(false))
   const deleted = ordered.filter(({ write }) => !write).map(({ key }) => key)
@@ -138,11 +163,19 @@ function writes(tables: Tables, group: Transaction[], { found, last, effects }: 
   }
 
   if (routedTopic !== undefined) {
-    // Inserted and deleted again: what stays is their insertion in the binary log. FORCE INDEX as above.
+    // Inserted and deleted again: what stays is their insertion in the binary log. FORCE INDEX as
+    // above.
     const rows = numbered.map((each) => ({ ...toRouterRow(each, routedTopic), sequence: each.sequence }))
     add(
       `INSERT INTO ${tables.router} (id, aggregatetype, aggregateid, sequence, type, payload) VALUES ?`,
-      rows.map(({ id, aggregatetype, aggregateid, sequence, type, payload }) => [id, aggregatetype, aggregateid, sequence, type, payload]),
+      rows.map(({ id, aggregatetype, aggregateid, sequence, type, payload }) => [
+        id,
+        aggregatetype,
+        aggregateid,
+        sequence,
+        type,
+        payload,
+      ]),
     )
     // No other transaction has rows of these keys: their numbers are locked.
     add(`DELETE r FROM ${tables.router} AS r FORCE INDEX (PRIMARY) WHERE r.aggregateid IN (?)`, [...numbers.keys()])
@@ -150,12 +183,24 @@ function writes(tables: Tables, group: Transaction[], { found, last, effects }: 
   }
   add(
     `INSERT INTO ${tables.outbox} (partition_key, sequence, event_id, bytes, payload) VALUES ?`,
-    numbered.map(({ event, sequence, payload }) => [event.partitionKey, sequence, event.id.slice(0, 255), Buffer.byteLength(payload), payload]),
+    numbered.map(({ event, sequence, payload }) => [
+      event.partitionKey,
+      sequence,
+      event.id.slice(0, 255),
+      Buffer.byteLength(payload),
+      payload,
+    ]),
   )
   return packet
 }
 
 function toRow(operation: SetOperation): Row {
   const { value, isBinary } = toColumns(operation.value)
-  return [operation.key, value, isBinary, randomUUID(), operation.ttlSeconds === undefined ? noExpiry : expiryIn(operation.ttlSeconds)]
+  return [
+    operation.key,
+    value,
+    isBinary,
+    randomUUID(),
+    operation.ttlSeconds === undefined ? noExpiry : expiryIn(operation.ttlSeconds),
+  ]
 }

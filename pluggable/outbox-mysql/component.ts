@@ -11,7 +11,10 @@ import { createMysqlOutbox } from './outbox.ts'
 import { migrate, tablesOf } from './schema.ts'
 import { createMysqlStore } from './store.ts'
 
-/** `state.outbox-mysql`: a state store and, where its metadata names brokers, the relay of its outbox. */
+/**
+ * `state.outbox-mysql`: a state store and, where its metadata names brokers, the relay of its
+ * outbox.
+ */
 export function defineMysqlComponent(metrics: OutboxMetrics): ComponentDefinition<MysqlSettings, StateStore> {
   return {
     parse: parseMysqlSettings,
@@ -48,7 +51,11 @@ export function defineMysqlComponent(metrics: OutboxMetrics): ComponentDefinitio
       })
       return {
         ...store,
-        attributes: { 'db.system.name': 'mysql', 'db.namespace': settings.address.database, 'db.collection.name': settings.tableName },
+        attributes: {
+          'db.system.name': 'mysql',
+          'db.namespace': settings.address.database,
+          'db.collection.name': settings.tableName,
+        },
         async close() {
           await relay?.close()
           await sweeper.close()

@@ -3,7 +3,10 @@ import type { ConnectionOptions } from 'mysql2'
 
 type Target = Pick<ConnectionOptions, 'host' | 'port' | 'socketPath' | 'user' | 'password' | 'database'>
 
-/** How the server's certificate is checked: by the authorities that Node knows, by those in the file at `pemPath`, or not at all. */
+/**
+ * How the server's certificate is checked: by the authorities that Node knows, by those in the file
+ * at `pemPath`, or not at all.
+ */
 export type Tls = 'verify' | 'verify-by-pem' | 'skip-verify'
 
 export type MysqlAddress = Target & { tls?: Tls }
@@ -11,7 +14,8 @@ export type MysqlAddress = Target & { tls?: Tls }
 /** The database of Dapr's state.mysql where its metadata names none. */
 const defaultSchema = 'dapr_state_store'
 
-// The form of Go's driver, which Dapr's own components take: user:password@tcp(host:port)/database?tls=true
+// The form of Go's driver, which Dapr's own components take:
+// user:password@tcp(host:port)/database?tls=true
 const goForm = /^(?:([^:]*)(?::(.*))?@)?(?:(tcp|unix)(?:\((.*)\))?)?\/([^/?]*)(?:\?([^/]*))?$/s
 
 // Go's driver reads true and false in these ways.
@@ -20,8 +24,8 @@ const no = new Set(['false', 'FALSE', 'False', '0'])
 const tlsOf: Record<string, Tls | undefined> = { ...yes, custom: 'verify-by-pem', 'skip-verify': 'skip-verify' }
 
 /**
- * A connection string as a URL (`mysql://user:password@host:3306/database`) or in the form of Dapr's state.mysql.
- * The database is the one it names, else `schemaName`, else Dapr's default.
+ * A connection string as a URL (`mysql://user:password@host:3306/database`) or in the form of
+ * Dapr's state.mysql. The database is the one it names, else `schemaName`, else Dapr's default.
  * Throws Error with what is wrong about it, without repeating it: it holds a password.
  */
 export function parseConnectionString(text: string, schemaName?: string): MysqlAddress {
@@ -33,7 +37,8 @@ export function parseConnectionString(text: string, schemaName?: string): MysqlA
   // Not passed over: who asks for an encrypted connection must not get another.
   const foreign = [...params.keys()].find((name) => /^ssl/i.test(name))
   if (foreign !== undefined) throw new Error(`has "${foreign}": encryption is asked for with tls`)
-  if (!no.has(tls) && tlsOf[tls] === undefined) throw new Error(`tls may be true, false, skip-verify or custom, not "${tls}"`)
+  if (!no.has(tls) && tlsOf[tls] === undefined)
+    throw new Error(`tls may be true, false, skip-verify or custom, not "${tls}"`)
   return { ...address, database, ...(tlsOf[tls] ? { tls: tlsOf[tls] } : {}) }
 }
 
@@ -53,7 +58,10 @@ function fromUrl(text: string): Parsed {
 
 function fromGoForm(text: string): Parsed {
   const match = goForm.exec(text)
-  if (!match) throw new Error('must be a URL like mysql://user:password@host:3306/database or like user:password@tcp(host:3306)/database')
+  if (!match)
+    throw new Error(
+      'must be a URL like mysql://user:password@host:3306/database or like user:password@tcp(host:3306)/database',
+    )
   const [, user = '', password = '', network = 'tcp', address = '', database = '', params = ''] = match
   const [, host = '', port = ''] = /^(.*?)(?::(\d+))?$/s.exec(address) ?? []
   const target = network === 'unix' ? { socketPath: address || '/tmp/mysql.sock' } : tcp(host, port)

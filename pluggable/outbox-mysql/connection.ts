@@ -5,11 +5,21 @@ import { ComponentError } from '../host/errors.ts'
 import { areCertificates } from '../host/pem.ts'
 import type { MysqlAddress } from './connection-string.ts'
 
-/** mysql2's options for what `tls` asks for. Throws INVALID_SETTING when the file at `pemPath` is needed and holds no certificate. */
-export function tlsOptions({ tls, host, port }: MysqlAddress, pemPath: string | undefined): Pick<PoolOptions, 'ssl' | 'stream'> {
+/**
+ * mysql2's options for what `tls` asks for. Throws INVALID_SETTING when the file at `pemPath` is
+ * needed and holds no certificate.
+ */
+export function tlsOptions(
+  { tls, host, port }: MysqlAddress,
+  pemPath: string | undefined,
+): Pick<PoolOptions, 'ssl' | 'stream'> {
   if (tls === undefined) return {}
   if (tls === 'skip-verify') return { ssl: { rejectUnauthorized: false } }
-  const ssl = { rejectUnauthorized: true, verifyIdentity: true, ...(tls === 'verify-by-pem' ? { ca: readCertificates(pemPath ?? '') } : {}) }
+  const ssl = {
+    rejectUnauthorized: true,
+    verifyIdentity: true,
+    ...(tls === 'verify-by-pem' ? { ca: readCertificates(pemPath ?? '') } : {}),
+  }
   return host !== undefined && isIP(host) ? { ssl, stream: () => connectByAddress(host, port ?? 3306) } : { ssl }
 }
 
@@ -26,11 +36,13 @@ function readCertificates(pemPath: string): string {
 }
 
 /**
- * mysql2 upgrades a socket of its own to TLS without saying whom it is connected to. Node then looks at the socket's `_host`,
- * which it sets for names only, and takes an address for "localhost": a certificate for localhost would do for any address, and one for
- * that very address would be refused.
+ * mysql2 upgrades a socket of its own to TLS without saying whom it is connected to. Node then
+ * looks at the socket's `_host`, which it sets for names only, and takes an address for
+ * "localhost": a certificate for localhost would do for any address, and one for that very address
+ * would be refused.
  */
-const connectByAddress = (host: string, port: number) => Object.assign(connect(port, host).setNoDelay(true), { _host: host })
+const connectByAddress = (host: string, port: number) =>
+  Object.assign(connect(port, host).setNoDelay(true), { _host: host })
 
 /** What stands in messages of the server, Node and OpenSSL, and what it means here. */
 const reasons: [RegExp, string][] = [
@@ -41,9 +53,14 @@ const reasons: [RegExp, string][] = [
   [/certificate|altnames/, "MySQL's certificate is not accepted"],
 ]
 
-/** STORE_UNAVAILABLE for an error that left us without a connection, in words that help an operator. */
+/**
+ * STORE_UNAVAILABLE for an error that left us without a connection, in words that help an operator.
+ */
 export function noConnection(cause: unknown): ComponentError {
   const message = cause instanceof Error ? cause.message : String(cause)
   const reason = reasons.find(([pattern]) => pattern.test(message))?.[1]
-  return new ComponentError('STORE_UNAVAILABLE', `${reason ?? 'MySQL does not answer'} (${message})`, { cause, lasting: reason !== undefined })
+  return new ComponentError('STORE_UNAVAILABLE', `${reason ?? 'MySQL does not answer'} (${message})`, {
+    cause,
+    lasting: reason !== undefined,
+  })
 }

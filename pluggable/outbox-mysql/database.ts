@@ -11,12 +11,18 @@ export type Parameter = string | number | Buffer | Date | null
 export type Session = {
   rows(sql: string, parameters?: Parameter[]): Promise<RowDataPacket[]>
   write(sql: string, parameters?: Parameter[]): Promise<ResultSetHeader>
-  /** For statements that cannot be prepared or whose text differs from call to call; several, separated by `;`, go as one packet. */
+  /**
+   * For statements that cannot be prepared or whose text differs from call to call; several,
+   * separated by `;`, go as one packet.
+   */
   plain(sql: string, parameters?: (Parameter | Parameter[])[]): Promise<RowDataPacket[]>
 }
 
 export type Database = {
-  /** Runs `work` on a connection. Throws STORE_UNAVAILABLE within 2 s, or `statementMs`, when the server is away or stands still. */
+  /**
+   * Runs `work` on a connection. Throws STORE_UNAVAILABLE within 2 s, or `statementMs`, when the
+   * server is away or stands still.
+   */
   use<T>(work: (session: Session) => Promise<T>, statementMs?: number): Promise<T>
   close(): Promise<void>
 }
@@ -26,9 +32,13 @@ const defaultStatementMs = 1_900
 
 type MysqlError = Error & { code?: string; errno?: number; fatal?: boolean }
 
-export const isMysqlError = (error: unknown): error is MysqlError => error instanceof Error && ('errno' in error || 'fatal' in error)
+export const isMysqlError = (error: unknown): error is MysqlError =>
+  error instanceof Error && ('errno' in error || 'fatal' in error)
 
-/** Deadlock or lock wait: the server has rolled back the transaction or can be told to; it may be tried again. */
+/**
+ * Deadlock or lock wait: the server has rolled back the transaction or can be told to; it may be
+ * tried again.
+ */
 export const isLockConflict = (error: unknown): boolean =>
   isMysqlError(error) && (error.code === 'ER_LOCK_DEADLOCK' || error.code === 'ER_LOCK_WAIT_TIMEOUT')
 
@@ -57,8 +67,15 @@ export function isAway(error: unknown): boolean {
   )
 }
 
-/** A pool of connections to one database, made lazily. Throws INVALID_SETTING when the file at `pemPath` holds no certificate. */
-export function openDatabase(settings: { address: MysqlAddress; maxConnections: number; pemPath?: string | undefined }): Database {
+/**
+ * A pool of connections to one database, made lazily. Throws INVALID_SETTING when the file at
+ * `pemPath` holds no certificate.
+ */
+export function openDatabase(settings: {
+  address: MysqlAddress
+  maxConnections: number
+  pemPath?: string | undefined
+}): Database {
   const { tls: _, ...address } = settings.address
   const pool = createPool({
     ...address,
@@ -76,7 +93,8 @@ export function openDatabase(settings: { address: MysqlAddress; maxConnections: 
     // Affected rows then means changed rows: an insert-or-update that changes nothing says 0.
     flags: ['-FOUND_ROWS'],
   })
-  // Each statement's text is fixed here, so that a server's configuration cannot change what it means.
+  // Each statement's text is fixed here, so that a server's configuration cannot change what it
+  // means.
   pool.on('connection', (connection) => {
     connection.query(
       "SET SESSION time_zone = '+00:00', sql_mode = 'STRICT_TRANS_TABLES,NO_ENGINE_SUBSTITUTION', innodb_lock_wait_timeout = 1;" +

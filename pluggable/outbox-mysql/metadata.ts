@@ -40,7 +40,10 @@ type Parsed = z.output<typeof schema>
 
 export type MysqlSettings = Omit<Parsed, 'connectionString' | 'schemaName'> & { address: MysqlAddress }
 
-/** The Component metadata of `state.outbox-mysql`; that of Dapr's `state.mysql` will do. Throws INVALID_SETTING naming the field. */
+/**
+ * The Component metadata of `state.outbox-mysql`; that of Dapr's `state.mysql` will do. Throws
+ * INVALID_SETTING naming the field.
+ */
 export function parseMysqlSettings(properties: Record<string, string>): MysqlSettings {
   const { connectionString, schemaName, ...settings } = parseSettings(schema, properties, { ownPrefix: 'relay' })
   return { ...settings, address: parseConnectionString(connectionString, schemaName) }

@@ -6,12 +6,18 @@ import type { Tables } from './schema.ts'
 
 const maxCounted = 100_000
 
-/** How the relay reads and empties the outbox table. The lease runs by the database's clock alone. */
-export function createMysqlOutbox(database: Database, tables: Tables): OutboxSource<number> & { backlog(): Promise<Backlog> } {
+/**
+ * How the relay reads and empties the outbox table. The lease runs by the database's clock alone.
+ */
+export function createMysqlOutbox(
+  database: Database,
+  tables: Tables,
+): OutboxSource<number> & { backlog(): Promise<Backlog> } {
   const owner = `${process.pid}-${randomUUID()}`
   const until = 'UTC_TIMESTAMP(6) + INTERVAL ? MICROSECOND'
 
-  // The oldest rows, while those before each of them have less than so many bytes together: so at least one.
+  // The oldest rows, while those before each of them have less than so many bytes together: so at
+  // least one.
   const fitting = `SELECT id, partition_key, sequence, payload, TIMESTAMPDIFF(MICROSECOND, created, CURRENT_TIMESTAMP(6)) AS age FROM ${tables.outbox}
     JOIN (SELECT id FROM (
       SELECT id, bytes, SUM(bytes) OVER (ORDER BY id) AS total FROM (SELECT id, bytes FROM ${tables.outbox} ORDER BY id LIMIT ?) AS oldest
@@ -30,21 +36,27 @@ export function createMysqlOutbox(database: Database, tables: Tables): OutboxSou
 
     async renewLease({ token }, leaseMs) {
       const result = await database.use((session) =>
-        session.write(`UPDATE ${tables.lease} SET expires = ${until} WHERE name = 'relay' AND token = ?`, [leaseMs * 1_000, token]),
+        session.write(`UPDATE ${tables.lease} SET expires = ${until} WHERE name = 'relay' AND token = ?`, [
+          leaseMs * 1_000,
+          token,
+        ]),
       )
       return result.affectedRows === 1
     },
 
     async releaseLease({ token }) {
       await database.use((session) =>
-        session.write(`UPDATE ${tables.lease} SET expires = UTC_TIMESTAMP(6) WHERE name = 'relay' AND token = ?`, [token]),
+        session.write(`UPDATE ${tables.lease} SET expires = UTC_TIMESTAMP(6) WHERE name = 'relay' AND token = ?`, [
+          token,
+        ]),
       )
     },
 
     async read(limits) {
       return database.use(async (session) => {
-        // Sizes first: 500 rows of a megabyte each must not be in memory together. The one SELECT is one snapshot, and a
-        // transaction takes its ids under its partition key's lock, so no key has a hole before a row that is seen here.
+        // Sizes first: 500 rows of a megabyte each must not be in memory together. The one SELECT
+        // is one snapshot, and a transaction takes its ids under its partition key's lock, so no
+        // key has a hole before a row that is seen here.
         const rows = await session.rows(fitting, [limits.rows, limits.bytes])
         return rows.map((row) => ({
           position: Number(row['id']),
@@ -69,7 +81,9 @@ export function createMysqlOutbox(database: Database, tables: Tables): OutboxSou
 
     async backlog() {
       return database.use(async (session) => {
-        const [counted] = await session.rows(`SELECT COUNT(*) AS n FROM (SELECT 1 FROM ${tables.outbox} LIMIT ${maxCounted}) AS counted`)
+        const [counted] = await session.rows(
+          `SELECT COUNT(*) AS n FROM (SELECT 1 FROM ${tables.outbox} LIMIT ${maxCounted}) AS counted`,
+        )
         const [oldest] = await session.rows(
           `SELECT TIMESTAMPDIFF(MICROSECOND, created, CURRENT_TIMESTAMP(6)) AS age FROM ${tables.outbox} ORDER BY id LIMIT 1`,
         )

@@ -17,10 +17,11 @@ export const tablesOf = (tableName: string): Tables => ({
 export const live = '(expiredate IS NULL OR expiredate > CURRENT_TIMESTAMP)'
 
 /**
- * Each entry makes the schema one version newer. Every statement can run twice: DDL commits by itself, so a crash in the
- * middle repeats an entry from its start.
+ * Each entry makes the schema one version newer. Every statement can run twice: DDL commits by
+ * itself, so a crash in the middle repeats an entry from its start.
  *
- * The state table is laid out as that of Dapr's state.mysql, but with keys of 1,024 bytes that are compared byte by byte.
+ * The state table is laid out as that of Dapr's state.mysql, but with keys of 1,024 bytes that are
+ * compared byte by byte.
  */
 const migrations: ((tables: Tables, session: Session) => string[] | Promise<string[]>)[] = [
   (tables) => [
@@ -34,7 +35,8 @@ const migrations: ((tables: Tables, session: Session) => string[] | Promise<stri
       expiredate TIMESTAMP NULL,
       INDEX expiredate_idx (expiredate)
     ) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin`,
-    // The id is taken under the partition key's lock in the committing transaction: within a key, its order is commit order.
+    // The id is taken under the partition key's lock in the committing transaction: within a key,
+    // its order is commit order.
     `CREATE TABLE IF NOT EXISTS ${tables.outbox} (
       id BIGINT UNSIGNED NOT NULL AUTO_INCREMENT PRIMARY KEY,
       partition_key VARBINARY(1024) NOT NULL,
@@ -57,7 +59,8 @@ const migrations: ((tables: Tables, session: Session) => string[] | Promise<stri
     `INSERT IGNORE INTO ${tables.lease} (name, owner, token, expires) VALUES ('relay', '', 0, '2000-01-01')`,
   ],
   async (tables, session) => changesOfDaprsTable(tables, await columnsOf(tables.state, session)),
-  // As Debezium's outbox event router expects it. Each row is gone again when its transaction commits: only the binary log tells of it.
+  // As Debezium's outbox event router expects it. Each row is gone again when its transaction
+  // commits: only the binary log tells of it.
   (tables) => [
     `CREATE TABLE IF NOT EXISTS ${tables.router} (
       id VARCHAR(255) NOT NULL,
@@ -79,20 +82,27 @@ async function columnsOf(table: string, session: Session): Promise<Map<string, C
      WHERE table_schema = DATABASE() AND table_name = ?`,
     [table],
   )
-  return new Map(rows.map((row) => [String(row['name']), { type: String(row['type']), charset: row['charset'] as string | null }]))
+  return new Map(
+    rows.map((row) => [String(row['name']), { type: String(row['type']), charset: row['charset'] as string | null }]),
+  )
 }
 
-/** What a table that Dapr's state.mysql made still needs: keys of up to 255 characters, compared as the database's default has it. */
+/**
+ * What a table that Dapr's state.mysql made still needs: keys of up to 255 characters, compared as
+ * the database's default has it.
+ */
 function changesOfDaprsTable({ state }: Tables, columns: Map<string, Column>): string[] {
   const changes: string[] = []
   const id = columns.get('id')
   if (id?.type === 'varchar') {
     // Turned into bytes as they are; our keys are UTF-8.
-    if (id.charset !== 'utf8mb4') changes.push(`ALTER TABLE ${state} MODIFY id VARCHAR(255) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL`)
+    if (id.charset !== 'utf8mb4')
+      changes.push(`ALTER TABLE ${state} MODIFY id VARCHAR(255) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL`)
     changes.push(`ALTER TABLE ${state} MODIFY id VARBINARY(1024) NOT NULL`)
   }
   // Dapr before 1.11 knew no TTL.
-  if (!columns.has('expiredate')) changes.push(`ALTER TABLE ${state} ADD COLUMN expiredate TIMESTAMP NULL, ADD INDEX expiredate_idx (expiredate)`)
+  if (!columns.has('expiredate'))
+    changes.push(`ALTER TABLE ${state} ADD COLUMN expiredate TIMESTAMP NULL, ADD INDEX expiredate_idx (expiredate)`)
   return changes
 }
 
@@ -100,8 +110,9 @@ function changesOfDaprsTable({ state }: Tables, columns: Map<string, Column>): s
 const ddlMs = 10_000
 
 /**
- * Brings the schema to the newest version. Components that start at once take turns under a named lock.
- * Throws STORE_UNAVAILABLE when the database is away, INVALID_SETTING when its schema is newer than this program.
+ * Brings the schema to the newest version. Components that start at once take turns under a named
+ * lock. Throws STORE_UNAVAILABLE when the database is away, INVALID_SETTING when its schema is
+ * newer than this program.
  */
 export async function migrate(database: Database, tables: Tables): Promise<void> {
   await database.use(async (session) => {
@@ -109,13 +120,19 @@ export async function migrate(database: Database, tables: Tables): Promise<void>
     // Named locks are server-wide and at most 64 characters long.
     const lock = `outbox:${String(named?.['name'])}.${tables.state}`.slice(0, 64)
     const [locked] = await session.rows('SELECT GET_LOCK(?, 1) AS taken', [lock])
-    if (Number(locked?.['taken']) !== 1) throw new ComponentError('STORE_UNAVAILABLE', 'another component is changing the schema')
+    if (Number(locked?.['taken']) !== 1)
+      throw new ComponentError('STORE_UNAVAILABLE', 'another component is changing the schema')
     try {
-      await session.plain(`CREATE TABLE IF NOT EXISTS ${tables.version} (version INT NOT NULL PRIMARY KEY) ENGINE = InnoDB`)
+      await session.plain(
+        `CREATE TABLE IF NOT EXISTS ${tables.version} (version INT NOT NULL PRIMARY KEY) ENGINE = InnoDB`,
+      )
       const [found] = await session.rows(`SELECT COALESCE(MAX(version), 0) AS version FROM ${tables.version}`)
       const version = Number(found?.['version'] ?? 0)
       if (version > migrations.length)
-        throw new ComponentError('INVALID_SETTING', `the schema has version ${version}, this component knows ${migrations.length}`)
+        throw new ComponentError(
+          'INVALID_SETTING',
+          `the schema has version ${version}, this component knows ${migrations.length}`,
+        )
       for (let next = version; next < migrations.length; next += 1) {
         for (const statement of (await migrations[next]?.(tables, session)) ?? []) await session.plain(statement)
         await session.write(`INSERT INTO ${tables.version} (version) VALUES (?)`, [next + 1])

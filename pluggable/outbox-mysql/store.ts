@@ -4,7 +4,13 @@ import { ComponentError } from '../host/errors.ts'
 import { createSharedReads } from '../host/shared-reads.ts'
 import type { Operation, StateStore, StoredValue } from '../host/state-store.ts'
 import { splitEvents, type EventDefaults, type PendingEvent } from '../outbox/event.ts'
-import { createGroupCommit, toTransaction, type GroupLimits, type Outcome, type Transaction } from '../outbox/group-commit.ts'
+import {
+  createGroupCommit,
+  toTransaction,
+  type GroupLimits,
+  type Outcome,
+  type Transaction,
+} from '../outbox/group-commit.ts'
 import { createCommit, isConflict } from './commit.ts'
 import { isMysqlError, type Database } from './database.ts'
 import { live, type Tables } from './schema.ts'
@@ -17,23 +23,44 @@ export type MysqlStoreOptions = {
   tables: Tables
   events: EventDefaults
   groups: GroupLimits
-  /** Called after a transaction with events has committed; undefined where there is no relay to publish them. */
+  /**
+   * Called after a transaction with events has committed; undefined where there is no relay to
+   * publish them.
+   */
   onEvents: (() => void) | undefined
-  /** Given where events are not for the relay but for Kafka Connect, which sends them to this topic. */
+  /**
+   * Given where events are not for the relay but for Kafka Connect, which sends them to this topic.
+   */
   routedTopic: string | undefined
   log: Logger
 }
 
-/** The state operations on MySQL; the relay's are in outbox.ts. See StateStore for what each one promises. */
-export function createMysqlStore({ database, tables, events: eventDefaults, groups, onEvents, routedTopic, log }: MysqlStoreOptions): Omit<StateStore, 'close'> {
+/**
+ * The state operations on MySQL; the relay's are in outbox.ts. See StateStore for what each one
+ * promises.
+ */
+export function createMysqlStore({
+  database,
+  tables,
+  events: eventDefaults,
+  groups,
+  onEvents,
+  routedTopic,
+  log,
+}: MysqlStoreOptions): Omit<StateStore, 'close'> {
   const commitOnce = createCommit(database, tables, routedTopic)
-  const commit = createGroupCommit<Transaction>((group) => retryingConflicts(group.length, () => commitOnce(group)), groups)
+  const commit = createGroupCommit<Transaction>(
+    (group) => retryingConflicts(group.length, () => commitOnce(group)),
+    groups,
+  )
   const write = (operations: Operation[], events: PendingEvent[]) => commit(toTransaction(operations, events))
   const get = createSharedReads(read)
 
   async function read(keys: string[]): Promise<Map<string, StoredValue>> {
     const columns = 'id, value, isbinary, eTag, UNIX_TIMESTAMP(expiredate) AS expires'
-    const rows = await database.use((session) => session.plain(`SELECT ${columns} FROM ${tables.state} WHERE id IN (?) AND ${live}`, [keys]))
+    const rows = await database.use((session) =>
+      session.plain(`SELECT ${columns} FROM ${tables.state} WHERE id IN (?) AND ${live}`, [keys]),
+    )
     return new Map(rows.map((row) => [(row['id'] as Buffer).toString('utf8'), toStored(row)]))
   }
 
@@ -46,7 +73,10 @@ export function createMysqlStore({ database, tables, events: eventDefaults, grou
     }
   }
 
-  /** Deadlocks and lock waits are no fault of the caller: tried again a few times, then reported. A group is taken apart first. */
+  /**
+   * Deadlocks and lock waits are no fault of the caller: tried again a few times, then reported. A
+   * group is taken apart first.
+   */
   async function retryingConflicts(size: number, work: () => Promise<Outcome[]>): Promise<Outcome[]> {
     for (let count = 1; ; count += 1) {
       try {
@@ -56,7 +86,11 @@ export function createMysqlStore({ database, tables, events: eventDefaults, grou
         const waited = isMysqlError(error) && error.code === 'ER_LOCK_WAIT_TIMEOUT'
         if (size > 1 && (waited || count === 2)) throw error
         if (count === maxAttempts || (waited && count >= 2)) {
-          return [new ComponentError('STORE_UNAVAILABLE', `too many writers at once (${(error as Error).message})`, { cause: error })]
+          return [
+            new ComponentError('STORE_UNAVAILABLE', `too many writers at once (${(error as Error).message})`, {
+              cause: error,
+            }),
+          ]
         }
         log.debug({ attempt: count, transactions: size }, 'write conflict, trying again')
         await new Promise((resolve) => setTimeout(resolve, Math.random() * 5 * 2 ** count))
@@ -74,7 +108,10 @@ export function createMysqlStore({ database, tables, events: eventDefaults, grou
     async transact(operations, metadata) {
       const { state, events } = splitEvents(operations, metadata, eventDefaults)
       if (events.length > 0 && !onEvents) {
-        throw new ComponentError('EVENT_REFUSED', 'this component has no relay: set relayBrokers and relayTopic in its metadata')
+        throw new ComponentError(
+          'EVENT_REFUSED',
+          'this component has no relay: set relayBrokers and relayTopic in its metadata',
+        )
       }
       if (operations.length === 0) return
       await write(state, events)

@@ -3,7 +3,10 @@ import { jsonDepth, parseJson, utf8 } from '../host/json.ts'
 // MariaDB's check of a JSON column fails at 32 levels.
 const maxJsonDepth = 30
 
-/** The two columns for a value: JSON as it is, anything else as a JSON string in base64, as in Dapr's state.mysql. */
+/**
+ * The two columns for a value: JSON as it is, anything else as a JSON string in base64, as in
+ * Dapr's state.mysql.
+ */
 export function toColumns(value: Buffer): { value: string; isBinary: 0 | 1 } {
   const text = utf8(value)
   if (text !== undefined && parseJson(text) && jsonDepth(text) <= maxJsonDepth) return { value: text, isBinary: 0 }

@@ -17,14 +17,18 @@ type RelaySettings = KafkaSettings & {
   maxEventBytes: number
 }
 
-/** The relay that a Component's metadata asks for; undefined where it names no brokers, or says `relay: none`. */
+/**
+ * The relay that a Component's metadata asks for; undefined where it names no brokers, or says
+ * `relay: none`.
+ */
 export function startConfiguredRelay<Position>(
   settings: RelaySettings,
   outbox: OutboxSource<Position>,
   o: { instance: string; metrics: RelayMetrics; tracing: Tracing | undefined; log: Logger },
 ): Relay | undefined {
   if (settings.relay === 'none' || !settings.relayBrokers || !settings.relayTopic) return undefined
-  if (settings.relaySkipVerify) o.log.warn("relaySkipVerify: Kafka's certificate is not checked, so that anybody can pose as Kafka")
+  if (settings.relaySkipVerify)
+    o.log.warn("relaySkipVerify: Kafka's certificate is not checked, so that anybody can pose as Kafka")
   const publisher = createKafkaPublisher(
     {
       ...kafkaConnection(settings),
@@ -35,20 +39,30 @@ export function startConfiguredRelay<Position>(
     },
     o.log,
   )
-  const traced = o.tracing ? tracedPublisher(publisher, o.tracing, { topic: settings.relayTopic, instance: o.instance }) : publisher
+  const traced = o.tracing
+    ? tracedPublisher(publisher, o.tracing, { topic: settings.relayTopic, instance: o.instance })
+    : publisher
   return startRelay(outbox, traced, o.metrics, o.log)
 }
 
 /**
- * The topic that events are given to Kafka Connect for, where the metadata says `relay: none`; else undefined.
+ * The topic that events are given to Kafka Connect for, where the metadata says `relay: none`; else
+ * undefined.
  *
- * Throws INVALID_SETTING while events wait in the outbox: nobody would publish them any more, and later ones of their keys
- * would overtake them.
+ * Throws INVALID_SETTING while events wait in the outbox: nobody would publish them any more, and
+ * later ones of their keys would overtake them.
  */
-export async function routedTopic({ relay, relayTopic }: RelaySettings, outbox: { backlog(): Promise<Backlog> }): Promise<string | undefined> {
+export async function routedTopic(
+  { relay, relayTopic }: RelaySettings,
+  outbox: { backlog(): Promise<Backlog> },
+): Promise<string | undefined> {
   if (relay !== 'none') return undefined
   const { rows } = await outbox.backlog()
-  if (rows > 0) throw new ComponentError('INVALID_SETTING', `metadata field "relay": ${rows} events still wait to be relayed to Kafka, let them be published first`)
+  if (rows > 0)
+    throw new ComponentError(
+      'INVALID_SETTING',
+      `metadata field "relay": ${rows} events still wait to be relayed to Kafka, let them be published first`,
+    )
   return relayTopic
 }
 

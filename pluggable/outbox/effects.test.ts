@@ -11,7 +11,12 @@ const set = (key: string, value: string, condition: { etag?: string; firstWrite?
   metadata: {},
   ...condition,
 })
-const remove = (key: string, etag?: string): Operation => ({ kind: 'delete', key, metadata: {}, ...(etag === undefined ? {} : { etag }) })
+const remove = (key: string, etag?: string): Operation => ({
+  kind: 'delete',
+  key,
+  metadata: {},
+  ...(etag === undefined ? {} : { etag }),
+})
 
 /** What is left of each key, or the error's code. */
 function outcome(operations: Operation[], found: Record<string, { etag: string; live: boolean }> = {}) {
@@ -30,13 +35,23 @@ test.each<[string, Operation[], Record<string, { etag: string; live: boolean }>,
   ['a wrong etag', [set('k', 'a', { etag: '2' })], live, 'ETAG_MISMATCH'],
   ['an etag where nothing is', [set('k', 'a', { etag: '1' })], {}, 'ETAG_MISMATCH'],
   ['an etag of what has expired', [remove('k', '1')], expired, 'ETAG_MISMATCH'],
-  ['an etag is spent by the first write', [set('k', 'a', { etag: '1' }), set('k', 'b', { etag: '1' })], live, 'ETAG_MISMATCH'],
+  [
+    'an etag is spent by the first write',
+    [set('k', 'a', { etag: '1' }), set('k', 'b', { etag: '1' })],
+    live,
+    'ETAG_MISMATCH',
+  ],
   ['a first write where nothing is', [set('k', 'a', { firstWrite: true })], {}, { k: 'a' }],
   ['a first write over a live row', [set('k', 'a', { firstWrite: true })], live, 'ETAG_MISMATCH'],
   ['a first write over an expired row', [set('k', 'a', { firstWrite: true })], expired, { k: 'a' }],
   ['a first write after a delete', [remove('k'), set('k', 'a', { firstWrite: true })], live, { k: 'a' }],
   ['two first writes', [set('k', 'a', { firstWrite: true }), set('k', 'b', { firstWrite: true })], {}, 'ETAG_MISMATCH'],
-  ['an etag makes a first write conditional on it alone', [set('k', 'a', { firstWrite: true, etag: '1' })], live, { k: 'a' }],
+  [
+    'an etag makes a first write conditional on it alone',
+    [set('k', 'a', { firstWrite: true, etag: '1' })],
+    live,
+    { k: 'a' },
+  ],
   ['one mismatch spoils all', [set('l', 'a'), remove('k', '2')], live, 'ETAG_MISMATCH'],
 ])('%s', (_, operations, found, expected) => {
   expect(outcome(operations, found)).toEqual(expected)

@@ -1,8 +1,8 @@
 import type { NumberedEvent } from './event.ts'
 
 /**
- * An event as Debezium's outbox event router expects it, under the names that are its defaults. `payload` is what the relay
- * would publish; the rest routes it.
+ * An event as Debezium's outbox event router expects it, under the names that are its defaults.
+ * `payload` is what the relay would publish; the rest routes it.
  */
 export type RouterRow = {
   /** The CloudEvent's id, as far as a column holds it. */

@@ -2,7 +2,11 @@ import { describe, expect, test } from 'vitest'
 import type { Operation, SetOperation } from '../host/state-store.ts'
 import { inLockOrder, numberEvents, splitEvents, type EventDefaults } from './event.ts'
 
-const defaults: EventDefaults = { publish: 'projections', maxEventBytes: 1_000, now: () => new Date('2026-01-02T03:04:05.678Z') }
+const defaults: EventDefaults = {
+  publish: 'projections',
+  maxEventBytes: 1_000,
+  now: () => new Date('2026-01-02T03:04:05.678Z'),
+}
 
 const set = (key: string, value: string, metadata: Record<string, string> = {}): SetOperation => ({
   kind: 'set',
@@ -29,7 +33,10 @@ test('only marked operations are events, and they are no state', () => {
 })
 
 test('the envelope is a CloudEvent with the application key as partition key', () => {
-  const event = oneEvent(set('app||order:1', '{"n":1}', { ...marked, 'cloudevent.subject': 's', 'cloudevent.tenant': 't' }), { traceparent: 'tp' })
+  const event = oneEvent(
+    set('app||order:1', '{"n":1}', { ...marked, 'cloudevent.subject': 's', 'cloudevent.tenant': 't' }),
+    { traceparent: 'tp' },
+  )
   expect(event.partitionKey).toBe('order:1')
   expect(JSON.parse(event.encode(7).toString())).toEqual({
     specversion: '1.0',
@@ -82,7 +89,13 @@ test('numbers go on from the last of each partition key, in the given order', ()
     ['b', 9],
     ['a', 1],
   ])
-  expect(numbered.map(({ event, sequence, payload }) => [event.partitionKey, sequence, (JSON.parse(payload) as { sequence: string }).sequence])).toEqual([
+  expect(
+    numbered.map(({ event, sequence, payload }) => [
+      event.partitionKey,
+      sequence,
+      (JSON.parse(payload) as { sequence: string }).sequence,
+    ]),
+  ).toEqual([
     ['b', 8, '8'],
     ['a', 1, '1'],
     ['b', 9, '9'],
@@ -93,14 +106,22 @@ test('numbers go on from the last of each partition key, in the given order', ()
 const publishAll = (operations: Operation[], transaction: Record<string, string> = {}) => {
   const { state, events } = splitEvents(operations, transaction, { ...defaults, publish: 'all' })
   const published = events.map((event) => JSON.parse(event.encode(1)) as Record<string, unknown>)
-  return { state: state.map(({ kind, key }) => `${kind} ${key}`), published, data: published.map(({ data, data_base64 }) => data ?? data_base64) }
+  return {
+    state: state.map(({ kind, key }) => `${kind} ${key}`),
+    published,
+    data: published.map(({ data, data_base64 }) => data ?? data_base64),
+  }
 }
 const json = { contentType: 'application/json' }
 const projection = { 'outbox.projection': 'true' }
 
 describe('where all is published', () => {
   test('every upsert is an event, a delete is none', () => {
-    const { state, published } = publishAll([set('app||a', '{"n":1}', json), { kind: 'delete', key: 'app||b', metadata: {} }, set('app||c', 'text')])
+    const { state, published } = publishAll([
+      set('app||a', '{"n":1}', json),
+      { kind: 'delete', key: 'app||b', metadata: {} },
+      set('app||c', 'text'),
+    ])
     expect(state).toEqual(['set app||a', 'delete app||b', 'set app||c'])
     expect(published).toEqual([
       {
@@ -120,13 +141,33 @@ describe('where all is published', () => {
 
   test.each([
     ['JSON without a content type', '{"n":1}', {}, { datacontenttype: 'text/plain', data: '{"n":1}' }],
-    ['JSON', '{"n":1}', { contentType: 'application/json; charset=utf-8' }, { datacontenttype: 'application/json; charset=utf-8', data: { n: 1 } }],
-    ['what is JSON by its attribute only', '[1]', { datacontenttype: 'application/json' }, { datacontenttype: 'application/json', data: [1] }],
+    [
+      'JSON',
+      '{"n":1}',
+      { contentType: 'application/json; charset=utf-8' },
+      { datacontenttype: 'application/json; charset=utf-8', data: { n: 1 } },
+    ],
+    [
+      'what is JSON by its attribute only',
+      '[1]',
+      { datacontenttype: 'application/json' },
+      { datacontenttype: 'application/json', data: [1] },
+    ],
     ['what should be JSON and is not', 'no', json, { datacontenttype: 'application/json', data: 'no' }],
     ['XML', '<a/>', { contentType: 'application/xml' }, { datacontenttype: 'application/xml', data: '<a/>' }],
-    ['bytes', 'ab', { contentType: 'application/octet-stream' }, { datacontenttype: 'application/octet-stream', data_base64: 'YWI=' }],
+    [
+      'bytes',
+      'ab',
+      { contentType: 'application/octet-stream' },
+      { datacontenttype: 'application/octet-stream', data_base64: 'YWI=' },
+    ],
     ['what is no text', Buffer.from([0xff]), {}, { datacontenttype: 'application/octet-stream', data_base64: '/w==' }],
-    ['text of an encoding that is not UTF-8', Buffer.from([0xe4]), { contentType: 'text/plain; charset=latin1' }, { datacontenttype: 'text/plain; charset=latin1', data_base64: '5A==' }],
+    [
+      'text of an encoding that is not UTF-8',
+      Buffer.from([0xe4]),
+      { contentType: 'text/plain; charset=latin1' },
+      { datacontenttype: 'text/plain; charset=latin1', data_base64: '5A==' },
+    ],
   ])('%s is sent as its content type has it', (_, value, metadata, expected) => {
     const operation = { ...set('k', '', metadata), value: Buffer.from(value) }
     expect(publishAll([operation]).published).toEqual([expect.objectContaining(expected)])
@@ -138,7 +179,11 @@ describe('where all is published', () => {
     ['A B PA PB', [set('a', '1'), set('b', '2'), set('a', '10', projection), set('b', '20', projection)], ['10', '20']],
     ['PA PB A B', [set('a', '10', projection), set('b', '20', projection), set('a', '1'), set('b', '2')], ['10', '20']],
     ['A PA B', [set('a', '1'), set('a', '10', projection), set('b', '2')], ['10', '2']],
-    ['A PA PA', [set('a', '1'), set('a', '10', projection), set('a', '11', { 'outbox.projection': 'True' })], ['10', '11']],
+    [
+      'A PA PA',
+      [set('a', '1'), set('a', '10', projection), set('a', '11', { 'outbox.projection': 'True' })],
+      ['10', '11'],
+    ],
     ['A PB', [set('a', '1'), set('b', '20', projection)], ['1', '20']],
   ])('%s: projections are published instead of the value that their key gets', (_, operations, data) => {
     const result = publishAll(operations)
@@ -149,21 +194,48 @@ describe('where all is published', () => {
 
   test("a projection has its key's attributes and may set others; how the state is encoded is not among them", () => {
     const state = set('a', '{}', { ...json, 'cloudevent.type': 'of.state', subject: 's', 'my-custom-ce-field': 'abc' })
-    expect(publishAll([state, set('a', '1', { ...projection, 'cloudevent.type': 'of.projection' })]).published).toEqual([
-      expect.objectContaining({ type: 'of.projection', subject: 's', 'my-custom-ce-field': 'abc', datacontenttype: 'text/plain', data: '1' }),
-    ])
+    expect(publishAll([state, set('a', '1', { ...projection, 'cloudevent.type': 'of.projection' })]).published).toEqual(
+      [
+        expect.objectContaining({
+          type: 'of.projection',
+          subject: 's',
+          'my-custom-ce-field': 'abc',
+          datacontenttype: 'text/plain',
+          data: '1',
+        }),
+      ],
+    )
   })
 
   test("attributes come by plain names too, as from the built-in outbox, but not those that are the outbox's to say", () => {
-    const metadata = { type: 't', source: 'x', id: 'i', data: 'd', sequence: '9', ttlInSeconds: '5', partitionKey: 'p', traceparent: 'own', 'cloudevent.source': 'y' }
+    const metadata = {
+      type: 't',
+      source: 'x',
+      id: 'i',
+      data: 'd',
+      sequence: '9',
+      ttlInSeconds: '5',
+      partitionKey: 'p',
+      traceparent: 'own',
+      'cloudevent.source': 'y',
+    }
     const [event] = publishAll([set('app||a', '1', metadata)], { traceparent: 'of the transaction' }).published
-    expect(event).toMatchObject({ type: 't', source: 'y', partitionkey: 'p', sequence: '1', data: '1', traceparent: 'own' })
+    expect(event).toMatchObject({
+      type: 't',
+      source: 'y',
+      partitionkey: 'p',
+      sequence: '1',
+      data: '1',
+      traceparent: 'own',
+    })
     expect(event?.['id']).not.toBe('i')
     expect(event).not.toHaveProperty('ttlInSeconds')
   })
 
   test('a key that Kafka consumers could not read is percent-encoded', () => {
-    expect(publishAll([set('app||krug-🏺 1', '1')]).published).toEqual([expect.objectContaining({ partitionkey: 'krug-%F0%9F%8F%BA 1' })])
+    expect(publishAll([set('app||krug-🏺 1', '1')]).published).toEqual([
+      expect.objectContaining({ partitionkey: 'krug-%F0%9F%8F%BA 1' }),
+    ])
   })
 
   test('an event beyond the limit is refused, counted as it is published', () => {

@@ -16,7 +16,8 @@ export type PendingEvent = {
 }
 
 /**
- * Which operations of a transaction are events: those that say so, or also every upsert, as in Dapr's built-in outbox.
+ * Which operations of a transaction are events: those that say so, or also every upsert, as in
+ * Dapr's built-in outbox.
  */
 export type Publish = 'projections' | 'all'
 
@@ -30,35 +31,49 @@ export type EventDefaults = {
 
 type Metadata = Record<string, string>
 
-/** The longest a sequence can get: sizes are checked with it, so that an event's fate never depends on its number. */
+/**
+ * The longest a sequence can get: sizes are checked with it, so that an event's fate never depends
+ * on its number.
+ */
 const longestSequence = '9'.repeat(20)
 // Lower-case letters and digits, as CloudEvents asks of attribute names.
 const extensionName = /^[a-z0-9]{1,20}$/
-// Dapr's documentation names an attribute `my-custom-ce-field`. Its own instructions (contentType, ttlInSeconds) have capitals.
+// Dapr's documentation names an attribute `my-custom-ce-field`. Its own instructions (contentType,
+// ttlInSeconds) have capitals.
 const plainName = /^[a-z0-9_-]{1,50}$/
 const prefix = 'cloudevent.'
 /** What nobody but the outbox can say. */
 const fixed = new Set(['specversion', 'datacontenttype', 'sequence', 'partitionkey', 'data', 'data_base64'])
-const settable = { projections: new Set(['type', 'id', 'subject']), all: new Set(['type', 'id', 'subject', 'source', 'time', 'traceparent']) }
+const settable = {
+  projections: new Set(['type', 'id', 'subject']),
+  all: new Set(['type', 'id', 'subject', 'source', 'time', 'traceparent']),
+}
 const reserved = new Set([...fixed, ...settable.all])
 
 const isProjection = ({ metadata }: Operation): boolean => isTruthy(metadata['outbox.projection'])
 
 /**
- * Splits a transaction into its state operations and its events: an operation with metadata `outbox.projection: "true"` is
- * no state write but an event. Where all is published every upsert is an event too, unless the transaction has projections
- * of its key: those are published instead.
+ * Splits a transaction into its state operations and its events: an operation with metadata
+ * `outbox.projection: "true"` is no state write but an event. Where all is published every upsert
+ * is an event too, unless the transaction has projections of its key: those are published instead.
  *
- * Throws EVENT_REFUSED for an event that is not JSON or that lacks a type (neither is asked for where all is published),
- * EVENT_TOO_LARGE beyond `maxEventBytes`.
+ * Throws EVENT_REFUSED for an event that is not JSON or that lacks a type (neither is asked for
+ * where all is published), EVENT_TOO_LARGE beyond `maxEventBytes`.
  */
-export function splitEvents(operations: Operation[], metadata: Metadata, defaults: EventDefaults): { state: Operation[]; events: PendingEvent[] } {
+export function splitEvents(
+  operations: Operation[],
+  metadata: Metadata,
+  defaults: EventDefaults,
+): { state: Operation[]; events: PendingEvent[] } {
   const state = operations.filter((operation) => !isProjection(operation))
   const published = defaults.publish === 'all' ? toPublish(operations) : operations.filter(isProjection)
   return { state, events: published.map((operation) => toEvent(operation, metadata, defaults)) }
 }
 
-/** The operations that are events where all is published. A projection has the attributes that its key's upsert has, as far as it sets no others. */
+/**
+ * The operations that are events where all is published. A projection has the attributes that its
+ * key's upsert has, as far as it sets no others.
+ */
 function toPublish(operations: Operation[]): Operation[] {
   const projected = new Set(operations.filter(isProjection).map(({ key }) => key))
   const attributes = new Map<string, Metadata>()
@@ -70,7 +85,11 @@ function toPublish(operations: Operation[]): Operation[] {
   }
   return operations
     .filter((operation) => isProjection(operation) || (operation.kind === 'set' && !projected.has(operation.key)))
-    .map((operation) => (isProjection(operation) ? { ...operation, metadata: { ...attributes.get(operation.key), ...operation.metadata } } : operation))
+    .map((operation) =>
+      isProjection(operation)
+        ? { ...operation, metadata: { ...attributes.get(operation.key), ...operation.metadata } }
+        : operation,
+    )
 }
 
 function toEvent(operation: Operation, transaction: Metadata, defaults: EventDefaults): PendingEvent {
@@ -78,7 +97,10 @@ function toEvent(operation: Operation, transaction: Metadata, defaults: EventDef
   if (operation.kind === 'delete') throw refuse('a delete cannot be an event')
   const all = defaults.publish === 'all'
   const given = operation.metadata
-  const content = contentOf(operation.value, all ? given['contentType'] || given['datacontenttype'] : 'application/json')
+  const content = contentOf(
+    operation.value,
+    all ? given['contentType'] || given['datacontenttype'] : 'application/json',
+  )
   if (!all && !content.isJson) throw refuse('its value must be JSON')
 
   const separator = operation.key.indexOf('||')
@@ -87,9 +109,10 @@ function toEvent(operation: Operation, transaction: Metadata, defaults: EventDef
   // Code for the built-in outbox chose its keys without a thought of Kafka.
   const partitionKey = given['partitionKey'] || (all ? appKey.replaceAll(/[^\x20-\x7e]+/g, encodeURIComponent) : appKey)
   if (Buffer.byteLength(partitionKey) > 1_024) throw refuse('partitionKey is longer than 1024 bytes')
-  // daprd hands a record's key on as the gRPC header `__key`, which cannot hold anything else: the event would block its
-  // partition for every subscriber, without end.
-  if (!/^[\x20-\x7e]+$/.test(partitionKey)) throw refuse('partitionKey must be printable ASCII (percent-encode what is not)')
+  // daprd hands a record's key on as the gRPC header `__key`, which cannot hold anything else: the
+  // event would block its partition for every subscriber, without end.
+  if (!/^[\x20-\x7e]+$/.test(partitionKey))
+    throw refuse('partitionKey must be printable ASCII (percent-encode what is not)')
 
   const set: Metadata = {}
   for (const [name, value] of Object.entries(given)) {
@@ -99,8 +122,16 @@ function toEvent(operation: Operation, transaction: Metadata, defaults: EventDef
         throw refuse(`metadata ${name} cannot be set`)
       }
       if (value !== '') set[attribute] = value
-    } else if (all && plainName.test(name) && name !== 'id' && !fixed.has(name) && value !== '' && !given[`${prefix}${name}`]) {
-      // The built-in outbox makes attributes of plain names, but not of `id`: it may stand on several operations.
+    } else if (
+      all &&
+      plainName.test(name) &&
+      name !== 'id' &&
+      !fixed.has(name) &&
+      value !== '' &&
+      !given[`${prefix}${name}`]
+    ) {
+      // The built-in outbox makes attributes of plain names, but not of `id`: it may stand on
+      // several operations.
       set[name] = value
     }
   }
@@ -114,7 +145,8 @@ function toEvent(operation: Operation, transaction: Metadata, defaults: EventDef
     type,
     time: defaults.now().toISOString(),
     datacontenttype: content.type,
-    // Without a traceparent Dapr's consumer starts no span, with an empty one it starts a new trace: so only a real one.
+    // Without a traceparent Dapr's consumer starts no span, with an empty one it starts a new
+    // trace: so only a real one.
     ...(transaction['traceparent'] ? { traceparent: transaction['traceparent'] } : {}),
     partitionkey: partitionKey,
     ...others,
@@ -122,7 +154,8 @@ function toEvent(operation: Operation, transaction: Metadata, defaults: EventDef
 
   const head = JSON.stringify(attributes).slice(0, -1)
   const encode = (sequence: number) => `${head},"sequence":"${sequence}",${content.member}}`
-  const bytes = Buffer.byteLength(head) + Buffer.byteLength(content.member) + longestSequence.length + ',"sequence":"",}'.length
+  const bytes =
+    Buffer.byteLength(head) + Buffer.byteLength(content.member) + longestSequence.length + ',"sequence":"",}'.length
   if (bytes > defaults.maxEventBytes) {
     throw new ComponentError(
       'EVENT_TOO_LARGE',
@@ -132,19 +165,28 @@ function toEvent(operation: Operation, transaction: Metadata, defaults: EventDef
   return { id, type, partitionKey, bytes, encode }
 }
 
-/** A value as the envelope's member: JSON as it is, other text as a string, bytes in base64. Without a `type` it is text, if it can be. */
+/**
+ * A value as the envelope's member: JSON as it is, other text as a string, bytes in base64. Without
+ * a `type` it is text, if it can be.
+ */
 function contentOf(value: Buffer, type: string | undefined): { member: string; type: string; isJson: boolean } {
   const mediaType = (type?.split(';')[0] ?? '').trim().toLowerCase()
   const text = mediaType === 'application/octet-stream' ? undefined : utf8(value)
-  if (text === undefined) return { member: `"data_base64":"${value.toString('base64')}"`, type: type ?? 'application/octet-stream', isJson: false }
+  if (text === undefined)
+    return {
+      member: `"data_base64":"${value.toString('base64')}"`,
+      type: type ?? 'application/octet-stream',
+      isJson: false,
+    }
   // The value's own text goes in unparsed: numbers keep the digits that the application wrote.
-  if (mediaType === 'application/json' && parseJson(text)) return { member: `"data":${text}`, type: type ?? '', isJson: true }
+  if (mediaType === 'application/json' && parseJson(text))
+    return { member: `"data":${text}`, type: type ?? '', isJson: true }
   return { member: `"data":${JSON.stringify(text)}`, type: type ?? 'text/plain', isJson: false }
 }
 
 /**
- * What is written, in the order of its keys. Every transaction so locks rows in the same order, whatever order the
- * application wrote them in, and two of them cannot wait for each other.
+ * What is written, in the order of its keys. Every transaction so locks rows in the same order,
+ * whatever order the application wrote them in, and two of them cannot wait for each other.
  */
 export function inLockOrder<T extends { key: string }>(writes: T[]): T[] {
   return writes.toSorted((a, b) => (a.key < b.key ? -1 : a.key > b.key ? 1 : 0))
@@ -153,10 +195,13 @@ export function inLockOrder<T extends { key: string }>(writes: T[]): T[] {
 export type NumberedEvent = { event: PendingEvent; sequence: number; payload: string }
 
 /**
- * Gives each event its number, the next of its partition key, and answers the new last number of each key. `last` has
- * those of the keys that had events before.
+ * Gives each event its number, the next of its partition key, and answers the new last number of
+ * each key. `last` has those of the keys that had events before.
  */
-export function numberEvents(events: PendingEvent[], last: Map<string, number>): { numbers: Map<string, number>; numbered: NumberedEvent[] } {
+export function numberEvents(
+  events: PendingEvent[],
+  last: Map<string, number>,
+): { numbers: Map<string, number>; numbered: NumberedEvent[] } {
   const numbers = new Map<string, number>()
   const numbered = events.map((event) => {
     const sequence = (numbers.get(event.partitionKey) ?? last.get(event.partitionKey) ?? 0) + 1

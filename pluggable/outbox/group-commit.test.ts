@@ -8,7 +8,11 @@ const of = (name: string, ...keys: string[]): Named => ({ name, keys, bytes: 1 }
 
 /** A commit whose groups are recorded and answered by hand. */
 function recorder(limits: GroupLimits = { ...groupLimits, groups: 1 }) {
-  const groups: { names: string; done(outcomes?: (ComponentError | undefined)[]): Promise<void>; fail(error: Error): Promise<void> }[] = []
+  const groups: {
+    names: string
+    done(outcomes?: (ComponentError | undefined)[]): Promise<void>
+    fail(error: Error): Promise<void>
+  }[] = []
   const turn = () => new Promise((resolve) => setImmediate(resolve))
   const submit = createGroupCommit<Named>((group) => {
     const { promise, resolve, reject } = Promise.withResolvers<(ComponentError | undefined)[]>()
@@ -27,7 +31,8 @@ function recorder(limits: GroupLimits = { ...groupLimits, groups: 1 }) {
   }, limits)
   const failures: string[] = []
   const send = (...transactions: Named[]) => {
-    for (const each of transactions) submit(each).catch((error: Error) => failures.push(`${each.name}: ${error.message}`))
+    for (const each of transactions)
+      submit(each).catch((error: Error) => failures.push(`${each.name}: ${error.message}`))
     return turn()
   }
   return { groups, failures, send, names: () => groups.map(({ names }) => names) }
@@ -73,12 +78,15 @@ test('a group that failed as a whole is tried again one by one', async () => {
   expect([names(), failures]).toEqual([['ab', 'a', 'b', 'c'], ['b: it is me']])
 })
 
-test.each(['STORE_UNAVAILABLE', 'COMMIT_UNKNOWN'] as const)('%s fails the whole group, and nothing is tried again', async (code) => {
-  const { groups, send, names, failures } = recorder()
-  await send(of('a', '1'), of('b', '2'))
-  await groups[0]?.fail(new ComponentError(code, 'away'))
-  expect([names(), failures]).toEqual([['ab'], ['a: away', 'b: away']])
-})
+test.each(['STORE_UNAVAILABLE', 'COMMIT_UNKNOWN'] as const)(
+  '%s fails the whole group, and nothing is tried again',
+  async (code) => {
+    const { groups, send, names, failures } = recorder()
+    await send(of('a', '1'), of('b', '2'))
+    await groups[0]?.fail(new ComponentError(code, 'away'))
+    expect([names(), failures]).toEqual([['ab'], ['a: away', 'b: away']])
+  },
+)
 
 test('a database that does not answer fails those who wait too', async () => {
   const { groups, send, names, failures } = recorder()

@@ -4,7 +4,9 @@ import type { PendingEvent } from './event.ts'
 
 /** One caller's transaction, as far as its way into a group is concerned. */
 export type Groupable = {
-  /** Everything that it writes: no two transactions that share one of these are under way at once. */
+  /**
+   * Everything that it writes: no two transactions that share one of these are under way at once.
+   */
   keys: string[]
   bytes: number
 }
@@ -12,44 +14,67 @@ export type Groupable = {
 export type GroupLimits = {
   /** 1 switches group commit off: each transaction is a database transaction of its own. */
   transactions: number
-  /** Below 4 MiB: a database refuses larger packets, and one snapshot of it must not grow without end. */
+  /**
+   * Below 4 MiB: a database refuses larger packets, and one snapshot of it must not grow without
+   * end.
+   */
   bytes: number
   /** Groups that are under way at once. */
   groups: number
-  /** Transactions that wait. Callers beyond it are told so at once: the database is hopelessly behind. */
+  /**
+   * Transactions that wait. Callers beyond it are told so at once: the database is hopelessly
+   * behind.
+   */
   waiting: number
   waitMs: number
 }
 
-export const groupLimits: GroupLimits = { transactions: 64, bytes: 2 * 1024 * 1024, groups: 2, waiting: 5_000, waitMs: 2_000 }
+export const groupLimits: GroupLimits = {
+  transactions: 64,
+  bytes: 2 * 1024 * 1024,
+  groups: 2,
+  waiting: 5_000,
+  waitMs: 2_000,
+}
 
-/** Without groups transactions run beside each other instead, as many as there are connections for. */
+/**
+ * Without groups transactions run beside each other instead, as many as there are connections for.
+ */
 export const ungrouped = (groups: number): GroupLimits => ({ ...groupLimits, transactions: 1, groups })
 
 /** What one caller wants done, all of it or nothing. */
 export type Transaction = Groupable & { operations: Operation[]; events: PendingEvent[] }
 
 export function toTransaction(operations: Operation[], events: PendingEvent[]): Transaction {
-  const keys = new Set([...operations.map(({ key }) => `state ${key}`), ...events.map(({ partitionKey }) => `event ${partitionKey}`)])
+  const keys = new Set([
+    ...operations.map(({ key }) => `state ${key}`),
+    ...events.map(({ partitionKey }) => `event ${partitionKey}`),
+  ])
   const values = operations.reduce((sum, operation) => sum + (operation.kind === 'set' ? operation.value.length : 0), 0)
   return { operations, events, keys: [...keys], bytes: events.reduce((sum, { bytes }) => sum + bytes, values) }
 }
 
-/** What became of one transaction of a group that was committed: why it was left out, or undefined where it was done. */
+/**
+ * What became of one transaction of a group that was committed: why it was left out, or undefined
+ * where it was done.
+ */
 export type Outcome = ComponentError | undefined
 
 type Entry<T> = { transaction: T; alone: boolean; since: number; resolve(): void; reject(error: unknown): void }
 
 /**
- * Commits what arrives while the database is busy in groups: one database transaction, one flush of its log, for many
- * callers. Measured with MariaDB on two cores at 32 callers: `npm run bench -- outbox`.
+ * Commits what arrives while the database is busy in groups: one database transaction, one flush of
+ * its log, for many callers. Measured with MariaDB on two cores at 32 callers: `npm run bench --
+ * outbox`.
  *
- * Transactions that share a key run one after the other, in the order of their arrival. `commit` answers for each
- * transaction of its group; where it throws instead, nothing of the group was done, and each of them is tried again alone,
- * so that what is wrong with one of them fails no other. Only a database that does not answer (STORE_UNAVAILABLE), or whose
- * answer to the commit was lost (COMMIT_UNKNOWN), fails all of a group; the former fails all that wait too.
+ * Transactions that share a key run one after the other, in the order of their arrival. `commit`
+ * answers for each transaction of its group; where it throws instead, nothing of the group was
+ * done, and each of them is tried again alone, so that what is wrong with one of them fails no
+ * other. Only a database that does not answer (STORE_UNAVAILABLE), or whose answer to the commit
+ * was lost (COMMIT_UNKNOWN), fails all of a group; the former fails all that wait too.
  *
- * The function that is returned rejects with that transaction's error, and with STORE_UNAVAILABLE when its turn did not come in time.
+ * The function that is returned rejects with that transaction's error, and with STORE_UNAVAILABLE
+ * when its turn did not come in time.
  */
 export function createGroupCommit<T extends Groupable>(
   commit: (group: T[]) => Promise<Outcome[]>,
@@ -61,7 +86,10 @@ export function createGroupCommit<T extends Groupable>(
   let planned = false
   let expiry: NodeJS.Timeout | undefined
 
-  /** The next group: the oldest first, past those whose keys are taken and everything that must come after those. */
+  /**
+   * The next group: the oldest first, past those whose keys are taken and everything that must come
+   * after those.
+   */
   function take(): Entry<T>[] {
     const group: Entry<T>[] = []
     const left: Entry<T>[] = []
@@ -93,9 +121,11 @@ export function createGroupCommit<T extends Groupable>(
       }
     } catch (error) {
       const code = error instanceof ComponentError ? error.code : undefined
-      // Who waits has waited for the same database: a turn of his own, as long again, would be longer than callers are promised.
+      // Who waits has waited for the same database: a turn of his own, as long again, would be
+      // longer than callers are promised.
       if (code === 'STORE_UNAVAILABLE') for (const { reject } of queue.splice(0)) reject(error)
-      if (code === 'STORE_UNAVAILABLE' || code === 'COMMIT_UNKNOWN' || group.length === 1) for (const { reject } of group) reject(error)
+      if (code === 'STORE_UNAVAILABLE' || code === 'COMMIT_UNKNOWN' || group.length === 1)
+        for (const { reject } of group) reject(error)
       else queue.unshift(...group.map((entry) => ({ ...entry, alone: true })))
     }
   }
@@ -122,7 +152,8 @@ export function createGroupCommit<T extends Groupable>(
     expiry = undefined
     const late = performance.now() - limits.waitMs
     for (const { since, reject } of queue) {
-      if (since <= late) reject(new ComponentError('STORE_UNAVAILABLE', `too many writers at once (no turn within ${limits.waitMs} ms)`))
+      if (since <= late)
+        reject(new ComponentError('STORE_UNAVAILABLE', `too many writers at once (no turn within ${limits.waitMs} ms)`))
     }
     queue = queue.filter(({ since }) => since > late)
     pump()

@@ -1,18 +1,30 @@
-/** What stands in kafkajs', Node's and OpenSSL's messages, and which setting it is about. The first that fits counts. */
+/**
+ * What stands in kafkajs', Node's and OpenSSL's messages, and which setting it is about. The first
+ * that fits counts.
+ */
 const hints: [RegExp, string][] = [
   [/support the requested SASL mechanism/, 'Kafka does not take relaySaslMechanism'],
   [/SASL .*authentication failed/, 'Kafka refuses relaySaslUsername or relaySaslPassword'],
   [/does not match certificate's altnames/, "Kafka's certificate is for another host than relayBrokers names"],
   [/certificate has expired|not yet valid/, "Kafka's certificate is not valid at this time"],
-  [/unable to (verify|get)|self-signed certificate/, "Kafka's certificate is not signed by an authority of relayCaCert"],
+  [
+    /unable to (verify|get)|self-signed certificate/,
+    "Kafka's certificate is not signed by an authority of relayCaCert",
+  ],
   [/alert (bad certificate|certificate|unknown ca|handshake failure)/, 'Kafka refuses relayClientCert, or wants one'],
-  [/before secure TLS connection|wrong version number|packet length too long/, 'Kafka does not speak TLS at relayBrokers'],
+  [
+    /before secure TLS connection|wrong version number|packet length too long/,
+    'Kafka does not speak TLS at relayBrokers',
+  ],
   [/^Closed connection/, 'Kafka ends the connection at once; where it wants TLS, set relayAuthType'],
   [/does not host this topic-partition/, 'Kafka does not know relayTopic'],
   [/Not authorized|authorization failed/i, 'Kafka does not let this user write to relayTopic'],
 ]
 
-/** An error of the Kafka client that says which setting to look at, where that can be told; else the error itself. */
+/**
+ * An error of the Kafka client that says which setting to look at, where that can be told; else the
+ * error itself.
+ */
 export function explainKafkaError(error: unknown): unknown {
   if (!(error instanceof Error)) return error
   const hint = hints.find(([pattern]) => pattern.test(error.message))?.[1]

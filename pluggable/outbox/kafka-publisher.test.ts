@@ -11,8 +11,16 @@ const murmur2 = {
 }
 
 test("a key is in the partition where Kafka's Java clients put it", () => {
-  const partitionMetadata = Array.from({ length: 6 }, (_, partitionId) => ({ partitionId, leader: 1, isr: [], replicas: [], partitionErrorCode: 0 }))
+  const partitionMetadata = Array.from({ length: 6 }, (_, partitionId) => ({
+    partitionId,
+    leader: 1,
+    isr: [],
+    replicas: [],
+    partitionErrorCode: 0,
+  }))
   const choose = partitioner()
-  const chosen = Object.keys(murmur2).map((key) => choose({ topic: 't', partitionMetadata, message: { key, value: '' } }))
+  const chosen = Object.keys(murmur2).map((key) =>
+    choose({ topic: 't', partitionMetadata, message: { key, value: '' } }),
+  )
   expect(chosen).toEqual(Object.values(murmur2).map((hash) => (hash & 0x7fffffff) % 6))
 })

@@ -10,12 +10,18 @@ export const partitioner = Partitioners.JavaCompatiblePartitioner
 /**
  * Publishes to one topic with acks from all in-sync replicas, idempotent, one request at a time.
  *
- * kafkajs gives the sequence numbers of a failed send to whatever is sent next, so that a broker can take a different batch
- * for a repeat and drop it. A producer whose send failed is therefore never used again: the next send makes a new one, with
- * a new producer id. For the same reason its own retries are few: by default an idempotent producer retries without end.
+ * kafkajs gives the sequence numbers of a failed send to whatever is sent next, so that a broker
+ * can take a different batch for a repeat and drop it. A producer whose send failed is therefore
+ * never used again: the next send makes a new one, with a new producer id. For the same reason its
+ * own retries are few: by default an idempotent producer retries without end.
  */
 export function createKafkaPublisher(
-  settings: Pick<KafkaConfig, 'ssl' | 'sasl'> & { brokers: string[]; topic: string; clientId: string; sendLimitMs: number },
+  settings: Pick<KafkaConfig, 'ssl' | 'sasl'> & {
+    brokers: string[]
+    topic: string
+    clientId: string
+    sendLimitMs: number
+  },
   log: Logger,
 ): Publisher {
   const { topic, sendLimitMs, ...connection } = settings
@@ -24,7 +30,8 @@ export function createKafkaPublisher(
     connectionTimeout: 1_000,
     requestTimeout: 2_000,
     retry: { retries: 1, initialRetryTime: 50, maxRetryTime: 200 },
-    // Its errors reach the log through the relay; its warning about few retries is the choice explained above.
+    // Its errors reach the log through the relay; its warning about few retries is the choice
+    // explained above.
     logLevel: logLevel.ERROR,
     logCreator: () => (entry) => log.debug({ from: 'kafkajs', reason: entry.log['error'] }, entry.log.message),
   })
@@ -67,7 +74,8 @@ export function createKafkaPublisher(
           topic,
           acks: -1,
           timeout: 2_000,
-          // No headers: Dapr's consumer knows a structured CloudEvent without them, and would hand them on as gRPC metadata.
+          // No headers: Dapr's consumer knows a structured CloudEvent without them, and would hand
+          // them on as gRPC metadata.
           messages: rows.map((row) => ({ key: row.partitionKey, value: row.payload })),
         })
       }

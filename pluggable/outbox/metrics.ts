@@ -4,7 +4,9 @@ import type { RelayMetrics, RelayStep } from './relay.ts'
 export type Backlog = { rows: number; oldestAgeSeconds: number }
 
 export type OutboxMetrics = {
-  /** Metrics of one instance; `backlog` is asked at each scrape. `remove` when the instance closes. */
+  /**
+   * Metrics of one instance; `backlog` is asked at each scrape. `remove` when the instance closes.
+   */
   forInstance(component: string, backlog: () => Promise<Backlog>): RelayMetrics & { remove(): void }
 }
 
@@ -16,7 +18,10 @@ export function createOutboxMetrics(registry: Registry): OutboxMetrics {
   const common = { labelNames: ['component' as const], registers: [registry] }
   let measured: { at: number; found: Promise<Map<string, Backlog>> } | undefined
 
-  /** One question for both gauges of a scrape. A database that is away leaves no figure rather than a wrong one. */
+  /**
+   * One question for both gauges of a scrape. A database that is away leaves no figure rather than
+   * a wrong one.
+   */
   function measure(): Promise<Map<string, Backlog>> {
     if (measured && performance.now() - measured.at < 500) return measured.found
     const found = Promise.all(
@@ -41,8 +46,16 @@ export function createOutboxMetrics(registry: Registry): OutboxMetrics {
       },
     })
   gauge('outbox_rows_waiting', 'Events that wait to be relayed, counted up to 100,000', ({ rows }) => rows)
-  gauge('outbox_oldest_row_age_seconds', 'Age of the oldest event that waits to be relayed', ({ oldestAgeSeconds }) => oldestAgeSeconds)
-  const relayed = new Counter({ ...common, name: 'outbox_relayed_total', help: 'Events that Kafka acknowledged and that were deleted' })
+  gauge(
+    'outbox_oldest_row_age_seconds',
+    'Age of the oldest event that waits to be relayed',
+    ({ oldestAgeSeconds }) => oldestAgeSeconds,
+  )
+  const relayed = new Counter({
+    ...common,
+    name: 'outbox_relayed_total',
+    help: 'Events that Kafka acknowledged and that were deleted',
+  })
   const errors = new Counter({
     ...common,
     labelNames: ['component', 'step'],

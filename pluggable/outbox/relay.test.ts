@@ -27,10 +27,24 @@ function memoryOutbox(rows: OutboxRow<number>[]) {
 }
 
 const metrics = { relayed: () => {}, failed: () => {}, leader: () => {} }
-const quick = { ...relayDefaults, batchRows: 2, pollMinMs: 1, pollMaxMs: 2, roundMs: 1, busyRoundMs: 1, retryMinMs: 1, retryMaxMs: 1, standbyMs: 1 }
+const quick = {
+  ...relayDefaults,
+  batchRows: 2,
+  pollMinMs: 1,
+  pollMaxMs: 2,
+  roundMs: 1,
+  busyRoundMs: 1,
+  retryMinMs: 1,
+  retryMaxMs: 1,
+  standbyMs: 1,
+}
 const silent = pino({ level: 'silent' })
 
-async function run(outbox: ReturnType<typeof memoryOutbox>, publish: (batch: string[]) => Promise<void>, options = quick): Promise<void> {
+async function run(
+  outbox: ReturnType<typeof memoryOutbox>,
+  publish: (batch: string[]) => Promise<void>,
+  options = quick,
+): Promise<void> {
   const empty = Promise.withResolvers<void>()
   const relay = startRelay(
     outbox.source,
@@ -81,9 +95,16 @@ test('nothing of a key is sent past a gap in its numbers', () => {
 })
 
 test('a send stays under the size of one batch that brokers take, keys counted', async () => {
-  const rows = Array.from({ length: 6 }, (_, n) => ({ ...row(n, 'k'.repeat(300), n), payload: Buffer.alloc(n === 3 ? 5_000 : 700, String(n)) }))
+  const rows = Array.from({ length: 6 }, (_, n) => ({
+    ...row(n, 'k'.repeat(300), n),
+    payload: Buffer.alloc(n === 3 ? 5_000 : 700, String(n)),
+  }))
   const sent: string[][] = []
-  await run(memoryOutbox(rows), async (batch) => void sent.push(batch.map(([first]) => first ?? '')), { ...quick, batchRows: 10, batchBytes: 2_500 })
+  await run(memoryOutbox(rows), async (batch) => void sent.push(batch.map(([first]) => first ?? '')), {
+    ...quick,
+    batchRows: 10,
+    batchBytes: 2_500,
+  })
   // A row that is larger by itself goes alone: the broker may take it, and nothing may pass it by.
   expect(sent).toEqual([['0', '1'], ['2'], ['3'], ['4', '5']])
 })
@@ -117,7 +138,10 @@ test('a database that reads slowly holds nothing up for good', async () => {
 
 test('each outage is told once, the next one again, even where nothing was relayed in between', async () => {
   const warnings: string[] = []
-  const log = pino({ level: 'info' }, { write: (line: string) => void warnings.push((JSON.parse(line) as { msg: string }).msg) })
+  const log = pino(
+    { level: 'info' },
+    { write: (line: string) => void warnings.push((JSON.parse(line) as { msg: string }).msg) },
+  )
   const outbox = memoryOutbox([])
   const { read } = outbox.source
   let reads = 0
@@ -132,5 +156,11 @@ test('each outage is told once, the next one again, even where nothing was relay
   const relay = startRelay(outbox.source, { publish: async () => {}, close: async () => {} }, metrics, log, quick)
   await ended.promise
   await relay.close()
-  expect(warnings).toEqual(['relay leads', 'relay failed, trying again', 'relay works again', 'relay failed, trying again', 'relay works again'])
+  expect(warnings).toEqual([
+    'relay leads',
+    'relay failed, trying again',
+    'relay works again',
+    'relay failed, trying again',
+    'relay works again',
+  ])
 })

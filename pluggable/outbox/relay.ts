@@ -1,36 +1,62 @@
 import type { Logger } from 'pino'
 
-/** A committed event that waits to be published. `position` names its row, `ageMs` is how long ago it was written when it was read. */
-export type OutboxRow<Position> = { position: Position; partitionKey: string; sequence: number; payload: Buffer; ageMs?: number }
+/**
+ * A committed event that waits to be published. `position` names its row, `ageMs` is how long ago
+ * it was written when it was read.
+ */
+export type OutboxRow<Position> = {
+  position: Position
+  partitionKey: string
+  sequence: number
+  payload: Buffer
+  ageMs?: number
+}
 
-/** The right to relay, valid for `leaseMs` by the database's clock from the moment it was asked for. */
+/**
+ * The right to relay, valid for `leaseMs` by the database's clock from the moment it was asked for.
+ */
 export type Lease = { token: number }
 
 export type OutboxSource<Position> = {
-  /** Takes the lease if it is free or run out, by the database's clock. Every success has a higher token. */
+  /**
+   * Takes the lease if it is free or run out, by the database's clock. Every success has a higher
+   * token.
+   */
   acquireLease(leaseMs: number): Promise<Lease | undefined>
   /** False when somebody else has it by now. */
   renewLease(lease: Lease, leaseMs: number): Promise<boolean>
   releaseLease(lease: Lease): Promise<void>
   /**
-   * The oldest rows, always from the start. Guarantee: where a row is in the answer, every earlier row of its partition key
-   * that is still in the outbox stands before it.
+   * The oldest rows, always from the start. Guarantee: where a row is in the answer, every earlier
+   * row of its partition key that is still in the outbox stands before it.
    */
   read(limits: { rows: number; bytes: number }): Promise<OutboxRow<Position>[]>
-  /** Deletes exactly these rows if the lease's token still holds; false, and nothing is deleted, if not. */
+  /**
+   * Deletes exactly these rows if the lease's token still holds; false, and nothing is deleted, if
+   * not.
+   */
   remove(rows: OutboxRow<Position>[], lease: Lease): Promise<boolean>
-  /** Where the database can tell of commits by other processes. A hint to read and nothing else: rows are also found by polling. */
+  /**
+   * Where the database can tell of commits by other processes. A hint to read and nothing else:
+   * rows are also found by polling.
+   */
   watch?(): Watch
 }
 
 export type Watch = {
-  /** Resolves when something was committed since the last call, or may have been; after `close` too. Never rejects. */
+  /**
+   * Resolves when something was committed since the last call, or may have been; after `close` too.
+   * Never rejects.
+   */
   changed(): Promise<void>
   close(): void
 }
 
 export type Publisher = {
-  /** Resolves when the broker has all rows on all in-sync replicas; rejects within its own time limit. */
+  /**
+   * Resolves when the broker has all rows on all in-sync replicas; rejects within its own time
+   * limit.
+   */
   publish(rows: { partitionKey: string; payload: Buffer }[]): Promise<void>
   close(): Promise<void>
 }
@@ -39,7 +65,10 @@ export type Publisher = {
 export type RelayStep = 'lease' | 'read' | 'publish' | 'remove'
 
 export type RelayMetrics = {
-  /** Rows that were acknowledged and deleted: how long after it was written each was acknowledged, where that is known. */
+  /**
+   * Rows that were acknowledged and deleted: how long after it was written each was acknowledged,
+   * where that is known.
+   */
   relayed(waitedMs: (number | undefined)[]): void
   failed(step: RelayStep): void
   leader(isLeader: boolean): void
@@ -52,16 +81,25 @@ export type RelayOptions = {
   /** How often one that has no lease asks for it. */
   standbyMs: number
   pollMinMs: number
-  /** Up to this it backs off while nothing comes: twenty small questions a second cost less than a hundredth of a core. */
+  /**
+   * Up to this it backs off while nothing comes: twenty small questions a second cost less than a
+   * hundredth of a core.
+   */
   pollMaxMs: number
   /** The same where the database tells of commits by itself. */
   pollWatchedMs: number
-  /** Most rows and bytes of one send. kafkajs makes one batch of all that goes to one partition, and brokers refuse one above 1,048,588 bytes by default. */
+  /**
+   * Most rows and bytes of one send. kafkajs makes one batch of all that goes to one partition, and
+   * brokers refuse one above 1,048,588 bytes by default.
+   */
   batchRows: number
   batchBytes: number
   /** The least time between the beginnings of two rounds. */
   roundMs: number
-  /** The same where rounds bring `busyRows` rows or more, which come quickly then: the next batch is given time to grow. */
+  /**
+   * The same where rounds bring `busyRows` rows or more, which come quickly then: the next batch is
+   * given time to grow.
+   */
   busyRoundMs: number
   busyRows: number
   retryMinMs: number
@@ -77,8 +115,9 @@ export const relayDefaults: RelayOptions = {
   pollWatchedMs: 250,
   batchRows: 500,
   batchBytes: 1_000_000,
-  // A round costs Kafka, its consumers, the database and this process about 5 ms together, however few rows it carries. Without
-  // a pause the relay of a single busy caller takes most of two cores. A relay that is behind does not wait.
+  // A round costs Kafka, its consumers, the database and this process about 5 ms together, however
+  // few rows it carries. Without a pause the relay of a single busy caller takes most of two cores.
+  // A relay that is behind does not wait.
   roundMs: 10,
   busyRoundMs: 25,
   busyRows: 8,
@@ -89,8 +128,9 @@ export const relayDefaults: RelayOptions = {
 export type Relay = { wake(): void; close(): Promise<void> }
 
 /**
- * The rows that may be sent now: those without a gap in their key's numbers. A gap means that an earlier event has not been
- * read, so it and everything after it in that key waits for the next read.
+ * The rows that may be sent now: those without a gap in their key's numbers. A gap means that an
+ * earlier event has not been read, so it and everything after it in that key waits for the next
+ * read.
  */
 export function withoutGaps<Row extends { partitionKey: string; sequence: number }>(rows: Row[]): Row[] {
   const last = new Map<string, number>()
@@ -106,7 +146,10 @@ export function withoutGaps<Row extends { partitionKey: string; sequence: number
 const recordBytes = 40
 
 /** The first of these rows: as many as stay within the limits, but at least one. */
-export function firstOf<Row extends { partitionKey: string; payload: Buffer }>(rows: Row[], limits: { rows: number; bytes: number }): Row[] {
+export function firstOf<Row extends { partitionKey: string; payload: Buffer }>(
+  rows: Row[],
+  limits: { rows: number; bytes: number },
+): Row[] {
   let bytes = 0
   const end = rows.findIndex(({ partitionKey, payload }, index) => {
     bytes += Buffer.byteLength(partitionKey) + payload.length + recordBytes
@@ -116,9 +159,10 @@ export function firstOf<Row extends { partitionKey: string; payload: Buffer }>(r
 }
 
 /**
- * Publishes what is in an outbox, at least once and in the order of each partition key: the leader reads from the oldest
- * row, publishes, and deletes what was acknowledged; nothing is read again before that. `wake` says that something was
- * committed. `close` ends after the send that is under way and gives the lease back.
+ * Publishes what is in an outbox, at least once and in the order of each partition key: the leader
+ * reads from the oldest row, publishes, and deletes what was acknowledged; nothing is read again
+ * before that. `wake` says that something was committed. `close` ends after the send that is under
+ * way and gives the lease back.
  */
 export function startRelay<Position>(
   source: OutboxSource<Position>,
@@ -157,7 +201,8 @@ export function startRelay<Position>(
     let retryMs = options.retryMinMs
     let failing = false
     let step: RelayStep = 'lease'
-    // After a failure half as much is sent, after a success twice: a broker or a connection that cannot take much gets little.
+    // After a failure half as much is sent, after a success twice: a broker or a connection that
+    // cannot take much gets little.
     let most = options.batchRows
 
     const drop = () => {
@@ -166,7 +211,8 @@ export function startRelay<Position>(
       lease = undefined
       metrics.leader(false)
     }
-    // The monotonic clock from before the question: the lease cannot have begun earlier, so it cannot end earlier either.
+    // The monotonic clock from before the question: the lease cannot have begun earlier, so it
+    // cannot end earlier either.
     const left = () => (lease ? options.leaseMs - (performance.now() - lease.since) : 0)
     const renewBelow = options.sendLimitMs + (options.leaseMs - options.sendLimitMs) / 2
 
@@ -181,7 +227,10 @@ export function startRelay<Position>(
       return false
     }
 
-    /** Asks for the next change, unless that question is still open. Asked only by a relay that has nothing to do. */
+    /**
+     * Asks for the next change, unless that question is still open. Asked only by a relay that has
+     * nothing to do.
+     */
     function listen(watch: Watch | undefined): void {
       if (!watch || asked) return
       asked = true
@@ -221,14 +270,17 @@ export function startRelay<Position>(
           listen(lease.watch)
           await pause(idleMs, true)
           // Something was committed: poll quickly for a while, more is likely to follow.
-          idleMs = woken ? options.pollMinMs : Math.min(idleMs * 2, lease.watch ? options.pollWatchedMs : options.pollMaxMs)
+          idleMs = woken
+            ? options.pollMinMs
+            : Math.min(idleMs * 2, lease.watch ? options.pollWatchedMs : options.pollMaxMs)
           continue
         }
         idleMs = options.pollMinMs
         const rows = firstOf(withoutGaps(waiting), { rows: most, bytes: options.batchBytes })
         const readAt = performance.now()
         step = 'lease'
-        // A slow read leaves too little of the lease. Renewed, it says that nobody else led meanwhile: the rows are still the oldest.
+        // A slow read leaves too little of the lease. Renewed, it says that nobody else led
+        // meanwhile: the rows are still the oldest.
         if (left() < options.sendLimitMs && (!(await renew()) || left() < options.sendLimitMs)) continue
         step = 'publish'
         try {
@@ -246,7 +298,9 @@ export function startRelay<Position>(
         }
         metrics.relayed(rows.map(({ ageMs }) => (ageMs === undefined ? undefined : Math.max(0, ageMs) + publishMs)))
         recovered()
-        const isBehind = waiting.length >= most / 2 || waiting.reduce((sum, { payload }) => sum + payload.length, 0) >= options.batchBytes / 2
+        const isBehind =
+          waiting.length >= most / 2 ||
+          waiting.reduce((sum, { payload }) => sum + payload.length, 0) >= options.batchBytes / 2
         const roundMs = rows.length < options.busyRows ? options.roundMs : options.busyRoundMs
         if (!isBehind) await pause(roundMs - (performance.now() - began), false)
       } catch (error) {

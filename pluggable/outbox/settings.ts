@@ -2,7 +2,10 @@ import { z } from 'zod'
 import { isTruthy, wholeNumber } from '../host/settings.ts'
 import { kafkaSettings } from './kafka-settings.ts'
 
-/** The metadata that both outbox stores share. Without `relayBrokers`, and without `relay: none`, a store keeps state only and takes no events. */
+/**
+ * The metadata that both outbox stores share. Without `relayBrokers`, and without `relay: none`, a
+ * store keeps state only and takes no events.
+ */
 export const relaySettings = {
   publish: z.enum(['projections', 'all'], 'must be projections or all').default('projections'),
   relay: z.enum(['kafka', 'none'], 'must be kafka or none').optional(),
@@ -33,13 +36,19 @@ export const relaySettings = {
 /** What is left to check once each field is right by itself. */
 export function checkRelay(settings: z.output<z.ZodObject<typeof relaySettings>>, context: z.RefinementCtx): void {
   const { publish, relay, relayBrokers, relayTopic, actorStateStore, outboxPublishPubsub } = settings
-  const problem = (field: keyof typeof relaySettings, message: string) => context.addIssue({ code: 'custom', path: [field], message })
-  if (relay === 'none' && relayTopic === undefined) problem('relayTopic', 'is required where relay is none: Kafka Connect routes by it')
+  const problem = (field: keyof typeof relaySettings, message: string) =>
+    context.addIssue({ code: 'custom', path: [field], message })
+  if (relay === 'none' && relayTopic === undefined)
+    problem('relayTopic', 'is required where relay is none: Kafka Connect routes by it')
   if (relay === 'kafka' && relayBrokers === undefined) problem('relayBrokers', 'is required where relay is kafka')
-  if (relay !== 'none' && (relayBrokers === undefined) !== (relayTopic === undefined)) problem('relayTopic', 'relayBrokers and relayTopic must be set together')
-  if (publish === 'all' && relayTopic === undefined) problem('publish', '"all" needs relayTopic, and relayBrokers or relay: none')
+  if (relay !== 'none' && (relayBrokers === undefined) !== (relayTopic === undefined))
+    problem('relayTopic', 'relayBrokers and relayTopic must be set together')
+  if (publish === 'all' && relayTopic === undefined)
+    problem('publish', '"all" needs relayTopic, and relayBrokers or relay: none')
   // Actors write their state, timers and reminders in transactions.
-  if (publish === 'all' && isTruthy(actorStateStore)) problem('publish', '"all" cannot be had together with actorStateStore: it would publish what actors are made of')
+  if (publish === 'all' && isTruthy(actorStateStore))
+    problem('publish', '"all" cannot be had together with actorStateStore: it would publish what actors are made of')
   // daprd would take the events out of each transaction before it gets here.
-  if (relayTopic !== undefined && outboxPublishPubsub !== undefined) problem('outboxPublishPubsub', "Dapr's own outbox cannot be had together with relayTopic")
+  if (relayTopic !== undefined && outboxPublishPubsub !== undefined)
+    problem('outboxPublishPubsub', "Dapr's own outbox cannot be had together with relayTopic")
 }

@@ -1,10 +1,14 @@
 import type { Logger } from 'pino'
 
 /**
- * Deletes what has expired, in small batches, once a minute. `deleteSome` returns how many rows it deleted; a full batch is
- * followed at once by the next.
+ * Deletes what has expired, in small batches, once a minute. `deleteSome` returns how many rows it
+ * deleted; a full batch is followed at once by the next.
  */
-export function startSweeper(deleteSome: (limit: number) => Promise<number>, log: Logger, everyMs = 60_000): { close(): Promise<void> } {
+export function startSweeper(
+  deleteSome: (limit: number) => Promise<number>,
+  log: Logger,
+  everyMs = 60_000,
+): { close(): Promise<void> } {
   const batch = 500
   let closing = false
   let timer: NodeJS.Timeout | undefined

@@ -7,9 +7,18 @@ const traceparent = '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01'
 
 /** An event's bytes as the store commits them. */
 function payload(data: string, transaction: Record<string, string>, subject = 's'): Buffer {
-  const metadata = { 'outbox.projection': 'true', 'cloudevent.type': 'a.b.v1', 'cloudevent.subject': subject, partitionKey: 'k' }
+  const metadata = {
+    'outbox.projection': 'true',
+    'cloudevent.type': 'a.b.v1',
+    'cloudevent.subject': subject,
+    partitionKey: 'k',
+  }
   const operation = { kind: 'set' as const, key: 'app||k', value: Buffer.from(data), firstWrite: false, metadata }
-  const { events } = splitEvents([operation], transaction, { publish: 'projections', maxEventBytes: 10_000, now: () => new Date() })
+  const { events } = splitEvents([operation], transaction, {
+    publish: 'projections',
+    maxEventBytes: 10_000,
+    now: () => new Date(),
+  })
   return Buffer.from(events[0]?.encode(1) ?? '')
 }
 
@@ -23,8 +32,18 @@ test('an event without one has none, whatever its subject and its data look like
 })
 
 test('what is no traceparent, or of a trace that is not sampled, is no parent', () => {
-  expect(sampledContext(traceparent)).toMatchObject({ traceId: '0af7651916cd43dd8448eb211c80319c', spanId: 'b7ad6b7169203331' })
-  const others = [undefined, '', 'mine', traceparent.replace(/01$/, '00'), `00-${'0'.repeat(32)}-b7ad6b7169203331-01`, traceparent.replace(/^00/, 'ff')]
+  expect(sampledContext(traceparent)).toMatchObject({
+    traceId: '0af7651916cd43dd8448eb211c80319c',
+    spanId: 'b7ad6b7169203331',
+  })
+  const others = [
+    undefined,
+    '',
+    'mine',
+    traceparent.replace(/01$/, '00'),
+    `00-${'0'.repeat(32)}-b7ad6b7169203331-01`,
+    traceparent.replace(/^00/, 'ff'),
+  ]
   expect(others.map((each) => sampledContext(each))).toEqual(others.map(() => undefined))
 })
 

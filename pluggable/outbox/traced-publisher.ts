@@ -6,26 +6,40 @@ const traceparent = /,"traceparent":"([0-9a-f-]{55})"$/
 const traceparentLength = ',"traceparent":""'.length + 55
 
 /**
- * The traceparent in an event's envelope, found without parsing it: it stands right before the partition key (event.ts). A key's or a
- * value's own text cannot look like it, since JSON escapes the quotes in there, and `data` comes last.
+ * The traceparent in an event's envelope, found without parsing it: it stands right before the
+ * partition key (event.ts). A key's or a value's own text cannot look like it, since JSON escapes
+ * the quotes in there, and `data` comes last.
  */
 export function traceparentOf(payload: Buffer): string | undefined {
   const end = payload.indexOf(partitionKey)
-  return end < 0 ? undefined : traceparent.exec(payload.toString('latin1', Math.max(0, end - traceparentLength), end))?.[1]
+  return end < 0
+    ? undefined
+    : traceparent.exec(payload.toString('latin1', Math.max(0, end - traceparentLength), end))?.[1]
 }
 
 /** Gives each send a trace of its own that links to the commits whose events it carries. */
-export function tracedPublisher(publisher: Publisher, tracing: Tracing, o: { topic: string; instance: string }): Publisher {
+export function tracedPublisher(
+  publisher: Publisher,
+  tracing: Tracing,
+  o: { topic: string; instance: string },
+): Publisher {
   return {
     ...publisher,
     async publish(rows) {
       const attributes = () => ({ 'dapr.component': o.instance, 'messaging.batch.message_count': rows.length })
-      const span = tracing.send(o.topic, Iterator.from(rows).map(({ payload }) => traceparentOf(payload)), attributes)
+      const span = tracing.send(
+        o.topic,
+        Iterator.from(rows).map(({ payload }) => traceparentOf(payload)),
+        attributes,
+      )
       try {
         await publisher.publish(rows)
         span?.end()
       } catch (error) {
-        span?.end({ code: error instanceof Error ? error.name : 'unknown', message: error instanceof Error ? error.message : String(error) })
+        span?.end({
+          code: error instanceof Error ? error.name : 'unknown',
+          message: error instanceof Error ? error.message : String(error),
+        })
         throw error
       }
     },

@@ -11,9 +11,10 @@ import { clientFor, until } from '../../platform/testing/component-process.ts'
 import { createTopic, event, mongodbUnderTest, mysqlUnderTest, openStore } from './stores.ts'
 import { collect } from '../image/collect.ts'
 
-// What can be known of the images without a container runtime: the files that they are made of are enough, with the Containerfile's own
-// environment, command and health check, as its user, in a socket folder as a pod has it. That their base image is there, `npm ci` and
-// the file system of a container are not tried here.
+// What can be known of the images without a container runtime: the files that they are made of are
+// enough, with the Containerfile's own environment, command and health check, as its user, in a
+// socket folder as a pod has it. That their base image is there, `npm ci` and the file system of a
+// container are not tried here.
 
 const root = join(import.meta.dirname, '..', '..')
 const containerfile = readFileSync(join(root, 'pluggable', 'image', 'Containerfile'), 'utf8')
@@ -25,8 +26,14 @@ function stage(target: string) {
   const both = text('component') + text(target)
   const first = (pattern: RegExp) => pattern.exec(both)?.[1] ?? ''
   return {
-    env: Object.fromEntries(first(/^ENV (.*)$/m).split(' ').map((pair) => pair.split('='))) as Record<string, string>,
-    user: first(/^USER (.*)$/m).split(':').map(Number),
+    env: Object.fromEntries(
+      first(/^ENV (.*)$/m)
+        .split(' ')
+        .map((pair) => pair.split('=')),
+    ) as Record<string, string>,
+    user: first(/^USER (.*)$/m)
+      .split(':')
+      .map(Number),
     command: JSON.parse(first(/^CMD (.*)$/m)) as string[],
     healthCheck: JSON.parse(first(/^HEALTHCHECK .*CMD (.*)$/m)) as string[],
   }
@@ -50,7 +57,13 @@ describe.each(targets)('the image of %s', (target) => {
   const options = () => ({
     cwd: app,
     // The readable log needs a package that no import names.
-    env: { PATH: process.env['PATH'], ...env, DAPR_COMPONENTS_SOCKETS_FOLDER: sockets, METRICS_PORT: String(metricsPort), LOG_FORMAT: 'pretty' },
+    env: {
+      PATH: process.env['PATH'],
+      ...env,
+      DAPR_COMPONENTS_SOCKETS_FOLDER: sockets,
+      METRICS_PORT: String(metricsPort),
+      LOG_FORMAT: 'pretty',
+    },
     ...(asSomebody ? somebody : {}),
   })
   const isHealthy = () => spawnSync(process.execPath, healthCheck.slice(1), options()).status === 0
@@ -75,8 +88,13 @@ describe.each(targets)('the image of %s', (target) => {
   test('is healthy once it listens, for its own user only, and answers probes from outside', async () => {
     expect(isHealthy()).toBe(false)
     child = spawn(process.execPath, command.slice(1), options())
-    for (const stream of [child.stdout, child.stderr]) stream?.on('data', (chunk: Buffer) => (output += chunk.toString()))
-    await until('it is healthy', () => isHealthy() || (child.exitCode !== null && Promise.reject(new Error(output))), 20_000)
+    for (const stream of [child.stdout, child.stderr])
+      stream?.on('data', (chunk: Buffer) => (output += chunk.toString()))
+    await until(
+      'it is healthy',
+      () => isHealthy() || (child.exitCode !== null && Promise.reject(new Error(output))),
+      20_000,
+    )
     await until('its log says so', () => output.includes('listening'))
     const { mode, uid } = statSync(socket)
     expect([mode & 0o777, uid]).toEqual([0o600, asSomebody ? somebody.uid : process.getuid?.()])
@@ -89,7 +107,11 @@ describe.each(targets)('the image of %s', (target) => {
   test('does its work', async () => {
     if (target === 'bindings-mongodb') {
       const binding = clientFor(OutputBindingClient, socket, 'queries')
-      const properties = { connectionString: process.env['TEST_MONGODB_URI'] ?? '', databaseName: `test_${randomUUID().slice(0, 8)}`, collectionName: 'c' }
+      const properties = {
+        connectionString: process.env['TEST_MONGODB_URI'] ?? '',
+        databaseName: `test_${randomUUID().slice(0, 8)}`,
+        collectionName: 'c',
+      }
       await binding.call((c) => c.init, { metadata: { properties } })
       const request = { operation: 'count', data: Buffer.from('{}'), metadata: {} }
       const { data } = await binding.call<unknown, { data: Uint8Array }>((c) => c.invoke as never, request)

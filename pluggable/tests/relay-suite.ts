@@ -3,15 +3,32 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { freePorts } from '../../platform/testing/free-ports.ts'
 import { startKafkaProxy } from '../../platform/testing/tcp-proxy.ts'
 import { startComponentProcess, until, type ComponentProcess } from '../../platform/testing/component-process.ts'
-import { createTopic, event, failure, openStore, type StoreClient, type StoreUnderTest, type TestDatabase, type TestTopic } from './stores.ts'
+import {
+  createTopic,
+  event,
+  failure,
+  openStore,
+  type StoreClient,
+  type StoreUnderTest,
+  type TestDatabase,
+  type TestTopic,
+} from './stores.ts'
 
-/** What a test of two components needs beside a store: a way to keep a state row from being written for a while. */
+/**
+ * What a test of two components needs beside a store: a way to keep a state row from being written
+ * for a while.
+ */
 export type RelayUnderTest = StoreUnderTest & {
   /** Locks the row of the application's key `key`; resolves when it is locked. */
   lockRow(database: TestDatabase, key: string): Promise<{ release(): Promise<void> }>
 }
 
-type Component = { process: ComponentProcess; client: StoreClient; leads(): boolean; metrics(): Promise<Map<string, number>> }
+type Component = {
+  process: ComponentProcess
+  client: StoreClient
+  leads(): boolean
+  metrics(): Promise<Map<string, number>>
+}
 
 /** Each sample of a Prometheus text by its name and labels, as they stand there. */
 const samples = (text: string): Map<string, number> =>
@@ -44,14 +61,19 @@ export function describeRelay(store: RelayUnderTest): void {
       const started = {
         process,
         client,
-        leads: () => lines(process).findLast(({ msg }) => /^relay (leads|lost)/.test(String(msg)))?.['msg'] === 'relay leads',
+        leads: () =>
+          lines(process).findLast(({ msg }) => /^relay (leads|lost)/.test(String(msg)))?.['msg'] === 'relay leads',
         metrics: async () => samples(await (await fetch(`http://127.0.0.1:${port}/metrics`)).text()),
       }
       components.push(started)
       return started
     }
 
-    const properties = (relayBrokers = store.brokers) => ({ ...database.properties, relayBrokers, relayTopic: topic.name })
+    const properties = (relayBrokers = store.brokers) => ({
+      ...database.properties,
+      relayBrokers,
+      relayTopic: topic.name,
+    })
 
     /** The first leads, the second stands by. */
     async function startPair(): Promise<[Component, Component]> {
@@ -82,109 +104,142 @@ export function describeRelay(store: RelayUnderTest): void {
       }
     }
 
-    test('events that are committed through another component than the leader do not wait for a lazy poll', alone(async () => {
-      const [, other] = await startPair()
-      const waits: number[] = []
-      for (let n = 0; n < 15; n += 1) {
-        // So long that a leader without news has backed off.
-        await new Promise((resolve) => setTimeout(resolve, 400))
-        await other.client.transact([event(`replica-${n}`, { n })])
-        const committed = performance.now()
-        await until('its event', () => topic.ofKey(`replica-${n}`).length > 0)
-        waits.push(performance.now() - committed)
-      }
-      // Half of them: one late poll of the test's own machine proves nothing. A leader that polls every 250 ms needs 125.
-      expect(waits.toSorted((a, b) => a - b)[7]).toBeLessThan(90)
-    }))
+    test(
+      'events that are committed through another component than the leader do not wait for a lazy poll',
+      alone(async () => {
+        const [, other] = await startPair()
+        const waits: number[] = []
+        for (let n = 0; n < 15; n += 1) {
+          // So long that a leader without news has backed off.
+          await new Promise((resolve) => setTimeout(resolve, 400))
+          await other.client.transact([event(`replica-${n}`, { n })])
+          const committed = performance.now()
+          await until('its event', () => topic.ofKey(`replica-${n}`).length > 0)
+          waits.push(performance.now() - committed)
+        }
+        // Half of them: one late poll of the test's own machine proves nothing. A leader that polls
+        // every 250 ms needs 125.
+        expect(waits.toSorted((a, b) => a - b)[7]).toBeLessThan(90)
+      }),
+    )
 
-    test('a backlog of one key that is larger than a batch may be drains in order', alone(async () => {
-      const proxy = await startKafkaProxy(store.brokers.split(',')[0] ?? '', { listening: false })
-      try {
-        const { client } = await startComponent(properties(`127.0.0.1:${proxy.port}`))
-        await Promise.all(Array.from({ length: 40 }, (_, n) => client.transact([event('large', { n, padding: 'x'.repeat(60_000) })])))
-        expect(await database.waiting()).toBe(40)
-        await proxy.restore()
-        await until('drained', async () => (await database.waiting()) === 0 && topic.ofKey('large').length >= 40, 20_000)
-        const first = [...new Set(topic.ofKey('large').map((each) => Number(each.event['sequence'])))]
-        expect(first).toEqual(Array.from({ length: 40 }, (_, n) => n + 1))
-      } finally {
-        await proxy.close()
-      }
-    }))
+    test(
+      'a backlog of one key that is larger than a batch may be drains in order',
+      alone(async () => {
+        const proxy = await startKafkaProxy(store.brokers.split(',')[0] ?? '', { listening: false })
+        try {
+          const { client } = await startComponent(properties(`127.0.0.1:${proxy.port}`))
+          await Promise.all(
+            Array.from({ length: 40 }, (_, n) => client.transact([event('large', { n, padding: 'x'.repeat(60_000) })])),
+          )
+          expect(await database.waiting()).toBe(40)
+          await proxy.restore()
+          await until(
+            'drained',
+            async () => (await database.waiting()) === 0 && topic.ofKey('large').length >= 40,
+            20_000,
+          )
+          const first = [...new Set(topic.ofKey('large').map((each) => Number(each.event['sequence'])))]
+          expect(first).toEqual(Array.from({ length: 40 }, (_, n) => n + 1))
+        } finally {
+          await proxy.close()
+        }
+      }),
+    )
 
-    test('/metrics tells of calls, of the backlog and of the relay', alone(async () => {
-      const proxy = await startKafkaProxy(store.brokers.split(',')[0] ?? '', { listening: false })
-      try {
-        const { client, metrics } = await startComponent(properties(`127.0.0.1:${proxy.port}`))
-        for (let n = 0; n < 5; n += 1) await client.transact([{ key: 'm', value: n }, event('m', { n })])
-        await failure(client.set({ key: 'm', value: 1, etag: 'wrong' }))
+    test(
+      '/metrics tells of calls, of the backlog and of the relay',
+      alone(async () => {
+        const proxy = await startKafkaProxy(store.brokers.split(',')[0] ?? '', { listening: false })
+        try {
+          const { client, metrics } = await startComponent(properties(`127.0.0.1:${proxy.port}`))
+          for (let n = 0; n < 5; n += 1) await client.transact([{ key: 'm', value: n }, event('m', { n })])
+          await failure(client.set({ key: 'm', value: 1, etag: 'wrong' }))
 
-        const away = await until('a failed send', async () => {
-          const found = await metrics()
-          return (found.get('outbox_relay_errors_total{component="store",step="publish"}') ?? 0) > 0 && found
+          const away = await until('a failed send', async () => {
+            const found = await metrics()
+            return (found.get('outbox_relay_errors_total{component="store",step="publish"}') ?? 0) > 0 && found
+          })
+          expect(away.get('outbox_rows_waiting{component="store"}')).toBe(5)
+          expect(away.get('outbox_oldest_row_age_seconds{component="store"}')).toBeGreaterThan(0)
+          expect(away.get('outbox_relayed_total{component="store"}')).toBe(0)
+          expect(away.get('outbox_leader{component="store"}')).toBe(1)
+          const calls = (rpc: string, code: string) =>
+            away.get(`component_call_duration_seconds_count{component="store",rpc="${rpc}",code="${code}"}`)
+          expect([calls('Transact', 'OK'), calls('Set', 'ETAG_MISMATCH'), calls('Init', 'OK')]).toEqual([5, 1, 1])
+
+          await proxy.restore()
+          const drained = await until('all relayed', async () => {
+            const found = await metrics()
+            return found.get('outbox_relayed_total{component="store"}') === 5 && found
+          })
+          expect(drained.get('outbox_relay_delay_seconds_count{component="store"}')).toBe(5)
+          expect(drained.get('outbox_relay_delay_seconds_sum{component="store"}')).toBeGreaterThan(0)
+        } finally {
+          await proxy.close()
+        }
+      }),
+    )
+
+    test(
+      'a call that fails is one line of the log with its code, Component and RPC',
+      alone(async () => {
+        const { client, process } = await startComponent(properties())
+        await failure(client.transact([event('untyped', 1, { 'cloudevent.type': '' })]))
+        const line = await until('the line', () => lines(process).find(({ msg }) => msg === 'call failed'))
+        expect(line).toMatchObject({
+          level: 40,
+          component: 'store',
+          rpc: 'Transact',
+          code: 'EVENT_REFUSED',
+          service: `test-${store.type}`,
         })
-        expect(away.get('outbox_rows_waiting{component="store"}')).toBe(5)
-        expect(away.get('outbox_oldest_row_age_seconds{component="store"}')).toBeGreaterThan(0)
-        expect(away.get('outbox_relayed_total{component="store"}')).toBe(0)
-        expect(away.get('outbox_leader{component="store"}')).toBe(1)
-        const calls = (rpc: string, code: string) => away.get(`component_call_duration_seconds_count{component="store",rpc="${rpc}",code="${code}"}`)
-        expect([calls('Transact', 'OK'), calls('Set', 'ETAG_MISMATCH'), calls('Init', 'OK')]).toEqual([5, 1, 1])
+      }),
+    )
 
-        await proxy.restore()
-        const drained = await until('all relayed', async () => {
-          const found = await metrics()
-          return found.get('outbox_relayed_total{component="store"}') === 5 && found
-        })
-        expect(drained.get('outbox_relay_delay_seconds_count{component="store"}')).toBe(5)
-        expect(drained.get('outbox_relay_delay_seconds_sum{component="store"}')).toBeGreaterThan(0)
-      } finally {
-        await proxy.close()
-      }
-    }))
+    test(
+      'a second Init replaces the first, whose relay gives the lease back',
+      alone(async () => {
+        const { client, process, leads } = await startComponent(properties())
+        await until('it leads', leads)
+        const began = performance.now()
+        await client.init(properties())
+        const terms = () => lines(process).filter(({ msg }) => msg === 'relay leads')
+        await until('the new one leads', () => terms().length === 2)
+        // A former relay that kept the lease would keep it for ever, one that left it without a word
+        // for 4 s.
+        expect(performance.now() - began).toBeLessThan(2_000)
+        await client.transact([event('second', { n: 1 })])
+        await until('the event', () => topic.ofKey('second').length > 0)
+        await until('it is deleted', async () => (await database.waiting()) === 0)
+        expect(topic.ofKey('second')).toHaveLength(1)
+      }),
+    )
 
-    test('a call that fails is one line of the log with its code, Component and RPC', alone(async () => {
-      const { client, process } = await startComponent(properties())
-      await failure(client.transact([event('untyped', 1, { 'cloudevent.type': '' })]))
-      const line = await until('the line', () => lines(process).find(({ msg }) => msg === 'call failed'))
-      expect(line).toMatchObject({ level: 40, component: 'store', rpc: 'Transact', code: 'EVENT_REFUSED', service: `test-${store.type}` })
-    }))
-
-    test('a second Init replaces the first, whose relay gives the lease back', alone(async () => {
-      const { client, process, leads } = await startComponent(properties())
-      await until('it leads', leads)
-      const began = performance.now()
-      await client.init(properties())
-      const terms = () => lines(process).filter(({ msg }) => msg === 'relay leads')
-      await until('the new one leads', () => terms().length === 2)
-      // A former relay that kept the lease would keep it for ever, one that left it without a word for 4 s.
-      expect(performance.now() - began).toBeLessThan(2_000)
-      await client.transact([event('second', { n: 1 })])
-      await until('the event', () => topic.ofKey('second').length > 0)
-      await until('it is deleted', async () => (await database.waiting()) === 0)
-      expect(topic.ofKey('second')).toHaveLength(1)
-    }))
-
-    test('SIGTERM lets a transaction end, and hands the relay over at once', alone(async () => {
-      const [leader, heir] = await startPair()
-      await leader.client.set({ key: 'held', value: 0 })
-      const row = await store.lockRow(database, 'held')
-      const answer = leader.client.transact([{ key: 'held', value: 1 }, event('held', { n: 1 })]).then(
-        () => 'done',
-        (error: ServiceError) => error.details,
-      )
-      // Its answer says that what went before it on the same connection has arrived.
-      await leader.client.get('other')
-      const ended = leader.process.kill('SIGTERM')
-      await until('it is stopping', () => lines(leader.process).some(({ msg }) => msg === 'stopping'))
-      await row.release()
-      expect(await answer).toBe('done')
-      await ended
-      const released = performance.now()
-      await until('the heir leads', heir.leads, 10_000)
-      // It asks every 400 ms. A lease that had to run out would take 4 s.
-      expect(performance.now() - released).toBeLessThan(1_500)
-      await until('the event', () => topic.ofKey('held').length > 0)
-      expect(await heir.client.json('held')).toBe(1)
-    }))
+    test(
+      'SIGTERM lets a transaction end, and hands the relay over at once',
+      alone(async () => {
+        const [leader, heir] = await startPair()
+        await leader.client.set({ key: 'held', value: 0 })
+        const row = await store.lockRow(database, 'held')
+        const answer = leader.client.transact([{ key: 'held', value: 1 }, event('held', { n: 1 })]).then(
+          () => 'done',
+          (error: ServiceError) => error.details,
+        )
+        // Its answer says that what went before it on the same connection has arrived.
+        await leader.client.get('other')
+        const ended = leader.process.kill('SIGTERM')
+        await until('it is stopping', () => lines(leader.process).some(({ msg }) => msg === 'stopping'))
+        await row.release()
+        expect(await answer).toBe('done')
+        await ended
+        const released = performance.now()
+        await until('the heir leads', heir.leads, 10_000)
+        // It asks every 400 ms. A lease that had to run out would take 4 s.
+        expect(performance.now() - released).toBeLessThan(1_500)
+        await until('the event', () => topic.ofKey('held').length > 0)
+        expect(await heir.client.json('held')).toBe(1)
+      }),
+    )
   })
 }

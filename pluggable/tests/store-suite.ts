@@ -4,7 +4,16 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { BadRequest } from '#protos/google/rpc/error_details.ts'
 import { Status } from '#protos/google/rpc/status.ts'
 import { startComponentProcess, until, type ComponentProcess } from '../../platform/testing/component-process.ts'
-import { createTopic, event, failure, openStore, type StoreClient, type StoreUnderTest, type TestDatabase, type TestTopic } from './stores.ts'
+import {
+  createTopic,
+  event,
+  failure,
+  openStore,
+  type StoreClient,
+  type StoreUnderTest,
+  type TestDatabase,
+  type TestTopic,
+} from './stores.ts'
 
 /** What every outbox state store must do, driven through its socket. */
 export function describeStore(store: StoreUnderTest, variant = ''): void {
@@ -21,7 +30,11 @@ export function describeStore(store: StoreUnderTest, variant = ''): void {
     })
 
     beforeAll(async () => {
-      ;[database, component, topic] = await Promise.all([store.createDatabase(), startComponentProcess(store.type), createTopic(store.brokers)])
+      ;[database, component, topic] = await Promise.all([
+        store.createDatabase(),
+        startComponentProcess(store.type),
+        createTopic(store.brokers),
+      ])
       client = openStore(component.socket)
       await client.init(withRelay(database.properties, topic.name))
     }, 60_000)
@@ -76,7 +89,9 @@ export function describeStore(store: StoreUnderTest, variant = ''): void {
       const [rich] = error.metadata.get('grpc-status-details-bin')
       const detail = Status.decode(rich as Buffer).details[0]
       expect(detail?.typeUrl).toBe('type.googleapis.com/google.rpc.BadRequest')
-      expect(BadRequest.decode(detail?.value ?? new Uint8Array()).fieldViolations.map(({ field }) => field)).toEqual(['etag'])
+      expect(BadRequest.decode(detail?.value ?? new Uint8Array()).fieldViolations.map(({ field }) => field)).toEqual([
+        'etag',
+      ])
       expect((await failure(client.delete('e', etag))).code).toBe(9)
       await client.delete('e', await client.etag('e'))
       expect((await failure(client.set({ key: 'e', value: 4, etag: etag ?? '' }))).code).toBe(9)
@@ -89,7 +104,9 @@ export function describeStore(store: StoreUnderTest, variant = ''): void {
     })
 
     test('of many first writers exactly one wins', async () => {
-      const attempts = await Promise.allSettled(Array.from({ length: 12 }, (_, value) => client.set({ key: 'race', value, firstWrite: true })))
+      const attempts = await Promise.allSettled(
+        Array.from({ length: 12 }, (_, value) => client.set({ key: 'race', value, firstWrite: true })),
+      )
       expect(attempts.filter(({ status }) => status === 'fulfilled')).toHaveLength(1)
     })
 
@@ -112,8 +129,12 @@ export function describeStore(store: StoreUnderTest, variant = ''): void {
       await client.transact([{ key: 'ttl-transact', value: 1, metadata: hour }])
       await client.set({ key: 'ttl-none', value: 1 })
       const { items } = await client.bulkGet(['ttl-set', 'ttl-transact', 'ttl-none'])
-      const told = [(await client.get('ttl-set')).metadata, ...items.map(({ metadata }) => metadata)].map(({ ttlExpireTime }) => ttlExpireTime)
-      const minutes = told.map((time) => (time === undefined ? undefined : Math.round((Date.parse(time) - Date.now()) / 60_000)))
+      const told = [(await client.get('ttl-set')).metadata, ...items.map(({ metadata }) => metadata)].map(
+        ({ ttlExpireTime }) => ttlExpireTime,
+      )
+      const minutes = told.map((time) =>
+        time === undefined ? undefined : Math.round((Date.parse(time) - Date.now()) / 60_000),
+      )
       expect(minutes).toEqual([60, 60, 60, undefined])
 
       await client.set({ key: 'ttl-set', value: 2, metadata: { ttlInSeconds: '-1' } })
@@ -138,7 +159,10 @@ export function describeStore(store: StoreUnderTest, variant = ''): void {
           { key: 'n3', value: 2, firstWrite: true },
         ]),
       )
-      expect([error.code, error.details]).toEqual([9, expect.stringMatching(/^ETAG_MISMATCH: key "app\|\|n1" .*; key "app\|\|n3" /)])
+      expect([error.code, error.details]).toEqual([
+        9,
+        expect.stringMatching(/^ETAG_MISMATCH: key "app\|\|n1" .*; key "app\|\|n3" /),
+      ])
       expect([await client.json('n1'), await client.json('n2'), await client.json('n3')]).toEqual([1, 2, 1])
     })
 
@@ -160,26 +184,47 @@ export function describeStore(store: StoreUnderTest, variant = ''): void {
     test('a transaction is all or nothing, event included', async () => {
       await client.set({ key: 'x1', value: 1 })
       const error = await failure(
-        client.transact([{ key: 'x2', value: 1 }, event('x2', { n: 1 }), { delete: 'x1' }, { key: 'x3', value: 1, etag: 'wrong' }]),
+        client.transact([
+          { key: 'x2', value: 1 },
+          event('x2', { n: 1 }),
+          { delete: 'x1' },
+          { key: 'x3', value: 1, etag: 'wrong' },
+        ]),
       )
       expect(error.details).toMatch(/^ETAG_MISMATCH: .*x3/)
       expect([await client.json('x1'), await client.json('x2')]).toEqual([1, undefined])
 
-      await client.transact([{ key: 'x2', value: 1 }, event('x2', { n: 2 }), { delete: 'x1' }, { key: 'x3', value: 1, firstWrite: true }])
+      await client.transact([
+        { key: 'x2', value: 1 },
+        event('x2', { n: 2 }),
+        { delete: 'x1' },
+        { key: 'x3', value: 1, firstWrite: true },
+      ])
       expect([await client.json('x1'), await client.json('x2'), await client.json('x3')]).toEqual([undefined, 1, 1])
       const [only, ...rest] = await until('event', () => topic.ofKey('x2').length > 0 && topic.ofKey('x2'))
       expect([only?.event['data'], only?.event['sequence'], rest]).toEqual([{ n: 2 }, '1', []])
     })
 
     test('operations on one key keep their order within a transaction', async () => {
-      await client.transact([{ key: 'o', value: 1 }, { delete: 'o' }, { key: 'o', value: 2, firstWrite: true }, { key: 'a', value: 0 }])
+      await client.transact([
+        { key: 'o', value: 1 },
+        { delete: 'o' },
+        { key: 'o', value: 2, firstWrite: true },
+        { key: 'a', value: 0 },
+      ])
       expect(await client.json('o')).toBe(2)
     })
 
     test('the envelope carries what the transaction said', async () => {
       const traceparent = '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01'
       await client.transact(
-        [event('order:{u-1}:o-1', { amount: 1.5, id: 'ü' }, { partitionKey: 'o-1', 'cloudevent.id': 'e-1', 'cloudevent.subject': 's' })],
+        [
+          event(
+            'order:{u-1}:o-1',
+            { amount: 1.5, id: 'ü' },
+            { partitionKey: 'o-1', 'cloudevent.id': 'e-1', 'cloudevent.subject': 's' },
+          ),
+        ],
         { traceparent },
       )
       const [published] = await until('event', () => topic.ofKey('o-1').length > 0 && topic.ofKey('o-1'))
@@ -215,7 +260,11 @@ export function describeStore(store: StoreUnderTest, variant = ''): void {
             for (let n = 0; n < perWriter; n += 1) {
               const spoiled = n === 5 ? [{ key: `spoil-${key}`, value: 1, etag: 'wrong' }] : []
               await client
-                .transact([{ key: `${key}-${writer}`, value: n }, event(key, { writer, n }, { partitionKey: key }), ...spoiled])
+                .transact([
+                  { key: `${key}-${writer}`, value: n },
+                  event(key, { writer, n }, { partitionKey: key }),
+                  ...spoiled,
+                ])
                 .catch((error: ServiceError) => {
                   if (spoiled.length === 0 || !error.details.startsWith('ETAG_MISMATCH')) throw error
                 })
@@ -230,7 +279,9 @@ export function describeStore(store: StoreUnderTest, variant = ''): void {
         expect(events.map((each) => each.event['sequence'])).toEqual(expected)
         expect(new Set(events.map((each) => each.partition)).size).toBe(1)
         for (let writer = 0; writer < 8; writer += 1) {
-          const own = events.map((each) => each.event['data'] as { writer: number; n: number }).filter((data) => data.writer === writer)
+          const own = events
+            .map((each) => each.event['data'] as { writer: number; n: number })
+            .filter((data) => data.writer === writer)
           expect(own.map(({ n }) => n)).toEqual([0, 1, 2, 3, 4, 6, 7, 8, 9])
         }
       }
@@ -273,7 +324,10 @@ export function describeStore(store: StoreUnderTest, variant = ''): void {
       const other = openStore(component.socket, 'away')
       const began = Date.now()
       const error = await failure(
-        other.init({ ...database.properties, connectionString: (database.properties['connectionString'] ?? '').replace(/:\d+\//, ':1/') }),
+        other.init({
+          ...database.properties,
+          connectionString: (database.properties['connectionString'] ?? '').replace(/:\d+\//, ':1/'),
+        }),
       )
       expect([error.code, Date.now() - began < 5_000]).toEqual([14, true])
       other.close()
@@ -281,7 +335,9 @@ export function describeStore(store: StoreUnderTest, variant = ''): void {
 
     test('killed and restarted without Init it relays what was left, repeats byte for byte', async () => {
       for (let n = 0; n < 20; n += 1) await client.transact([event('killed', { n })])
-      const unanswered = Promise.allSettled(Array.from({ length: 20 }, (_, n) => client.transact([event('killed', { n: 20 + n })])))
+      const unanswered = Promise.allSettled(
+        Array.from({ length: 20 }, (_, n) => client.transact([event('killed', { n: 20 + n })])),
+      )
       await component.kill('SIGKILL')
       await unanswered
       component = await startComponentProcess(store.type, component.folder)
@@ -293,11 +349,15 @@ export function describeStore(store: StoreUnderTest, variant = ''): void {
         'the last event',
         () => {
           const all = Map.groupBy(topic.ofKey('killed'), (each) => Number(each.event['sequence']))
-          return [...all.values()].some(([first]) => (first?.event['data'] as { last?: boolean } | undefined)?.last) && all
+          return (
+            [...all.values()].some(([first]) => (first?.event['data'] as { last?: boolean } | undefined)?.last) && all
+          )
         },
         20_000,
       )
-      expect([...bySequence.keys()].toSorted((a, b) => a - b)).toEqual(Array.from({ length: bySequence.size }, (_, n) => n + 1))
+      expect([...bySequence.keys()].toSorted((a, b) => a - b)).toEqual(
+        Array.from({ length: bySequence.size }, (_, n) => n + 1),
+      )
       expect(bySequence.size).toBeGreaterThan(20)
       for (const repeats of bySequence.values()) expect(new Set(repeats.map(({ bytes }) => bytes)).size).toBe(1)
       const firsts = [...new Map(topic.ofKey('killed').map((each) => [each.event['sequence'], 0])).keys()].map(Number)
@@ -312,8 +372,11 @@ export function describeStore(store: StoreUnderTest, variant = ''): void {
       const [one, two] = [openStore(first.socket), openStore(second.socket)]
       try {
         await Promise.all([one.init(properties), two.init(properties)])
-        await Promise.all(Array.from({ length: 40 }, (_, n) => (n % 2 === 0 ? one : two).transact([event(`s${n % 4}`, { n })])))
-        // Deleted too: killed between publishing and deleting, a leader leaves rows that its heir rightly repeats.
+        await Promise.all(
+          Array.from({ length: 40 }, (_, n) => (n % 2 === 0 ? one : two).transact([event(`s${n % 4}`, { n })])),
+        )
+        // Deleted too: killed between publishing and deleting, a leader leaves rows that its heir
+        // rightly repeats.
         await until('all events', async () => target.published.length >= 40 && (await own.waiting()) === 0)
         const leads = (component: ComponentProcess) => component.output().includes('relay leads')
         expect([leads(first), leads(second)].filter(Boolean)).toHaveLength(1)
@@ -348,7 +411,8 @@ export function describeStore(store: StoreUnderTest, variant = ''): void {
           const order = [...new Set(target.ofKey(key).map((each) => each.event['sequence']))]
           expect(order).toEqual(Array.from({ length: 10 }, (_, n) => String(n + 1)))
         }
-        // A second Init of the same instance stops the first one's relay, so that this database can go.
+        // A second Init of the same instance stops the first one's relay, so that this database can
+        // go.
         await instance.init(database.properties)
       } finally {
         instance.close()
@@ -360,7 +424,10 @@ export function describeStore(store: StoreUnderTest, variant = ''): void {
 }
 
 /** An address at which nothing answers until `listen`, which then leads to the given server. */
-async function unreachable(host: string, port: number): Promise<{ server: Server; address: string; listen(): Promise<void> }> {
+async function unreachable(
+  host: string,
+  port: number,
+): Promise<{ server: Server; address: string; listen(): Promise<void> }> {
   const server = createServer((incoming) => {
     const outgoing = connect(port, host)
     incoming.pipe(outgoing).pipe(incoming)
@@ -373,7 +440,9 @@ async function unreachable(host: string, port: number): Promise<{ server: Server
     }
   })
   const listenOn = (at: number) =>
-    new Promise<number>((resolve) => server.listen(at, '127.0.0.1', () => resolve((server.address() as { port: number }).port)))
+    new Promise<number>((resolve) =>
+      server.listen(at, '127.0.0.1', () => resolve((server.address() as { port: number }).port)),
+    )
   const free = await listenOn(0)
   await new Promise((resolve) => server.close(resolve))
   return { server, address: `127.0.0.1:${free}`, listen: async () => void (await listenOn(free)) }

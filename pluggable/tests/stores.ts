@@ -1,4 +1,5 @@
-// What the suites of the outbox stores share: callers of a component's socket, databases and topics of their own.
+// What the suites of the outbox stores share: callers of a component's socket, databases and topics
+// of their own.
 import { randomUUID } from 'node:crypto'
 import type { ServiceError } from '@grpc/grpc-js'
 import { Kafka, logLevel, type Admin } from 'kafkajs'
@@ -47,7 +48,10 @@ export const toSet = ({ key, value, etag, firstWrite, metadata }: Write): SetReq
     value: Buffer.isBuffer(value) ? value : Buffer.from(JSON.stringify(value)),
     ...(etag === undefined ? {} : { etag: { value: etag } }),
     metadata: metadata ?? {},
-    options: { concurrency: firstWrite ? Concurrency.CONCURRENCY_FIRST_WRITE : Concurrency.CONCURRENCY_LAST_WRITE, consistency: 0 },
+    options: {
+      concurrency: firstWrite ? Concurrency.CONCURRENCY_FIRST_WRITE : Concurrency.CONCURRENCY_LAST_WRITE,
+      consistency: 0,
+    },
   })
 
 export const toDelete = (key: string, etag?: string): DeleteRequest => ({
@@ -64,12 +68,18 @@ export const event = (key: string, data: unknown, more: Record<string, string> =
   metadata: { 'outbox.projection': 'true', 'cloudevent.type': 'test.happened.v1', ...more },
 })
 
-/** A caller of one instance, in the words of the tests. Keys get the prefix `app||`, as from daprd. */
+/**
+ * A caller of one instance, in the words of the tests. Keys get the prefix `app||`, as from daprd.
+ */
 export function openStore(socket: string, instance = 'store') {
   const plain = clientFor(StateStoreClient, socket, instance)
   const transactional = clientFor(TransactionalStateStoreClient, socket, instance)
   const get = (key: string) =>
-    plain.call<{ key: string; metadata: {}; consistency: 0 }, GetResponse>((c) => c.get, { key: `app||${key}`, metadata: {}, consistency: 0 })
+    plain.call<{ key: string; metadata: {}; consistency: 0 }, GetResponse>((c) => c.get, {
+      key: `app||${key}`,
+      metadata: {},
+      consistency: 0,
+    })
   return {
     init: (properties: Record<string, string>) => plain.call((c) => c.init, { metadata: { properties } }),
     get,
@@ -81,12 +91,16 @@ export function openStore(socket: string, instance = 'store') {
     set: (write: Write) => plain.call((c) => c.set, toSet(write)),
     delete: (key: string, etag?: string) => plain.call((c) => c.delete, toDelete(key, etag)),
     bulkGet: (keys: string[]) =>
-      plain.call<unknown, { items: { key: string; data: Uint8Array; metadata: Record<string, string> }[] }>((c) => c.bulkGet as never, {
-        items: keys.map((key) => ({ key: `app||${key}`, metadata: {}, consistency: 0 })),
-        options: undefined,
-      }),
+      plain.call<unknown, { items: { key: string; data: Uint8Array; metadata: Record<string, string> }[] }>(
+        (c) => c.bulkGet as never,
+        {
+          items: keys.map((key) => ({ key: `app||${key}`, metadata: {}, consistency: 0 })),
+          options: undefined,
+        },
+      ),
     bulkSet: (writes: Write[]) => plain.call((c) => c.bulkSet, { items: writes.map(toSet), options: undefined }),
-    bulkDelete: (keys: string[]) => plain.call((c) => c.bulkDelete, { items: keys.map((key) => toDelete(key)), options: undefined }),
+    bulkDelete: (keys: string[]) =>
+      plain.call((c) => c.bulkDelete, { items: keys.map((key) => toDelete(key)), options: undefined }),
     transact: (operations: (Write | { delete: string; etag?: string })[], metadata: Record<string, string> = {}) =>
       transactional.call((c) => c.transact, {
         operations: operations.map((operation) => ({
@@ -138,24 +152,35 @@ export const makeTopic = (brokers: string, partitions = 6): Promise<string> =>
     await admin.createTopics({ topics: [{ topic: name, numPartitions: partitions }], waitForLeaders: false })
     await until('the topic has leaders', async () => {
       const { topics } = await admin.fetchTopicMetadata({ topics: [name] }).catch(() => ({ topics: [] }))
-      return topics.some((topic) => topic.partitions.length === partitions && topic.partitions.every(({ leader }) => leader >= 0))
+      return topics.some(
+        (topic) => topic.partitions.length === partitions && topic.partitions.every(({ leader }) => leader >= 0),
+      )
     })
     return name
   })
 
-export const dropTopic = (brokers: string, name: string): Promise<void> => withAdmin(brokers, (admin) => admin.deleteTopics({ topics: [name] }))
+export const dropTopic = (brokers: string, name: string): Promise<void> =>
+  withAdmin(brokers, (admin) => admin.deleteTopics({ topics: [name] }))
 
 /** A topic with 6 partitions, and a plain consumer that reads it from its beginning. */
 export async function createTopic(brokers: string): Promise<TestTopic> {
   const name = await makeTopic(brokers)
   const published: Published[] = []
-  const consumer = new Kafka({ brokers: brokers.split(','), logLevel: logLevel.NOTHING }).consumer({ groupId: name, maxWaitTimeInMs: 250 })
+  const consumer = new Kafka({ brokers: brokers.split(','), logLevel: logLevel.NOTHING }).consumer({
+    groupId: name,
+    maxWaitTimeInMs: 250,
+  })
   await consumer.connect()
   await consumer.subscribe({ topic: name, fromBeginning: true })
   await consumer.run({
     eachMessage: async ({ message, partition }) => {
       const bytes = message.value?.toString() ?? ''
-      published.push({ key: message.key?.toString() ?? '', partition, bytes, event: JSON.parse(bytes) as Record<string, unknown> })
+      published.push({
+        key: message.key?.toString() ?? '',
+        partition,
+        bytes,
+        event: JSON.parse(bytes) as Record<string, unknown>,
+      })
     },
   })
   return {
@@ -172,12 +197,16 @@ export async function createTopic(brokers: string): Promise<TestTopic> {
 const newName = () => `test_${randomUUID().replaceAll('-', '')}`
 
 /** `state.outbox-mysql` on the server at `url`, which names its administrator and no database. */
-export const mysqlUnderTest = (url = process.env['TEST_MYSQL_URL'] ?? '', brokers = process.env['TEST_KAFKA_BROKERS'] ?? ''): StoreUnderTest => ({
+export const mysqlUnderTest = (
+  url = process.env['TEST_MYSQL_URL'] ?? '',
+  brokers = process.env['TEST_KAFKA_BROKERS'] ?? '',
+): StoreUnderTest => ({
   type: 'outbox-mysql',
   brokers,
   async createDatabase() {
     const name = newName()
-    // A connection for each question: one that is kept would not outlive a server that a test kills.
+    // A connection for each question: one that is kept would not outlive a server that a test
+    // kills.
     const ask = async (sql: string) => {
       const connection = await createConnection({ uri: url })
       return connection.query<RowDataPacket[]>(sql).finally(() => connection.end())
@@ -195,7 +224,10 @@ export const mysqlUnderTest = (url = process.env['TEST_MYSQL_URL'] ?? '', broker
 })
 
 /** `state.outbox-mongodb` on the server at `uri`, which names its administrator. */
-export const mongodbUnderTest = (uri = process.env['TEST_MONGODB_URI'] ?? '', brokers = process.env['TEST_KAFKA_BROKERS'] ?? ''): StoreUnderTest => ({
+export const mongodbUnderTest = (
+  uri = process.env['TEST_MONGODB_URI'] ?? '',
+  brokers = process.env['TEST_KAFKA_BROKERS'] ?? '',
+): StoreUnderTest => ({
   type: 'outbox-mongodb',
   brokers,
   async createDatabase() {

@@ -13,13 +13,15 @@ const keysPerRead = 1_000
 export type AvailabilityStore = ReturnType<typeof createAvailabilityStore>
 
 /**
- * The catalogue's copy of stock levels, apart from the products: stock changes with every order, a product once a month. Everything throws `unavailable` when the store is away.
+ * The catalogue's copy of stock levels, apart from the products: stock changes with every order, a
+ * product once a month. Everything throws `unavailable` when the store is away.
  */
 export function createAvailabilityStore(state: StateStore) {
   async function read(skus: string[]) {
     const keys = [...new Set(skus)].map(availabilityKey)
     const reads = []
-    for (let i = 0; i < keys.length; i += keysPerRead) reads.push(state.bulkGet(keys.slice(i, i + keysPerRead), storedLevel))
+    for (let i = 0; i < keys.length; i += keysPerRead)
+      reads.push(state.bulkGet(keys.slice(i, i + keysPerRead), storedLevel))
     return new Map((await Promise.all(reads)).flatMap((found) => [...found]))
   }
 
@@ -30,7 +32,10 @@ export function createAvailabilityStore(state: StateStore) {
       return (sku) => levels.get(availabilityKey(sku))?.value.available ?? 0
     },
 
-    /** Takes over the levels that are newer than what is stored. Repeats and stale levels change nothing, so that events may come twice. */
+    /**
+     * Takes over the levels that are newer than what is stored. Repeats and stale levels change
+     * nothing, so that events may come twice.
+     */
     async apply(levels: Level[]): Promise<void> {
       await retryOnConflict(async () => {
         const stored = await read(levels.map((l) => l.sku))
@@ -40,7 +45,12 @@ export function createAvailabilityStore(state: StateStore) {
         })
         // Each on its own: what one attempt wrote, the next finds done.
         const writes = newer.map(({ level: { sku, available, version }, before }) =>
-          state.set(availabilityKey(sku), { available: Math.max(0, available), version }, before ? { etag: before.etag } : { firstWrite: true }))
+          state.set(
+            availabilityKey(sku),
+            { available: Math.max(0, available), version },
+            before ? { etag: before.etag } : { firstWrite: true },
+          ),
+        )
         const failed = (await Promise.allSettled(writes)).find((w) => w.status === 'rejected')
         if (failed) throw failed.reason
       })

@@ -14,12 +14,28 @@ const callback = service.client(AppCallbackService)
 
 const code = (code: string) => expect.objectContaining({ code })
 const newHandle = () => `pot-${ulid().toLowerCase()}`
-const variant = (sku: string, o: Partial<Variant> = {}): Variant => ({ sku, options: { SKU: sku }, price: { amount: 999, currency: 'USD' }, available: 0, ...o })
+const variant = (sku: string, o: Partial<Variant> = {}): Variant => ({
+  sku,
+  options: { SKU: sku },
+  price: { amount: 999, currency: 'USD' },
+  available: 0,
+  ...o,
+})
 function product(o: Partial<Product> = {}): Product {
   const handle = newHandle()
   return {
-    id: '', handle, title: 'Clay pot', description: '<p>For plants</p>', vendor: 'Company 123', categoryId: '', images: ['https://example.com/pot.jpg'],
-    attributes: { material: 'clay' }, variants: [variant(`${handle}-1`), variant(`${handle}-2`)], published: true, updatedAt: '', ...o,
+    id: '',
+    handle,
+    title: 'Clay pot',
+    description: '<p>For plants</p>',
+    vendor: 'Company 123',
+    categoryId: '',
+    images: ['https://example.com/pot.jpg'],
+    attributes: { material: 'clay' },
+    variants: [variant(`${handle}-1`), variant(`${handle}-2`)],
+    published: true,
+    updatedAt: '',
+    ...o,
   }
 }
 async function upsert(o: Partial<Product> = {}) {
@@ -30,7 +46,7 @@ async function category(...names: string[]) {
 }
 async function everyPage(categoryId: string, limit: number): Promise<Product[]> {
   const products = []
-  for (let cursor = ''; ; ) {
+  for (let cursor = ''; ;) {
     const page = await catalog.listProducts({ categoryId, limit, cursor })
     products.push(...page.products)
     cursor = page.nextCursor
@@ -40,7 +56,16 @@ async function everyPage(categoryId: string, limit: number): Promise<Product[]> 
 /** As the sidecar delivers an event of topic stock. */
 async function stockEvent(type: string, levels: { sku: string; available: number; version: number }[]) {
   const data = Buffer.from(JSON.stringify({ levels }))
-  const { status } = await callback.onTopicEvent(TopicEventRequest.fromPartial({ id: ulid(), type, topic: 'stock', pubsubName: 'kafka', data, dataContentType: 'application/json' }))
+  const { status } = await callback.onTopicEvent(
+    TopicEventRequest.fromPartial({
+      id: ulid(),
+      type,
+      topic: 'stock',
+      pubsubName: 'kafka',
+      data,
+      dataContentType: 'application/json',
+    }),
+  )
   return status
 }
 const [success, retry, drop] = [0, 1, 2]
@@ -49,8 +74,12 @@ describe('a product', () => {
   test('is created, and found by its id and by its handle', async () => {
     const sent = product()
     const answer = await catalog.upsertProduct({ product: sent })
-    expect(answer).toEqual({ product: { ...sent, id: expect.stringMatching(/^p-/), updatedAt: expect.any(String) }, created: true })
-    for (const idOrHandle of [answer.product!.id, sent.handle]) expect((await catalog.getProduct({ idOrHandle })).product).toEqual(answer.product)
+    expect(answer).toEqual({
+      product: { ...sent, id: expect.stringMatching(/^p-/), updatedAt: expect.any(String) },
+      created: true,
+    })
+    for (const idOrHandle of [answer.product!.id, sent.handle])
+      expect((await catalog.getProduct({ idOrHandle })).product).toEqual(answer.product)
   })
 
   test('sent again as it was is not written again', async () => {
@@ -59,9 +88,18 @@ describe('a product', () => {
   })
 
   test('comes back with whatever attributes it was given', async () => {
-    const attributes = { 'a.b': { $gt: 1, '': 'x' }, '100%': [1.5, null, true, -0.25, 1e21, 9007199254740991], 'é 🏺': 'line\nline', _id: 'x', value: {} }
+    const attributes = {
+      'a.b': { $gt: 1, '': 'x' },
+      '100%': [1.5, null, true, -0.25, 1e21, 9007199254740991],
+      'é 🏺': 'line\nline',
+      _id: 'x',
+      value: {},
+    }
     const { '': _, ...named } = attributes['a.b']
-    expect((await upsert({ attributes: { ...attributes, 'a.b': named } })).attributes).toEqual({ ...attributes, 'a.b': named })
+    expect((await upsert({ attributes: { ...attributes, 'a.b': named } })).attributes).toEqual({
+      ...attributes,
+      'a.b': named,
+    })
   })
 
   test('replaced by one with other SKUs gives the former ones back', async () => {
@@ -75,16 +113,26 @@ describe('a product', () => {
   })
 
   test('cannot take a SKU of another, and then nothing of it is stored', async () => {
-    const { variants: [taken] } = await upsert()
+    const {
+      variants: [taken],
+    } = await upsert()
     const other = product({ variants: [variant(ulid()), taken!] })
-    await expect(catalog.upsertProduct({ product: other })).rejects.toMatchObject({ kind: 'exists', code: 'sku_taken', fields: [{ field: 'variants.1.sku' }] })
+    await expect(catalog.upsertProduct({ product: other })).rejects.toMatchObject({
+      kind: 'exists',
+      code: 'sku_taken',
+      fields: [{ field: 'variants.1.sku' }],
+    })
     await expect(catalog.getProduct({ idOrHandle: other.handle })).rejects.toEqual(code('product_not_found'))
   })
 
   test('of ten that want one SKU at once, one gets it', async () => {
     const sku = ulid()
-    const outcomes = await Promise.allSettled(Array.from({ length: 10 }, () => catalog.upsertProduct({ product: product({ variants: [variant(sku)] }) })))
-    expect(outcomes.flatMap((o) => (o.status === 'rejected' ? [o.reason.code] : []))).toEqual(Array(9).fill('sku_taken'))
+    const outcomes = await Promise.allSettled(
+      Array.from({ length: 10 }, () => catalog.upsertProduct({ product: product({ variants: [variant(sku)] }) })),
+    )
+    expect(outcomes.flatMap((o) => (o.status === 'rejected' ? [o.reason.code] : []))).toEqual(
+      Array(9).fill('sku_taken'),
+    )
   })
 
   test.each<[string, Partial<Product>]>([
@@ -95,10 +143,19 @@ describe('a product', () => {
     ['variants.0.price.amount', { variants: [variant('x', { price: { amount: -1, currency: 'USD' } })] }],
     ['variants', { variants: [] }],
   ])('with a wrong %s is refused by that name', async (field, wrong) => {
-    await expect(catalog.upsertProduct({ product: product(wrong) })).rejects.toMatchObject({ kind: 'invalid', fields: [{ field }] })
+    await expect(catalog.upsertProduct({ product: product(wrong) })).rejects.toMatchObject({
+      kind: 'invalid',
+      fields: [{ field }],
+    })
   })
 
-  test.each([['nothing', ''], ['a NUL', '\0'], ['bars', 'a||b'], ['a long text', 'x'.repeat(100_000)], ['an id that nobody has', `p-${'a'.repeat(26)}`]])('is not found by %s', async (_, idOrHandle) => {
+  test.each([
+    ['nothing', ''],
+    ['a NUL', '\0'],
+    ['bars', 'a||b'],
+    ['a long text', 'x'.repeat(100_000)],
+    ['an id that nobody has', `p-${'a'.repeat(26)}`],
+  ])('is not found by %s', async (_, idOrHandle) => {
     await expect(catalog.getProduct({ idOrHandle })).rejects.toEqual(code('product_not_found'))
   })
 })
@@ -107,13 +164,22 @@ describe('prices', () => {
   test('of many SKUs come at once, without what is not there or not published', async () => {
     const [shown, hidden] = [await upsert(), await upsert({ published: false })]
     const skus = [...shown.variants, ...hidden.variants].map((v) => v.sku)
-    const { variants } = await catalog.batchGetVariants({ skus: [...skus, ...skus, 'no such', '\0', '', 'x'.repeat(10_000)] })
+    const { variants } = await catalog.batchGetVariants({
+      skus: [...skus, ...skus, 'no such', '\0', '', 'x'.repeat(10_000)],
+    })
     expect(variants.map((v) => v.sku).sort()).toEqual(shown.variants.map((v) => v.sku).sort())
-    expect(variants[0]).toMatchObject({ productId: shown.id, title: shown.title, price: { amount: 999, currency: 'USD' } })
+    expect(variants[0]).toMatchObject({
+      productId: shown.id,
+      title: shown.title,
+      price: { amount: 999, currency: 'USD' },
+    })
   })
 
   test('are changed one by one, in the product too', async () => {
-    const { id, variants: [one, other] } = await upsert()
+    const {
+      id,
+      variants: [one, other],
+    } = await upsert()
     const price = { amount: 1, currency: 'EUR' }
     const { product: changed } = await catalog.changePrice({ sku: one!.sku, price })
     expect(changed!.variants.map((v) => v.price)).toEqual([price, other!.price])
@@ -124,19 +190,28 @@ describe('prices', () => {
 
   test('of both variants changed at the same time are both kept', async () => {
     const { id, variants } = await upsert()
-    await Promise.all(variants.map((v, i) => catalog.changePrice({ sku: v.sku, price: { amount: i, currency: 'USD' } })))
+    await Promise.all(
+      variants.map((v, i) => catalog.changePrice({ sku: v.sku, price: { amount: i, currency: 'USD' } })),
+    )
     expect((await catalog.getProduct({ idOrHandle: id })).product!.variants.map((v) => v.price!.amount)).toEqual([0, 1])
   })
 
   test('of a SKU that is not there cannot be changed, nor to nonsense', async () => {
     const price = { amount: 1, currency: 'USD' }
-    for (const sku of ['no such', '', '\0', 'a||b']) await expect(catalog.changePrice({ sku, price })).rejects.toEqual(code('sku_not_found'))
-    await expect(catalog.changePrice({ sku: 'x', price: undefined })).rejects.toMatchObject({ fields: [{ field: 'price' }] })
-    await expect(catalog.changePrice({ sku: 'x', price: { amount: -1, currency: 'USD' } })).rejects.toMatchObject({ fields: [{ field: 'price.amount' }] })
+    for (const sku of ['no such', '', '\0', 'a||b'])
+      await expect(catalog.changePrice({ sku, price })).rejects.toEqual(code('sku_not_found'))
+    await expect(catalog.changePrice({ sku: 'x', price: undefined })).rejects.toMatchObject({
+      fields: [{ field: 'price' }],
+    })
+    await expect(catalog.changePrice({ sku: 'x', price: { amount: -1, currency: 'USD' } })).rejects.toMatchObject({
+      fields: [{ field: 'price.amount' }],
+    })
   })
 
   test('are asked for at most 200 at a time', async () => {
-    await expect(catalog.batchGetVariants({ skus: Array(201).fill('x') })).rejects.toMatchObject({ fields: [{ field: 'skus' }] })
+    await expect(catalog.batchGetVariants({ skus: Array(201).fill('x') })).rejects.toMatchObject({
+      fields: [{ field: 'skus' }],
+    })
   })
 })
 
@@ -151,16 +226,27 @@ test('what changes is published in order, and what does not is not', async () =>
   const variants = (p: Product) => p.variants.map((v) => ({ sku: v.sku, price: v.price }))
   const { id: productId, handle } = first
   expect(await published.eventsOf(productId, 3)).toMatchObject([
-    { type: 'products.product-upserted.v1', source: 'catalog', sequence: '1', data: { productId, handle, title: 'Clay pot', variants: variants(first) } },
+    {
+      type: 'products.product-upserted.v1',
+      source: 'catalog',
+      sequence: '1',
+      data: { productId, handle, title: 'Clay pot', variants: variants(first) },
+    },
     { type: 'products.price-changed.v1', sequence: '2', data: { productId, sku, price } },
-    { type: 'products.product-upserted.v1', sequence: '3', data: { productId, handle, title: 'Pot', variants: variants(last!) } },
+    {
+      type: 'products.product-upserted.v1',
+      sequence: '3',
+      data: { productId, handle, title: 'Pot', variants: variants(last!) },
+    },
   ])
 })
 
 describe('categories', () => {
   test('are made along a path, once however often and by however many', async () => {
     const top = ulid()
-    const made = await Promise.all(Array.from({ length: 20 }, (_, i) => catalog.ensureCategory({ names: [top, `Décor 🏺 ${i % 2}`, 'Pots'] })))
+    const made = await Promise.all(
+      Array.from({ length: 20 }, (_, i) => catalog.ensureCategory({ names: [top, `Décor 🏺 ${i % 2}`, 'Pots'] })),
+    )
     expect(new Set(made.map((m) => m.category!.id)).size).toBe(2)
     const [id] = made[0]!.category!.path.split('/')
     const { category: parent, children } = await catalog.getCategory({ categoryId: id! })
@@ -179,9 +265,17 @@ describe('categories', () => {
     expect(seen).toContain(leaf.id)
   })
 
-  test.each([['nothing', ''], ['nobody', 'c-aaaaaaaaaa'], ['SQL', "' or ''='"], ['a NUL', '\0']])('are not found by %s', async (_, categoryId) => {
+  test.each([
+    ['nothing', ''],
+    ['nobody', 'c-aaaaaaaaaa'],
+    ['SQL', "' or ''='"],
+    ['a NUL', '\0'],
+  ])('are not found by %s', async (_, categoryId) => {
     await expect(catalog.getCategory({ categoryId })).rejects.toEqual(code('category_not_found'))
-    if (categoryId) await expect(catalog.listProducts({ categoryId, limit: 1, cursor: '' })).rejects.toEqual(code('category_not_found'))
+    if (categoryId)
+      await expect(catalog.listProducts({ categoryId, limit: 1, cursor: '' })).rejects.toEqual(
+        code('category_not_found'),
+      )
   })
 })
 
@@ -229,31 +323,54 @@ describe('a list', () => {
     // 190 KB each, and one message has at most 4 MiB.
     const images = Array.from({ length: 50 }, (_, i) => `https://example.com/${i}/`.padEnd(2_000, 'x'))
     const made = []
-    for (let i = 0; i < 25; i++) made.push(await upsert({ categoryId: id, description: 'x'.repeat(64 * 1024), images, attributes: { x: 'x'.repeat(32_000) } }))
-    for (const limit of [24, 100]) expect((await everyPage(id, limit)).map((p) => p.id)).toEqual(made.map((p) => p.id).sort())
+    for (let i = 0; i < 25; i++)
+      made.push(
+        await upsert({
+          categoryId: id,
+          description: 'x'.repeat(64 * 1024),
+          images,
+          attributes: { x: 'x'.repeat(32_000) },
+        }),
+      )
+    for (const limit of [24, 100])
+      expect((await everyPage(id, limit)).map((p) => p.id)).toEqual(made.map((p) => p.id).sort())
   }, 60_000)
 
   test('refuses a cursor that no page gave, and a wrong limit', async () => {
-    for (const cursor of ['x', '\0', 'eyJ9', '1.p-aaaa']) await expect(catalog.listProducts({ categoryId: '', limit: 10, cursor })).rejects.toEqual(code('bad_cursor'))
-    for (const limit of [0, -1, 101]) await expect(catalog.listProducts({ categoryId: '', limit, cursor: '' })).rejects.toMatchObject({ fields: [{ field: 'limit' }] })
+    for (const cursor of ['x', '\0', 'eyJ9', '1.p-aaaa'])
+      await expect(catalog.listProducts({ categoryId: '', limit: 10, cursor })).rejects.toEqual(code('bad_cursor'))
+    for (const limit of [0, -1, 101])
+      await expect(catalog.listProducts({ categoryId: '', limit, cursor: '' })).rejects.toMatchObject({
+        fields: [{ field: 'limit' }],
+      })
   })
 })
 
 describe('how many can be bought', () => {
-  const available = async (idOrHandle: string) => (await catalog.getProduct({ idOrHandle })).product!.variants.map((v) => v.available)
+  const available = async (idOrHandle: string) =>
+    (await catalog.getProduct({ idOrHandle })).product!.variants.map((v) => v.available)
 
   test('follows the stock events, in the product and in lists', async () => {
     const { id: categoryId } = await category(ulid())
-    const { id, variants: [one, other] } = await upsert({ categoryId })
+    const {
+      id,
+      variants: [one, other],
+    } = await upsert({ categoryId })
     expect(await available(id)).toEqual([0, 0])
     await stockEvent('stock.stock-adjusted.v1', [{ sku: one!.sku, available: 5, version: 1 }])
-    await stockEvent('stock.stock-reserved.v1', [{ sku: one!.sku, available: 3, version: 2 }, { sku: other!.sku, available: 7, version: 1 }])
+    await stockEvent('stock.stock-reserved.v1', [
+      { sku: one!.sku, available: 3, version: 2 },
+      { sku: other!.sku, available: 7, version: 1 },
+    ])
     expect(await available(id)).toEqual([3, 7])
     expect((await everyPage(categoryId, 10))[0]!.variants.map((v) => v.available)).toEqual([3, 7])
   })
 
   test('is not set back by an event that comes again or late', async () => {
-    const { id, variants: [one] } = await upsert()
+    const {
+      id,
+      variants: [one],
+    } = await upsert()
     const level = (version: number) => [{ sku: one!.sku, available: version * 10, version }]
     for (const version of [1, 3, 2, 1, 3]) expect(await stockEvent('stock.stock-sold.v1', level(version))).toBe(success)
     expect((await available(id))[0]).toBe(30)
@@ -275,15 +392,27 @@ describe('how many can be bought', () => {
 })
 
 test('while its store is away it says so soon and keeps events waiting, and carries on by itself when the store is back', async () => {
-  const { id, handle, variants: [one] } = await upsert()
+  const {
+    id,
+    handle,
+    variants: [one],
+  } = await upsert()
   const store = service.component('outbox-mongodb')
   await store.kill()
   const asked = Date.now()
   await expect(catalog.getProduct({ idOrHandle: handle })).rejects.toMatchObject({ kind: 'unavailable' })
-  await expect(catalog.listProducts({ categoryId: '', limit: 1, cursor: '' })).rejects.toMatchObject({ kind: 'unavailable' })
+  await expect(catalog.listProducts({ categoryId: '', limit: 1, cursor: '' })).rejects.toMatchObject({
+    kind: 'unavailable',
+  })
   expect(await stockEvent('stock.stock-adjusted.v1', [{ sku: one!.sku, available: 5, version: 1 }])).toBe(retry)
   expect(Date.now() - asked).toBeLessThan(9_000)
   await store.start()
-  await vi.waitFor(() => stockEvent('stock.stock-adjusted.v1', [{ sku: one!.sku, available: 5, version: 1 }]).then((s) => expect(s).toBe(success)), { timeout: 20_000, interval: 100 })
+  await vi.waitFor(
+    () =>
+      stockEvent('stock.stock-adjusted.v1', [{ sku: one!.sku, available: 5, version: 1 }]).then((s) =>
+        expect(s).toBe(success),
+      ),
+    { timeout: 20_000, interval: 100 },
+  )
   expect((await catalog.getProduct({ idOrHandle: id })).product!.variants[0]!.available).toBe(5)
 })

@@ -4,8 +4,9 @@ import type { Category } from './category.ts'
 
 const rows = z.array(z.object({ id: z.string(), parent_id: z.string(), name: z.string(), path: z.string() })).nullish()
 
-// Each statement on one line: the binding echoes it in a response header. What MySQL 8.4 and MariaDB both speak.
-// Ids and paths are ASCII compared byte by byte, so that `path LIKE 'c-…/%'` reads a range of the index.
+// Each statement on one line: the binding echoes it in a response header. What MySQL 8.4 and
+// MariaDB both speak. Ids and paths are ASCII compared byte by byte, so that `path LIKE 'c-…/%'`
+// reads a range of the index.
 const createTable = `CREATE TABLE IF NOT EXISTS categories (id VARCHAR(12) CHARACTER SET ascii COLLATE ascii_bin NOT NULL PRIMARY KEY, parent_id VARCHAR(12) CHARACTER SET ascii COLLATE ascii_bin NOT NULL, name VARCHAR(100) CHARACTER SET utf8mb4 NOT NULL, path VARCHAR(130) CHARACTER SET ascii COLLATE ascii_bin NOT NULL, KEY categories_path (path), KEY categories_parent_id (parent_id)) ENGINE=InnoDB`
 const columns = 'SELECT id, parent_id, name, path FROM categories'
 const byId = `${columns} WHERE id = ?`
@@ -52,7 +53,10 @@ export function createCategoryStore(binding: Dapr['binding']) {
     /** The whole tree, parents before their children. */
     all: (): Promise<Category[]> => query(wholeTree),
 
-    /** Makes those of a path's categories that are not there: one statement, so all or none. Harmless when repeated and when two do it at once. */
+    /**
+     * Makes those of a path's categories that are not there: one statement, so all or none.
+     * Harmless when repeated and when two do it at once.
+     */
     async ensure(path: Category[]): Promise<void> {
       if (path.every((category) => known.has(category.id))) return
       const values = path.map(() => '(?, ?, ?, ?)').join(', ')
@@ -60,7 +64,8 @@ export function createCategoryStore(binding: Dapr['binding']) {
       // Not INSERT IGNORE, which also ignores what is too long or out of its character set.
       const insert = `INSERT INTO categories (id, parent_id, name, path) VALUES ${values} ON DUPLICATE KEY UPDATE id = id`
       await run('exec', insert, params).catch((error) => {
-        // Rows are locked from the top down, so a deadlock is rare; InnoDB then undid this statement, and the other one went through.
+        // Rows are locked from the top down, so a deadlock is rare; InnoDB then undid this
+        // statement, and the other one went through.
         if (!isDeadlock(error)) throw error
         return run('exec', insert, params)
       })
@@ -69,4 +74,5 @@ export function createCategoryStore(binding: Dapr['binding']) {
   }
 }
 
-const isDeadlock = (error: unknown) => error instanceof Error && error.cause instanceof Error && /Error 1213\b/.test(error.cause.message)
+const isDeadlock = (error: unknown) =>
+  error instanceof Error && error.cause instanceof Error && /Error 1213\b/.test(error.cause.message)

@@ -11,17 +11,24 @@ test('a path of names becomes a path of ids', () => {
 
 test('ids depend on all names above and on nothing else', () => {
   const name = fc.string({ minLength: 1, maxLength: 40 }).filter((s) => s.trim() !== '')
-  fc.assert(fc.property(fc.array(name, { minLength: 1, maxLength: 10 }), (names) => {
-    const ids = categoriesOf(names).map((c) => c.id)
-    expect(ids.every(isCategoryId)).toBe(true)
-    expect(new Set(ids).size).toBe(ids.length)
-    expect(categoriesOf(names).map((c) => c.id)).toEqual(ids)
-  }))
+  fc.assert(
+    fc.property(fc.array(name, { minLength: 1, maxLength: 10 }), (names) => {
+      const ids = categoriesOf(names).map((c) => c.id)
+      expect(ids.every(isCategoryId)).toBe(true)
+      expect(new Set(ids).size).toBe(ids.length)
+      expect(categoriesOf(names).map((c) => c.id)).toEqual(ids)
+    }),
+  )
   expect(categoriesOf(['a', 'b'])[1]!.id).not.toBe(categoriesOf(['c', 'b'])[1]!.id)
 })
 
 test.each([
-  [[], /^names:/], [Array(11).fill('x'), /^names:/], [['a', ' '], /names\.1:/], [['x'.repeat(101)], /names\.0:/], [['a\0b'], /names\.0:/], [['\ud800'], /names\.0:/],
+  [[], /^names:/],
+  [Array(11).fill('x'), /^names:/],
+  [['a', ' '], /names\.1:/],
+  [['x'.repeat(101)], /names\.0:/],
+  [['a\0b'], /names\.0:/],
+  [['\ud800'], /names\.0:/],
 ])('%j is refused', (names, message) => {
   expect(() => categoriesOf(names)).toThrow(message)
 })

@@ -22,8 +22,9 @@ export const isCategoryId = (text: string) => categoryId.test(text)
 export const idsOfPath = (path: string): string[] => path.split('/').filter((id) => id !== '')
 
 /**
- * The categories along a path of names, from the top. An id is made of all names above it and its own, so that it is the same whoever creates it when.
- * Throws `invalid` naming `names` or `names.<i>`.
+ * The categories along a path of names, from the top. An id is made of all names above it and its
+ * own, so that it is the same whoever creates it when. Throws `invalid` naming `names` or
+ * `names.<i>`.
  */
 export function categoriesOf(names: string[]): Category[] {
   if (names.length < 1 || names.length > maxDepth) throw invalid('names', `must be 1 to ${maxDepth} names`)
@@ -32,7 +33,8 @@ export function categoriesOf(names: string[]): Category[] {
     const message = textProblem(name, { min: 1, max: nameLength })
     return message ? [{ field: `names.${i}`, message }] : []
   })
-  if (fields.length > 0) throw new AppError('invalid', 'invalid_field', fields.map((f) => `${f.field}: ${f.message}`).join('; '), { fields })
+  if (fields.length > 0)
+    throw new AppError('invalid', 'invalid_field', fields.map((f) => `${f.field}: ${f.message}`).join('; '), { fields })
 
   const categories: Category[] = []
   for (const [i, name] of clean.entries()) {

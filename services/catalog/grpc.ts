@@ -4,7 +4,17 @@ import type { CatalogServiceService, Category as CategoryMessage, Product } from
 import type { AvailabilityStore } from './availability-store.ts'
 import { categoriesOf, idsOfPath, isCategoryId, type Category } from './category.ts'
 import type { CategoryStore } from './category-store.ts'
-import { cursorAfter, isHandle, isProductId, normaliseSku, parseCursor, parsePrice, parseProduct, productIdOf, type StoredProduct } from './product.ts'
+import {
+  cursorAfter,
+  isHandle,
+  isProductId,
+  normaliseSku,
+  parseCursor,
+  parsePrice,
+  parseProduct,
+  productIdOf,
+  type StoredProduct,
+} from './product.ts'
 import { skuNotFound, type ProductStore } from './product-store.ts'
 import { textProblem } from './text.ts'
 
@@ -43,7 +53,8 @@ export function createCatalogHandlers(o: {
     async getProduct({ idOrHandle }) {
       // Some handles look like ids.
       const product =
-        (isProductId(idOrHandle) ? await o.products.get(idOrHandle) : undefined) ?? (isHandle(idOrHandle) ? await o.products.get(productIdOf(idOrHandle)) : undefined)
+        (isProductId(idOrHandle) ? await o.products.get(idOrHandle) : undefined) ??
+        (isHandle(idOrHandle) ? await o.products.get(productIdOf(idOrHandle)) : undefined)
       if (!product) throw notFound('product_not_found', 'there is no such product')
       return { product: await one(product) }
     },
@@ -76,7 +87,10 @@ export function createCatalogHandlers(o: {
 
     async getCategory({ categoryId }) {
       const found = await category(categoryId)
-      return { category: categoryMessage(found), children: (await o.categories.children(found.id)).map(categoryMessage) }
+      return {
+        category: categoryMessage(found),
+        children: (await o.categories.children(found.id)).map(categoryMessage),
+      }
     },
 
     async ensureCategory({ names }) {

@@ -27,18 +27,24 @@ await runProcess(log, async (onClose) => {
   const products = createProductStore({ state, query: dapr.binding, now: () => new Date() })
   const availability = createAvailabilityStore(state)
   const categories = createCategoryStore(dapr.binding)
-  const services = [implement(CatalogServiceService, createCatalogHandlers({ products, availability, categories })), consume(log, createStockEvents(availability))]
+  const services = [
+    implement(CatalogServiceService, createCatalogHandlers({ products, availability, categories })),
+    consume(log, createStockEvents(availability)),
+  ]
   onClose('gRPC server', await serveGrpc({ port: env.APP_PORT, appToken: env.APP_API_TOKEN, log, services }))
 
   // The sidecar may come up after this process, and the database after the sidecar.
   const stopped = new AbortController()
   let tableIsThere = false
   const sidecarAnswers = sidecarReady(env.DAPR_HTTP_PORT)
-  onClose('admin server', await serveAdmin(env.ADMIN_PORT, async () => {
-    const sidecar = await sidecarAnswers()
-    if (sidecar !== true) return sidecar
-    return tableIsThere || 'the table of categories is not there yet'
-  }))
+  onClose(
+    'admin server',
+    await serveAdmin(env.ADMIN_PORT, async () => {
+      const sidecar = await sidecarAnswers()
+      if (sidecar !== true) return sidecar
+      return tableIsThere || 'the table of categories is not there yet'
+    }),
+  )
   onClose('making of the table', () => stopped.abort())
   void makeTable()
 

@@ -2,8 +2,19 @@ import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import type { AppError } from '#lib/errors.ts'
 import {
-  changePrice, cursorAfter, decodeAttributes, encodeAttributes, isProductId, parseCursor, parseProduct, productIdOf, replaceProduct, sanitiseDescription,
-  type Attribute, type ProductInput, type StoredProduct,
+  changePrice,
+  cursorAfter,
+  decodeAttributes,
+  encodeAttributes,
+  isProductId,
+  parseCursor,
+  parseProduct,
+  productIdOf,
+  replaceProduct,
+  sanitiseDescription,
+  type Attribute,
+  type ProductInput,
+  type StoredProduct,
 } from './product.ts'
 
 const price = { amount: 999, currency: 'USD' }
@@ -35,11 +46,15 @@ function wrongFields(change: Partial<ProductInput>): string[] {
 }
 
 /** Any UTF-16, halves of surrogate pairs and control characters included. */
-const anything = fc.array(fc.integer({ min: 0, max: 0xffff }), { maxLength: 60 }).map((units) => String.fromCharCode(...units))
+const anything = fc
+  .array(fc.integer({ min: 0, max: 0xffff }), { maxLength: 60 })
+  .map((units) => String.fromCharCode(...units))
 
 describe('parseProduct', () => {
   test('takes what is fine, in one spelling', () => {
-    expect(parseProduct({ ...pot, title: ' Cafe\u0301 ', variants: [{ ...pot.variants[0]!, sku: ' POT-R ' }] })).toMatchObject({
+    expect(
+      parseProduct({ ...pot, title: ' Cafe\u0301 ', variants: [{ ...pot.variants[0]!, sku: ' POT-R ' }] }),
+    ).toMatchObject({
       title: 'Café',
       variants: [{ sku: 'POT-R', options: [{ name: 'Size', value: 'Regular' }], price }],
     })
@@ -70,7 +85,10 @@ describe('parseProduct', () => {
     ['attributes.a.0.0.0.0.0.0.0', { attributes: { a: [[[[[[[[1]]]]]]]] } }],
     ['attributes', { attributes: JSON.parse('{"__proto__": {"x": 1}}') }],
     ['variants', { variants: [] }],
-    ['variants', { variants: Array.from({ length: 101 }, (_, i) => ({ sku: `s${i}`, options: { n: `${i}` }, price })) }],
+    [
+      'variants',
+      { variants: Array.from({ length: 101 }, (_, i) => ({ sku: `s${i}`, options: { n: `${i}` }, price })) },
+    ],
     ['variants.0.sku', variant({ sku: '' })],
     ['variants.0.sku', variant({ sku: 'x'.repeat(101) })],
     ['variants.0.sku', variant({ sku: 'a\tb' })],
@@ -88,9 +106,21 @@ describe('parseProduct', () => {
   })
 
   test('what it made, it takes again as it is', () => {
-    const messy = { ...pot, title: ' e\u0301 ', description: '<b>1 < 2 & 3 ', images: ['HTTPS://Example.com/ä b.jpg'], attributes: { ' e\u0301 ': 'e\u0301' } }
+    const messy = {
+      ...pot,
+      title: ' e\u0301 ',
+      description: '<b>1 < 2 & 3 ',
+      images: ['HTTPS://Example.com/ä b.jpg'],
+      attributes: { ' e\u0301 ': 'e\u0301' },
+    }
     const once = parseProduct(messy)
-    const again = { ...once, variants: once.variants.map((v) => ({ ...v, options: Object.fromEntries(v.options.map((o) => [o.name, o.value])) })) }
+    const again = {
+      ...once,
+      variants: once.variants.map((v) => ({
+        ...v,
+        options: Object.fromEntries(v.options.map((o) => [o.name, o.value])),
+      })),
+    }
     expect(parseProduct(again)).toEqual(once)
   })
 
@@ -100,9 +130,24 @@ describe('parseProduct', () => {
   })
 
   test('text of any kind is taken or refused, and nothing else happens', () => {
-    fc.assert(fc.property(anything, fc.dictionary(anything, fc.jsonValue() as fc.Arbitrary<unknown>, { noNullPrototype: true }), (text, attributes) => {
-      wrongFields({ handle: text, title: text, description: text, vendor: text, images: [text], attributes, variants: [{ sku: text, options: { [text]: text }, price }] })
-    }), { numRuns: 50 })
+    fc.assert(
+      fc.property(
+        anything,
+        fc.dictionary(anything, fc.jsonValue() as fc.Arbitrary<unknown>, { noNullPrototype: true }),
+        (text, attributes) => {
+          wrongFields({
+            handle: text,
+            title: text,
+            description: text,
+            vendor: text,
+            images: [text],
+            attributes,
+            variants: [{ sku: text, options: { [text]: text }, price }],
+          })
+        },
+      ),
+      { numRuns: 50 },
+    )
   })
 })
 
@@ -112,7 +157,10 @@ describe('sanitiseDescription', () => {
     ['<script>alert(1)</script>Hi', 'Hi'],
     ['<a href="javascript:alert(1)">x</a>', '<a rel="noopener">x</a>'],
     ['<a href="//evil.example">x</a>', '<a rel="noopener">x</a>'],
-    ['<a href="https://example.com" target="_top" rel="opener">x</a>', '<a href="https://example.com" rel="noopener">x</a>'],
+    [
+      '<a href="https://example.com" target="_top" rel="opener">x</a>',
+      '<a href="https://example.com" rel="noopener">x</a>',
+    ],
     ['<img src=x onerror=alert(1)><iframe src="https://example.com"></iframe>', ''],
     ['<span style="position:fixed">x</span>', '<span>x</span>'],
     ['1 < 2 & 3', '1 &lt; 2 &amp; 3'],
@@ -121,12 +169,34 @@ describe('sanitiseDescription', () => {
   })
 
   test('what it made, it leaves as it is', () => {
-    const pieces = fc.constantFrom('<p>', '</p>', '<a href="https://e.example/?a=1&b=2">', '</a>', '<script>', '</script>', '<', '>', '&', '&lt;', '"', "'", '<!--', '-->', 'x', ' ', '<td>', '<b/>', 'é')
-    fc.assert(fc.property(fc.array(pieces, { maxLength: 30 }), (parts) => {
-      const once = sanitiseDescription(parts.join(''))
-      expect(sanitiseDescription(once)).toBe(once)
-      expect(once).not.toMatch(/<script/i)
-    }))
+    const pieces = fc.constantFrom(
+      '<p>',
+      '</p>',
+      '<a href="https://e.example/?a=1&b=2">',
+      '</a>',
+      '<script>',
+      '</script>',
+      '<',
+      '>',
+      '&',
+      '&lt;',
+      '"',
+      "'",
+      '<!--',
+      '-->',
+      'x',
+      ' ',
+      '<td>',
+      '<b/>',
+      'é',
+    )
+    fc.assert(
+      fc.property(fc.array(pieces, { maxLength: 30 }), (parts) => {
+        const once = sanitiseDescription(parts.join(''))
+        expect(sanitiseDescription(once)).toBe(once)
+        expect(once).not.toMatch(/<script/i)
+      }),
+    )
   })
 })
 
@@ -134,7 +204,11 @@ describe('replaceProduct', () => {
   const stored = replaceProduct(undefined, parseProduct(pot), ['c-a', 'c-b'], then)!
 
   test('a published product is listed everywhere, in its category and in all above', () => {
-    expect(stored).toMatchObject({ id: productIdOf('clay-pot'), listedIn: ['all', 'c-a', 'c-b'], updatedAt: then.toISOString() })
+    expect(stored).toMatchObject({
+      id: productIdOf('clay-pot'),
+      listedIn: ['all', 'c-a', 'c-b'],
+      updatedAt: then.toISOString(),
+    })
     expect(isProductId(stored.id)).toBe(true)
   })
 
@@ -144,37 +218,59 @@ describe('replaceProduct', () => {
 
   test('the same again changes nothing, in whatever order options and attributes come', () => {
     const attributes = { a: 1, b: -0 }
-    const first = replaceProduct(undefined, parseProduct({ ...pot, attributes, ...variant({ options: { A: '1', B: '2' } }) }), [], then)!
+    const first = replaceProduct(
+      undefined,
+      parseProduct({ ...pot, attributes, ...variant({ options: { A: '1', B: '2' } }) }),
+      [],
+      then,
+    )!
     const again = parseProduct({ ...pot, attributes: { b: 0, a: 1 }, ...variant({ options: { B: '2', A: '1' } }) })
     expect(replaceProduct(first, again, [], later)).toBeUndefined()
   })
 
   test('a change is dated', () => {
-    expect(replaceProduct(stored, parseProduct({ ...pot, title: 'Pot' }), ['c-a', 'c-b'], later)).toMatchObject({ title: 'Pot', updatedAt: later.toISOString() })
+    expect(replaceProduct(stored, parseProduct({ ...pot, title: 'Pot' }), ['c-a', 'c-b'], later)).toMatchObject({
+      title: 'Pot',
+      updatedAt: later.toISOString(),
+    })
     expect(replaceProduct(stored, parseProduct(pot), ['c-c'], later)).toMatchObject({ listedIn: ['all', 'c-c'] })
   })
 })
 
 test('a price is changed in one variant, and not when it is the same', () => {
   const stored = replaceProduct(undefined, parseProduct(pot), [], then) as StoredProduct
-  expect(changePrice(stored, 'POT-L', { amount: 1, currency: 'USD' }, later)!.variants.map((v) => v.price.amount)).toEqual([999, 1])
+  expect(
+    changePrice(stored, 'POT-L', { amount: 1, currency: 'USD' }, later)!.variants.map((v) => v.price.amount),
+  ).toEqual([999, 1])
   expect(changePrice(stored, 'POT-L', { amount: 1599, currency: 'USD' }, later)).toBeUndefined()
   expect(changePrice(stored, 'NONE', price, later)).toBeUndefined()
 })
 
 test('attributes come back from storage names as they were', () => {
-  fc.assert(fc.property(fc.jsonValue({ depthSize: 'small' }), fc.stringMatching(/^[%.$a2E45]{1,8}$/), (value, name) => {
-    const attributes = { [name]: value as Attribute }
-    const encoded = encodeAttributes(attributes)
-    expect(Object.keys(encoded as object)[0]).not.toMatch(/[.$]/)
-    expect(decodeAttributes(encoded)).toEqual(attributes)
-  }))
+  fc.assert(
+    fc.property(fc.jsonValue({ depthSize: 'small' }), fc.stringMatching(/^[%.$a2E45]{1,8}$/), (value, name) => {
+      const attributes = { [name]: value as Attribute }
+      const encoded = encodeAttributes(attributes)
+      expect(Object.keys(encoded as object)[0]).not.toMatch(/[.$]/)
+      expect(decodeAttributes(encoded)).toEqual(attributes)
+    }),
+  )
 })
 
 test('a cursor is taken back, and nothing else is', () => {
   const id = productIdOf('clay-pot')
   expect(parseCursor(cursorAfter(id))).toBe(id)
-  for (const bad of ['x', '1', id, `${cursorAfter(id)}=`, `${cursorAfter(id)}A`, Buffer.from('2.' + id).toString('base64url'), Buffer.from('1.p-').toString('base64url'), '\ud800', 'A'.repeat(100_000)]) {
+  for (const bad of [
+    'x',
+    '1',
+    id,
+    `${cursorAfter(id)}=`,
+    `${cursorAfter(id)}A`,
+    Buffer.from('2.' + id).toString('base64url'),
+    Buffer.from('1.p-').toString('base64url'),
+    '\ud800',
+    'A'.repeat(100_000),
+  ]) {
     expect(() => parseCursor(bad)).toThrow(expect.objectContaining({ code: 'bad_cursor' }))
   }
 })

@@ -26,7 +26,9 @@ export type ProductContent = {
 /** A product as it is stored. */
 export type StoredProduct = ProductContent & {
   id: string
-  /** What lists find it by: 'all', its category and all above it; empty while it is not published. */
+  /**
+   * What lists find it by: 'all', its category and all above it; empty while it is not published.
+   */
   listedIn: string[]
   /** RFC 3339 */
   updatedAt: string
@@ -41,7 +43,11 @@ export type ProductInput = {
   categoryId: string
   images: string[]
   attributes: { [name: string]: unknown } | undefined
-  variants: { sku: string; options: { [name: string]: string }; price: { amount: number; currency: string } | undefined }[]
+  variants: {
+    sku: string
+    options: { [name: string]: string }
+    price: { amount: number; currency: string } | undefined
+  }[]
   published: boolean
 }
 
@@ -72,7 +78,10 @@ const currencies = new Set(Intl.supportedValuesOf('currency'))
 export const isProductId = (text: string) => productId.test(text)
 export const isHandle = (text: string) => text.length <= limits.handle && handlePattern.test(text)
 
-/** The id of the product with this handle: the same whoever creates it when, so that creating it twice makes one product. */
+/**
+ * The id of the product with this handle: the same whoever creates it when, so that creating it
+ * twice makes one product.
+ */
 export const productIdOf = (handle: string) => `p-${hashName(handle, 26)}`
 
 /** The one spelling of a SKU. */
@@ -80,7 +89,10 @@ export const normaliseSku = (sku: string) => (sku.length > 4 * limits.sku ? sku 
 
 type Report = (field: string, message: string) => void
 
-/** Checks what a client sent and normalises it. Throws `invalid` with every wrong field, by paths such as `variants.0.sku`. */
+/**
+ * Checks what a client sent and normalises it. Throws `invalid` with every wrong field, by paths
+ * such as `variants.0.sku`.
+ */
 export function parseProduct(input: ProductInput): ProductContent {
   const fields: FieldError[] = []
   // A request can be wrong in thousands of places; a person reads the first few.
@@ -92,7 +104,11 @@ export function parseProduct(input: ProductInput): ProductContent {
     return clean
   }
 
-  if (!isHandle(input.handle)) wrong('handle', `must be lower-case letters and digits in groups joined by hyphens, at most ${limits.handle} characters`)
+  if (!isHandle(input.handle))
+    wrong(
+      'handle',
+      `must be lower-case letters and digits in groups joined by hyphens, at most ${limits.handle} characters`,
+    )
   const content: ProductContent = {
     handle: input.handle,
     title: line('title', input.title, { min: 1, max: limits.title }),
@@ -104,12 +120,14 @@ export function parseProduct(input: ProductInput): ProductContent {
     variants: parseVariants(input.variants, wrong, line),
     published: input.published,
   }
-  if (fields.length > 0) throw new AppError('invalid', 'invalid_field', fields.map((f) => `${f.field}: ${f.message}`).join('; '), { fields })
+  if (fields.length > 0)
+    throw new AppError('invalid', 'invalid_field', fields.map((f) => `${f.field}: ${f.message}`).join('; '), { fields })
   return content
 }
 
 function parseDescription(html: string, wrong: Report): string {
-  const tooLong = (text: string) => text.length > limits.descriptionBytes || Buffer.byteLength(text) > limits.descriptionBytes
+  const tooLong = (text: string) =>
+    text.length > limits.descriptionBytes || Buffer.byteLength(text) > limits.descriptionBytes
   if (tooLong(html)) {
     wrong('description', `must have at most ${limits.descriptionBytes} bytes`)
     return ''
@@ -118,7 +136,8 @@ function parseDescription(html: string, wrong: Report): string {
   if (problem) wrong('description', problem)
   const clean = sanitiseDescription(html)
   // What is stored must be fit to be sent again.
-  if (tooLong(clean)) wrong('description', `must have at most ${limits.descriptionBytes} bytes once & is written &amp; and so on`)
+  if (tooLong(clean))
+    wrong('description', `must have at most ${limits.descriptionBytes} bytes once & is written &amp; and so on`)
   return clean
 }
 
@@ -126,10 +145,54 @@ function parseDescription(html: string, wrong: Report): string {
 export function sanitiseDescription(html: string): string {
   return sanitizeHtml(html.normalize('NFC'), {
     allowedTags: [
-      'a', 'abbr', 'b', 'blockquote', 'br', 'caption', 'code', 'dd', 'del', 'div', 'dl', 'dt', 'em', 'h1', 'h2', 'h3', 'h4', 'h5', 'h6', 'hr', 'i', 'ins',
-      'li', 'ol', 'p', 'pre', 's', 'small', 'span', 'strong', 'sub', 'sup', 'table', 'tbody', 'td', 'tfoot', 'th', 'thead', 'tr', 'u', 'ul',
+      'a',
+      'abbr',
+      'b',
+      'blockquote',
+      'br',
+      'caption',
+      'code',
+      'dd',
+      'del',
+      'div',
+      'dl',
+      'dt',
+      'em',
+      'h1',
+      'h2',
+      'h3',
+      'h4',
+      'h5',
+      'h6',
+      'hr',
+      'i',
+      'ins',
+      'li',
+      'ol',
+      'p',
+      'pre',
+      's',
+      'small',
+      'span',
+      'strong',
+      'sub',
+      'sup',
+      'table',
+      'tbody',
+      'td',
+      'tfoot',
+      'th',
+      'thead',
+      'tr',
+      'u',
+      'ul',
     ],
-    allowedAttributes: { a: ['href', 'rel', 'title'], abbr: ['title'], td: ['colspan', 'rowspan'], th: ['colspan', 'rowspan', 'scope'] },
+    allowedAttributes: {
+      a: ['href', 'rel', 'title'],
+      abbr: ['title'],
+      td: ['colspan', 'rowspan'],
+      th: ['colspan', 'rowspan', 'scope'],
+    },
     allowedSchemes: ['http', 'https'],
     allowedSchemesAppliedToAttributes: ['href'],
     allowProtocolRelative: false,
@@ -145,8 +208,14 @@ function parseImages(urls: string[], wrong: Report): string[] {
   }
   return urls.map((text, i) => {
     const url = text.length <= limits.imageUrl ? URL.parse(text.trim()) : null
-    const fine = url && (url.protocol === 'https:' || url.protocol === 'http:') && url.username === '' && url.password === '' && url.href.length <= limits.imageUrl
-    if (!fine || textProblem(text, { max: limits.imageUrl })) wrong(`images.${i}`, `must be an http or https URL of at most ${limits.imageUrl} characters`)
+    const fine =
+      url &&
+      (url.protocol === 'https:' || url.protocol === 'http:') &&
+      url.username === '' &&
+      url.password === '' &&
+      url.href.length <= limits.imageUrl
+    if (!fine || textProblem(text, { max: limits.imageUrl }))
+      wrong(`images.${i}`, `must be an http or https URL of at most ${limits.imageUrl} characters`)
     return url?.href ?? ''
   })
 }
@@ -179,16 +248,20 @@ function parseAttributes(input: { [name: string]: unknown }, wrong: Report): { [
   function object(o: { [name: string]: unknown }, field: string, depth: number): { [name: string]: Attribute } {
     const entries = Object.entries(o).map(([name, v]): [string, Attribute] => {
       const clean = name.length > 4 * limits.attributeName ? name : name.normalize('NFC').trim()
-      const problem = textProblem(clean, { min: 1, max: limits.attributeName }) ?? (clean === '__proto__' ? 'is not a name' : undefined)
+      const problem =
+        textProblem(clean, { min: 1, max: limits.attributeName }) ??
+        (clean === '__proto__' ? 'is not a name' : undefined)
       if (problem) wrong(field, `the name of an attribute ${problem}`)
       return [clean, value(v, `${field}.${[...clean].slice(0, limits.attributeName).join('')}`, depth + 1)]
     })
-    if (new Set(entries.map(([name]) => name)).size < entries.length) wrong(field, 'the names of attributes must differ')
+    if (new Set(entries.map(([name]) => name)).size < entries.length)
+      wrong(field, 'the names of attributes must differ')
     return Object.fromEntries(entries)
   }
   if (Object.getPrototypeOf(input) !== Object.prototype) wrong('attributes', 'must be a JSON object')
   const attributes = object(input, 'attributes', 1)
-  if (Buffer.byteLength(JSON.stringify(attributes)) > limits.attributesBytes) wrong('attributes', `must have at most ${limits.attributesBytes} bytes as JSON`)
+  if (Buffer.byteLength(JSON.stringify(attributes)) > limits.attributesBytes)
+    wrong('attributes', `must have at most ${limits.attributesBytes} bytes as JSON`)
   return attributes
 }
 
@@ -212,10 +285,14 @@ function parseVariants(
     if (named.length > limits.options) wrong(`variants.${i}.options`, `must be at most ${limits.options}`)
     const options = named.slice(0, limits.options).map(([name, value]) => ({
       name: line(`variants.${i}.options`, name, { min: 1, max: limits.optionName }),
-      value: line(`variants.${i}.options.${[...name].slice(0, limits.optionName).join('')}`, value, { min: 1, max: limits.optionValue }),
+      value: line(`variants.${i}.options.${[...name].slice(0, limits.optionName).join('')}`, value, {
+        min: 1,
+        max: limits.optionValue,
+      }),
     }))
     const sorted = options.map((o) => [o.name, o.value]).sort(([a], [b]) => (a! < b! ? -1 : 1))
-    if (sorted.some(([name], j) => name === sorted[j - 1]?.[0])) wrong(`variants.${i}.options`, 'the names of options must differ')
+    if (sorted.some(([name], j) => name === sorted[j - 1]?.[0]))
+      wrong(`variants.${i}.options`, 'the names of options must differ')
     const combination = JSON.stringify(sorted)
     if (combinations.has(combination)) wrong(`variants.${i}.options`, 'must differ from those of the other variants')
     combinations.add(combination)
@@ -226,7 +303,8 @@ function parseVariants(
 
 function checkPrice(field: string, price: { amount: number; currency: string } | undefined, wrong: Report): Money {
   if (!price) wrong(field, 'is missing')
-  else if (!Number.isInteger(price.amount) || price.amount < 0 || price.amount > limits.amount) wrong(`${field}.amount`, `must be 0 to ${limits.amount} in the currency's minor unit`)
+  else if (!Number.isInteger(price.amount) || price.amount < 0 || price.amount > limits.amount)
+    wrong(`${field}.amount`, `must be 0 to ${limits.amount} in the currency's minor unit`)
   if (price && !currencies.has(price.currency)) wrong(`${field}.currency`, 'must be an ISO 4217 code such as USD')
   return { amount: price?.amount ?? 0, currency: price?.currency ?? '' }
 }
@@ -235,12 +313,21 @@ function checkPrice(field: string, price: { amount: number; currency: string } |
 export function parsePrice(price: { amount: number; currency: string } | undefined): Money {
   const fields: FieldError[] = []
   const money = checkPrice('price', price, (field, message) => void fields.push({ field, message }))
-  if (fields.length > 0) throw new AppError('invalid', 'invalid_field', fields.map((f) => `${f.field}: ${f.message}`).join('; '), { fields })
+  if (fields.length > 0)
+    throw new AppError('invalid', 'invalid_field', fields.map((f) => `${f.field}: ${f.message}`).join('; '), { fields })
   return money
 }
 
-/** The product that replaces `before` (undefined: there was none), or undefined when that would change nothing. `categoryIds`: its category and all above. */
-export function replaceProduct(before: StoredProduct | undefined, content: ProductContent, categoryIds: string[], now: Date): StoredProduct | undefined {
+/**
+ * The product that replaces `before` (undefined: there was none), or undefined when that would
+ * change nothing. `categoryIds`: its category and all above.
+ */
+export function replaceProduct(
+  before: StoredProduct | undefined,
+  content: ProductContent,
+  categoryIds: string[],
+  now: Date,
+): StoredProduct | undefined {
   const after: StoredProduct = {
     ...content,
     id: productIdOf(content.handle),
@@ -248,21 +335,39 @@ export function replaceProduct(before: StoredProduct | undefined, content: Produ
     updatedAt: before?.updatedAt ?? now.toISOString(),
   }
   // As JSON, since that is how it was stored: -0 is 0 there. Options are a set, attributes too.
-  const plain = (p: StoredProduct) => JSON.parse(JSON.stringify({ ...p, variants: p.variants.map((v) => ({ ...v, options: Object.fromEntries(v.options.map((o) => [o.name, o.value])) })) }))
+  const plain = (p: StoredProduct) =>
+    JSON.parse(
+      JSON.stringify({
+        ...p,
+        variants: p.variants.map((v) => ({
+          ...v,
+          options: Object.fromEntries(v.options.map((o) => [o.name, o.value])),
+        })),
+      }),
+    )
   if (before && isDeepStrictEqual(plain(before), plain(after))) return undefined
   return { ...after, updatedAt: now.toISOString() }
 }
 
-/** The product with one variant's price changed, or undefined when it has that price already or has no such SKU. */
+/**
+ * The product with one variant's price changed, or undefined when it has that price already or has
+ * no such SKU.
+ */
 export function changePrice(before: StoredProduct, sku: string, price: Money, now: Date): StoredProduct | undefined {
   const variant = before.variants.find((v) => v.sku === sku)
   if (!variant || isDeepStrictEqual(variant.price, price)) return undefined
-  return { ...before, variants: before.variants.map((v) => (v === variant ? { ...v, price } : v)), updatedAt: now.toISOString() }
+  return {
+    ...before,
+    variants: before.variants.map((v) => (v === variant ? { ...v, price } : v)),
+    updatedAt: now.toISOString(),
+  }
 }
 
-// MongoDB's field names: a dot or a leading dollar sign means something else in a query, so both are written in another way.
+// MongoDB's field names: a dot or a leading dollar sign means something else in a query, so both
+// are written in another way.
 const encodeName = (name: string) => name.replace(/[%.$]/g, (c) => `%${c.charCodeAt(0).toString(16).toUpperCase()}`)
-const decodeName = (name: string) => name.replace(/%(25|2E|24)/g, (_, hex: string) => String.fromCharCode(Number.parseInt(hex, 16)))
+const decodeName = (name: string) =>
+  name.replace(/%(25|2E|24)/g, (_, hex: string) => String.fromCharCode(Number.parseInt(hex, 16)))
 
 /** Attributes with names that every document store takes; decodeAttributes is its inverse. */
 export const encodeAttributes = (value: Attribute): Attribute => mapNames(value, encodeName)
@@ -284,8 +389,16 @@ export const storedProductSchema: z.ZodType<StoredProduct> = z.object({
   vendor: z.string(),
   categoryId: z.string(),
   images: z.array(z.string()),
-  attributes: z.record(z.string(), z.unknown()).transform((a) => decodeAttributes(a as Attribute) as { [name: string]: Attribute }),
-  variants: z.array(z.object({ sku: z.string(), options: z.array(z.object({ name: z.string(), value: z.string() })), price: moneySchema })),
+  attributes: z
+    .record(z.string(), z.unknown())
+    .transform((a) => decodeAttributes(a as Attribute) as { [name: string]: Attribute }),
+  variants: z.array(
+    z.object({
+      sku: z.string(),
+      options: z.array(z.object({ name: z.string(), value: z.string() })),
+      price: moneySchema,
+    }),
+  ),
   published: z.boolean(),
   listedIn: z.array(z.string()),
   updatedAt: z.string(),
@@ -294,11 +407,16 @@ export const storedProductSchema: z.ZodType<StoredProduct> = z.object({
 const cursorPrefix = '1.'
 /** Where the next page begins: after this product. Opaque to clients. */
 export const cursorAfter = (id: string) => Buffer.from(cursorPrefix + id).toString('base64url')
-/** The product id in a cursor. Throws `invalid` bad_cursor for anything that cursorAfter did not make. */
+/**
+ * The product id in a cursor. Throws `invalid` bad_cursor for anything that cursorAfter did not
+ * make.
+ */
 export function parseCursor(cursor: string): string {
   const id = Buffer.from(cursor.slice(0, 100), 'base64url').toString().slice(cursorPrefix.length)
   if (!isProductId(id) || cursorAfter(id) !== cursor) {
-    throw new AppError('invalid', 'bad_cursor', 'cursor: must be one that a page before gave', { fields: [{ field: 'cursor', message: 'must be one that a page before gave' }] })
+    throw new AppError('invalid', 'bad_cursor', 'cursor: must be one that a page before gave', {
+      fields: [{ field: 'cursor', message: 'must be one that a page before gave' }],
+    })
   }
   return id
 }

@@ -10,14 +10,31 @@ import { createDapr, type Dapr } from '#lib/dapr.ts'
 import { createApp, type AppOptions } from './app.ts'
 import { createClients } from './clients.ts'
 
-// The application with nothing behind it: no sidecar listens, so whatever gets through the validation ends in 503. Only the public keys are given.
+// The application with nothing behind it: no sidecar listens, so whatever gets through the
+// validation ends in 503. Only the public keys are given.
 
 const { publicKey, privateKey } = await generateKeyPair('ES256')
 const jwksJson = JSON.stringify({ keys: [{ ...(await exportJWK(publicKey)), kid: 'k1', alg: 'ES256', use: 'sig' }] })
 
-const token = (o: { roles?: unknown; iss?: string; aud?: string; exp?: string; kid?: string; key?: typeof privateKey; alg?: string; typ?: string } = {}) =>
-  new SignJWT({ roles: o.roles ?? ['shopper'] }).setProtectedHeader({ alg: o.alg ?? 'ES256', kid: o.kid ?? 'k1', typ: o.typ ?? 'at+jwt' })
-    .setSubject('u-1').setIssuer(o.iss ?? 'sidecart').setAudience(o.aud ?? 'sidecart').setExpirationTime(o.exp ?? '5m').sign(o.key ?? privateKey)
+const token = (
+  o: {
+    roles?: unknown
+    iss?: string
+    aud?: string
+    exp?: string
+    kid?: string
+    key?: typeof privateKey
+    alg?: string
+    typ?: string
+  } = {},
+) =>
+  new SignJWT({ roles: o.roles ?? ['shopper'] })
+    .setProtectedHeader({ alg: o.alg ?? 'ES256', kid: o.kid ?? 'k1', typ: o.typ ?? 'at+jwt' })
+    .setSubject('u-1')
+    .setIssuer(o.iss ?? 'sidecart')
+    .setAudience(o.aud ?? 'sidecart')
+    .setExpirationTime(o.exp ?? '5m')
+    .sign(o.key ?? privateKey)
 
 const shopper = `Bearer ${await token()}`
 const seller = `Bearer ${await token({ roles: ['seller'] })}`
@@ -29,8 +46,11 @@ let port: number
 function start(o: Partial<AppOptions> = {}) {
   const clients = createClients(dapr)
   return createApp({
-    clients: { ...clients, users: { ...clients.users, getJwks: async () => ({ jwksJson }) } }, log: pino({ level: 'silent' }), ready: async () => true,
-    limits: { apiPer10s: 100_000, staffPer10s: 100_000, authPerMinute: 100_000 }, ...o,
+    clients: { ...clients, users: { ...clients.users, getJwks: async () => ({ jwksJson }) } },
+    log: pino({ level: 'silent' }),
+    ready: async () => true,
+    limits: { apiPer10s: 100_000, staffPer10s: 100_000, authPerMinute: 100_000 },
+    ...o,
   })
 }
 
@@ -57,14 +77,29 @@ type Got = { status: number; headers: IncomingHttpHeaders; text: string; json: R
 function raw({ method = 'GET', path, headers = [], body }: Sent): Promise<Got> {
   return new Promise((resolve, reject) => {
     const length = body === undefined ? [] : ['content-length', String(Buffer.byteLength(body))]
-    const request = httpRequest({ port, host: '127.0.0.1', method, path, headers: ['host', 'localhost', ...length, ...headers.flat()], agent: false }, (response) => {
-      const chunks: Buffer[] = []
-      response.on('data', (chunk: Buffer) => chunks.push(chunk))
-      response.on('end', () => {
-        const text = Buffer.concat(chunks).toString()
-        resolve({ status: response.statusCode!, headers: response.headers, text, json: response.headers['content-type']?.includes('json') ? JSON.parse(text) : {} })
-      })
-    })
+    const request = httpRequest(
+      {
+        port,
+        host: '127.0.0.1',
+        method,
+        path,
+        headers: ['host', 'localhost', ...length, ...headers.flat()],
+        agent: false,
+      },
+      (response) => {
+        const chunks: Buffer[] = []
+        response.on('data', (chunk: Buffer) => chunks.push(chunk))
+        response.on('end', () => {
+          const text = Buffer.concat(chunks).toString()
+          resolve({
+            status: response.statusCode!,
+            headers: response.headers,
+            text,
+            json: response.headers['content-type']?.includes('json') ? JSON.parse(text) : {},
+          })
+        })
+      },
+    )
     request.on('error', reject)
     request.end(body)
   })
@@ -73,12 +108,20 @@ function raw({ method = 'GET', path, headers = [], body }: Sent): Promise<Got> {
 const json: [string, string] = ['content-type', 'application/json']
 const as = (who: string): [string, string] => ['authorization', who]
 const key: [string, string] = ['idempotency-key', 'k-1']
-const post = (path: string, body: unknown, headers: [string, string][] = []): Sent =>
-  ({ method: 'POST', path, headers: [json, ...headers], body: typeof body === 'string' || Buffer.isBuffer(body) ? body : JSON.stringify(body) })
-const order = (lines: unknown, o: Record<string, unknown> = {}) => post('/v1/orders', { lines, payment: { method: 'pm_card_visa' }, ...o }, [as(shopper), key])
+const post = (path: string, body: unknown, headers: [string, string][] = []): Sent => ({
+  method: 'POST',
+  path,
+  headers: [json, ...headers],
+  body: typeof body === 'string' || Buffer.isBuffer(body) ? body : JSON.stringify(body),
+})
+const order = (lines: unknown, o: Record<string, unknown> = {}) =>
+  post('/v1/orders', { lines, payment: { method: 'pm_card_visa' }, ...o }, [as(shopper), key])
 const line = { sku: 'a', quantity: 1 }
 const product = { title: 'T', variants: [{ sku: 'a', options: {}, price: { amount: 1, currency: 'USD' } }] }
-const put = (change: Record<string, unknown>): Sent => ({ ...post('/v1/products/a-thing', { ...product, ...change }, [as(seller)]), method: 'PUT' })
+const put = (change: Record<string, unknown>): Sent => ({
+  ...post('/v1/products/a-thing', { ...product, ...change }, [as(seller)]),
+  method: 'PUT',
+})
 
 const bad: [what: string, sent: Sent, status: number, code: string, field?: string][] = [
   ['no such path', { path: '/v1/nothing' }, 404, 'route_not_found'],
@@ -104,76 +147,292 @@ const bad: [what: string, sent: Sent, status: number, code: string, field?: stri
   ['a body where none is taken', { ...post('/v1/categories', {}), method: 'GET' }, 400, 'unknown_field', 'body'],
 
   ['no body', { method: 'POST', path: '/v1/users', headers: [json] }, 400, 'invalid_field', 'body'],
-  ['another media type', { ...post('/v1/users', 'a=1'), headers: [['content-type', 'application/x-www-form-urlencoded']] }, 415, 'unsupported_media_type', 'Content-Type'],
+  [
+    'another media type',
+    { ...post('/v1/users', 'a=1'), headers: [['content-type', 'application/x-www-form-urlencoded']] },
+    415,
+    'unsupported_media_type',
+    'Content-Type',
+  ],
   ['no media type', { ...post('/v1/users', '{}'), headers: [] }, 415, 'unsupported_media_type', 'Content-Type'],
-  ['another charset', { ...post('/v1/users', '{}'), headers: [['content-type', 'application/json; charset=utf-16']] }, 415, 'unsupported_media_type', 'Content-Type'],
-  ['a compressed body', post('/v1/users', '{}', [['content-encoding', 'gzip']]), 415, 'unsupported_media_type', 'Content-Encoding'],
+  [
+    'another charset',
+    { ...post('/v1/users', '{}'), headers: [['content-type', 'application/json; charset=utf-16']] },
+    415,
+    'unsupported_media_type',
+    'Content-Type',
+  ],
+  [
+    'a compressed body',
+    post('/v1/users', '{}', [['content-encoding', 'gzip']]),
+    415,
+    'unsupported_media_type',
+    'Content-Encoding',
+  ],
   ['JSON cut short', post('/v1/users', '{"email":'), 400, 'bad_json', 'body'],
   ['bytes that are not UTF-8', post('/v1/users', Buffer.from([0x22, 0xff, 0x22])), 400, 'bad_json', 'body'],
   ['an array for an object', post('/v1/users', []), 400, 'invalid_field', 'body'],
   ['null for an object', post('/v1/users', 'null'), 400, 'invalid_field', 'body'],
-  ['a body of 300 KiB', post('/v1/users', { email: 'a@b.example', password: 'x'.repeat(300 * 1024), name: 'A' }), 413, 'body_too_large', 'body'],
-  ['nesting of 50,000 levels', post('/v1/users', `${'['.repeat(50_000)}${']'.repeat(50_000)}`), 400, 'invalid_field', '0.0.0.0.0'],
-  ['a field that is not known', post('/v1/users', { email: 'a@b.example', password: '12345678', name: 'A', admin: true }), 400, 'unknown_field', 'admin'],
-  ['__proto__ as a field', post('/v1/users', '{"email":"a@b.example","password":"12345678","name":"A","__proto__":{"roles":["admin"]}}'), 400, 'unknown_field', '__proto__'],
-  ['a number for text', post('/v1/users', { email: 'a@b.example', password: '12345678', name: 7 }), 400, 'invalid_field', 'name'],
+  [
+    'a body of 300 KiB',
+    post('/v1/users', { email: 'a@b.example', password: 'x'.repeat(300 * 1024), name: 'A' }),
+    413,
+    'body_too_large',
+    'body',
+  ],
+  [
+    'nesting of 50,000 levels',
+    post('/v1/users', `${'['.repeat(50_000)}${']'.repeat(50_000)}`),
+    400,
+    'invalid_field',
+    '0.0.0.0.0',
+  ],
+  [
+    'a field that is not known',
+    post('/v1/users', { email: 'a@b.example', password: '12345678', name: 'A', admin: true }),
+    400,
+    'unknown_field',
+    'admin',
+  ],
+  [
+    '__proto__ as a field',
+    post('/v1/users', '{"email":"a@b.example","password":"12345678","name":"A","__proto__":{"roles":["admin"]}}'),
+    400,
+    'unknown_field',
+    '__proto__',
+  ],
+  [
+    'a number for text',
+    post('/v1/users', { email: 'a@b.example', password: '12345678', name: 7 }),
+    400,
+    'invalid_field',
+    'name',
+  ],
   ['no email', post('/v1/users', { password: '12345678', name: 'A' }), 400, 'invalid_field', 'email'],
-  ['a short password', post('/v1/users', { email: 'a@b.example', password: '1234567', name: 'A' }), 400, 'invalid_field', 'password'],
-  ['a lone surrogate', post('/v1/users', '{"email":"a@b.example","password":"12345678","name":"\\ud800"}'), 400, 'invalid_field', 'name'],
-  ['a NUL', post('/v1/users', '{"email":"a@b.example","password":"12345678","name":"a\\u0000"}'), 400, 'invalid_field', 'name'],
-  ['a blank name', post('/v1/users', { email: 'a@b.example', password: '12345678', name: '  ' }), 400, 'invalid_field', 'name'],
+  [
+    'a short password',
+    post('/v1/users', { email: 'a@b.example', password: '1234567', name: 'A' }),
+    400,
+    'invalid_field',
+    'password',
+  ],
+  [
+    'a lone surrogate',
+    post('/v1/users', '{"email":"a@b.example","password":"12345678","name":"\\ud800"}'),
+    400,
+    'invalid_field',
+    'name',
+  ],
+  [
+    'a NUL',
+    post('/v1/users', '{"email":"a@b.example","password":"12345678","name":"a\\u0000"}'),
+    400,
+    'invalid_field',
+    'name',
+  ],
+  [
+    'a blank name',
+    post('/v1/users', { email: 'a@b.example', password: '12345678', name: '  ' }),
+    400,
+    'invalid_field',
+    'name',
+  ],
 
   ['no token', { path: '/v1/users/me' }, 401, 'unauthenticated'],
   ['another scheme', { path: '/v1/users/me', headers: [as('Basic YTpi')] }, 401, 'bad_token'],
   ['no JWT', { path: '/v1/users/me', headers: [as('Bearer abc')] }, 401, 'bad_token'],
   ['a JWT of garbage', { path: '/v1/users/me', headers: [as('Bearer abc.def.ghi')] }, 401, 'bad_token'],
-  ['an expired token', { path: '/v1/users/me', headers: [as(`Bearer ${await token({ exp: '-1h' })}`)] }, 401, 'bad_token'],
+  [
+    'an expired token',
+    { path: '/v1/users/me', headers: [as(`Bearer ${await token({ exp: '-1h' })}`)] },
+    401,
+    'bad_token',
+  ],
   ['another issuer', { path: '/v1/users/me', headers: [as(`Bearer ${await token({ iss: 'x' })}`)] }, 401, 'bad_token'],
-  ['another audience', { path: '/v1/users/me', headers: [as(`Bearer ${await token({ aud: 'x' })}`)] }, 401, 'bad_token'],
+  [
+    'another audience',
+    { path: '/v1/users/me', headers: [as(`Bearer ${await token({ aud: 'x' })}`)] },
+    401,
+    'bad_token',
+  ],
   ['an unknown key', { path: '/v1/users/me', headers: [as(`Bearer ${await token({ kid: 'k2' })}`)] }, 401, 'bad_token'],
-  ["another's signature", { path: '/v1/users/me', headers: [as(`Bearer ${await token({ key: (await generateKeyPair('ES256')).privateKey })}`)] }, 401, 'bad_token'],
-  ['no signature at all', { path: '/v1/users/me', headers: [as(`Bearer ${Buffer.from('{"alg":"none"}').toString('base64url')}.${shopper.split('.')[1]}.x`)] }, 401, 'bad_token'],
+  [
+    "another's signature",
+    {
+      path: '/v1/users/me',
+      headers: [as(`Bearer ${await token({ key: (await generateKeyPair('ES256')).privateKey })}`)],
+    },
+    401,
+    'bad_token',
+  ],
+  [
+    'no signature at all',
+    {
+      path: '/v1/users/me',
+      headers: [as(`Bearer ${Buffer.from('{"alg":"none"}').toString('base64url')}.${shopper.split('.')[1]}.x`)],
+    },
+    401,
+    'bad_token',
+  ],
   ['an id token', { path: '/v1/users/me', headers: [as(`Bearer ${await token({ typ: 'JWT' })}`)] }, 401, 'bad_token'],
-  ['roles that are no list', { path: '/v1/users/me', headers: [as(`Bearer ${await token({ roles: 'admin' })}`)] }, 401, 'bad_token'],
-  ['two tokens', { path: '/v1/users/me', headers: [as(shopper), as(shopper)] }, 400, 'repeated_header', 'Authorization'],
+  [
+    'roles that are no list',
+    { path: '/v1/users/me', headers: [as(`Bearer ${await token({ roles: 'admin' })}`)] },
+    401,
+    'bad_token',
+  ],
+  [
+    'two tokens',
+    { path: '/v1/users/me', headers: [as(shopper), as(shopper)] },
+    400,
+    'repeated_header',
+    'Authorization',
+  ],
   ['a bad token where none is needed', { path: '/v1/products/a', headers: [as('Bearer abc')] }, 401, 'bad_token'],
-  ['a shopper who changes stock', { ...post('/v1/stock/a', { source: 's', quantity: 1 }, [as(shopper)]), method: 'PUT' }, 403, 'forbidden'],
+  [
+    'a shopper who changes stock',
+    { ...post('/v1/stock/a', { source: 's', quantity: 1 }, [as(shopper)]), method: 'PUT' },
+    403,
+    'forbidden',
+  ],
 
-  ['no Idempotency-Key', post('/v1/orders', { lines: [line], payment: { method: 'pm_card_visa' } }, [as(shopper)]), 400, 'invalid_field', 'Idempotency-Key'],
-  ['an empty Idempotency-Key', post('/v1/orders', {}, [as(shopper), ['idempotency-key', '']]), 400, 'invalid_field', 'Idempotency-Key'],
-  ['an Idempotency-Key of 256 characters', post('/v1/orders', {}, [as(shopper), ['idempotency-key', 'k'.repeat(256)]]), 400, 'invalid_field', 'Idempotency-Key'],
-  ['an Idempotency-Key that is not ASCII', post('/v1/orders', {}, [as(shopper), ['idempotency-key', 'k\u00e9']]), 400, 'invalid_field', 'Idempotency-Key'],
+  [
+    'no Idempotency-Key',
+    post('/v1/orders', { lines: [line], payment: { method: 'pm_card_visa' } }, [as(shopper)]),
+    400,
+    'invalid_field',
+    'Idempotency-Key',
+  ],
+  [
+    'an empty Idempotency-Key',
+    post('/v1/orders', {}, [as(shopper), ['idempotency-key', '']]),
+    400,
+    'invalid_field',
+    'Idempotency-Key',
+  ],
+  [
+    'an Idempotency-Key of 256 characters',
+    post('/v1/orders', {}, [as(shopper), ['idempotency-key', 'k'.repeat(256)]]),
+    400,
+    'invalid_field',
+    'Idempotency-Key',
+  ],
+  [
+    'an Idempotency-Key that is not ASCII',
+    post('/v1/orders', {}, [as(shopper), ['idempotency-key', 'k\u00e9']]),
+    400,
+    'invalid_field',
+    'Idempotency-Key',
+  ],
   ['two Idempotency-Keys', post('/v1/orders', {}, [as(shopper), key, key]), 400, 'repeated_header', 'Idempotency-Key'],
   ['no lines', order([]), 400, 'invalid_field', 'lines'],
-  ['10,000 lines', order(Array.from({ length: 10_000 }, (_, i) => ({ sku: `s${i}`, quantity: 1 }))), 413, 'body_too_large', 'body'],
-  ['5,000 lines', order(Array.from({ length: 5_000 }, (_, i) => ({ sku: `s${i}`, quantity: 1 }))), 400, 'invalid_field', 'lines'],
+  [
+    '10,000 lines',
+    order(Array.from({ length: 10_000 }, (_, i) => ({ sku: `s${i}`, quantity: 1 }))),
+    413,
+    'body_too_large',
+    'body',
+  ],
+  [
+    '5,000 lines',
+    order(Array.from({ length: 5_000 }, (_, i) => ({ sku: `s${i}`, quantity: 1 }))),
+    400,
+    'invalid_field',
+    'lines',
+  ],
   ['a negative quantity', order([{ sku: 'a', quantity: -1 }]), 400, 'invalid_field', 'lines.0.quantity'],
   ['a quantity of 0', order([line, { sku: 'b', quantity: 0 }]), 400, 'invalid_field', 'lines.1.quantity'],
   ['half a unit', order([{ sku: 'a', quantity: 0.5 }]), 400, 'invalid_field', 'lines.0.quantity'],
   ['a quantity as text', order([{ sku: 'a', quantity: '1' }]), 400, 'invalid_field', 'lines.0.quantity'],
-  ['a quantity beyond every range', post('/v1/orders', '{"lines":[{"sku":"a","quantity":1e999}],"payment":{"method":"pm_card_visa"}}', [as(shopper), key]), 400, 'invalid_field', 'lines.0.quantity'],
+  [
+    'a quantity beyond every range',
+    post('/v1/orders', '{"lines":[{"sku":"a","quantity":1e999}],"payment":{"method":"pm_card_visa"}}', [
+      as(shopper),
+      key,
+    ]),
+    400,
+    'invalid_field',
+    'lines.0.quantity',
+  ],
   ['a SKU in two lines', order([line, line]), 400, 'invalid_field', 'lines.1.sku'],
   ['a price in a line', order([{ ...line, unitPrice: 1 }]), 400, 'unknown_field', 'lines.0.unitPrice'],
   ['a card number', order([line], { payment: { method: '4242424242424242' } }), 400, 'invalid_field', 'payment.method'],
   ['a body for cancel', post('/v1/orders/o-1/cancel', { reason: 'x' }, [as(shopper)]), 400, 'unknown_field', 'reason'],
 
   ['a handle in capitals', { ...put({}), path: '/v1/products/A-Thing' }, 400, 'invalid_field', 'productId'],
-  ['a negative price', put({ variants: [{ sku: 'a', price: { amount: -1, currency: 'USD' } }] }), 400, 'invalid_field', 'variants.0.price.amount'],
-  ['a price in fractions of cents', put({ variants: [{ sku: 'a', price: { amount: 1.5, currency: 'USD' } }] }), 400, 'invalid_field', 'variants.0.price.amount'],
-  ['a currency in small letters', put({ variants: [{ sku: 'a', price: { amount: 1, currency: 'usd' } }] }), 400, 'invalid_field', 'variants.0.price.currency'],
-  ['a SKU in two variants', put({ variants: [product.variants[0], product.variants[0]] }), 400, 'invalid_field', 'variants.1.sku'],
+  [
+    'a negative price',
+    put({ variants: [{ sku: 'a', price: { amount: -1, currency: 'USD' } }] }),
+    400,
+    'invalid_field',
+    'variants.0.price.amount',
+  ],
+  [
+    'a price in fractions of cents',
+    put({ variants: [{ sku: 'a', price: { amount: 1.5, currency: 'USD' } }] }),
+    400,
+    'invalid_field',
+    'variants.0.price.amount',
+  ],
+  [
+    'a currency in small letters',
+    put({ variants: [{ sku: 'a', price: { amount: 1, currency: 'usd' } }] }),
+    400,
+    'invalid_field',
+    'variants.0.price.currency',
+  ],
+  [
+    'a SKU in two variants',
+    put({ variants: [product.variants[0], product.variants[0]] }),
+    400,
+    'invalid_field',
+    'variants.1.sku',
+  ],
   ['a script as an image', put({ images: ['javascript:alert(1)'] }), 400, 'invalid_field', 'images.0'],
-  ['__proto__ deep in the attributes', { ...put({}), body: '{"attributes":{"a":{"__proto__":1}}}' }, 400, 'unknown_field', 'attributes.a.__proto__'],
-  ['a change of nothing', { ...post('/v1/products/a', {}, [as(seller)]), method: 'PATCH' }, 400, 'invalid_field', 'body'],
-  ['an adjustment by 0', post('/v1/stock/a/adjustments', { id: 'x', delta: 0 }, [as(seller)]), 400, 'invalid_field', 'delta'],
-  ['a quantity below 0 in stock', { ...post('/v1/stock/a', { source: 's', quantity: -1 }, [as(seller)]), method: 'PUT' }, 400, 'invalid_field', 'quantity'],
+  [
+    '__proto__ deep in the attributes',
+    { ...put({}), body: '{"attributes":{"a":{"__proto__":1}}}' },
+    400,
+    'unknown_field',
+    'attributes.a.__proto__',
+  ],
+  [
+    'a change of nothing',
+    { ...post('/v1/products/a', {}, [as(seller)]), method: 'PATCH' },
+    400,
+    'invalid_field',
+    'body',
+  ],
+  [
+    'an adjustment by 0',
+    post('/v1/stock/a/adjustments', { id: 'x', delta: 0 }, [as(seller)]),
+    400,
+    'invalid_field',
+    'delta',
+  ],
+  [
+    'a quantity below 0 in stock',
+    { ...post('/v1/stock/a', { source: 's', quantity: -1 }, [as(seller)]), method: 'PUT' },
+    400,
+    'invalid_field',
+    'quantity',
+  ],
 ]
 
 describe('bad input gets a problem that names the field', () => {
   test.each(bad)('%s', async (_what, sent, status, code, field) => {
     const got = await raw(sent)
-    expect({ status: got.status, code: got.json.code, type: got.headers['content-type'] }).toEqual({ status, code, type: 'application/problem+json' })
-    expect(got.json).toMatchObject({ status, title: expect.any(String), detail: expect.any(String), instance: expect.any(String) })
+    expect({ status: got.status, code: got.json.code, type: got.headers['content-type'] }).toEqual({
+      status,
+      code,
+      type: 'application/problem+json',
+    })
+    expect(got.json).toMatchObject({
+      status,
+      title: expect.any(String),
+      detail: expect.any(String),
+      instance: expect.any(String),
+    })
     const fields: string[] = got.json.errors?.map((e: { field: string }) => e.field) ?? []
     expect(field === undefined || fields.includes(field), `${field} is among ${fields.join(', ')}`).toBe(true)
     expect(got.text).not.toMatch(/\bat .*\.[tj]s:|node_modules|Error:/)
@@ -191,19 +450,36 @@ describe('what is asked rightly', () => {
   })
 
   test('is 503 and not 401 while the keys that judge tokens cannot be had', async () => {
-    const { status } = await supertest(start({ clients: createClients(dapr) })).get('/v1/users/me').set('authorization', shopper)
+    const { status } = await supertest(start({ clients: createClients(dapr) }))
+      .get('/v1/users/me')
+      .set('authorization', shopper)
     expect(status).toBe(503)
   })
 
   const fine: [string, Sent][] = [
     ['a product without optional fields', put({})],
-    ['letters beyond ASCII', put({ title: 'Töpfe 🪴 für 花', variants: [{ sku: 'ü/ä b', options: { Größe: 'XL' }, price: { amount: 0, currency: 'EUR' } }] })],
+    [
+      'letters beyond ASCII',
+      put({
+        title: 'Töpfe 🪴 für 花',
+        variants: [{ sku: 'ü/ä b', options: { Größe: 'XL' }, price: { amount: 0, currency: 'EUR' } }],
+      }),
+    ],
     ['attributes of any form', put({ attributes: { 'a.b': [1, { $c: null }], constructor: true } })],
-    ['a password of 8 characters outside the basic plane', post('/v1/users', { email: 'ä@bücher.example', password: '🪴'.repeat(8), name: "O'Neil" })],
+    [
+      'a password of 8 characters outside the basic plane',
+      post('/v1/users', { email: 'ä@bücher.example', password: '🪴'.repeat(8), name: "O'Neil" }),
+    ],
     ['cancel without a body', { method: 'POST', path: '/v1/orders/o-1/cancel', headers: [as(shopper)] }],
     ['cancel with an empty object', post('/v1/orders/o-1/cancel', {}, [as(shopper)])],
     ['a SKU with a slash in a path', { path: '/v1/stock/a%2Fb', headers: [as(seller)] }],
-    ['charset in the media type', { ...post('/v1/sessions', { email: 'a@b', password: 'x' }), headers: [['content-type', 'application/json;charset=UTF-8']] }],
+    [
+      'charset in the media type',
+      {
+        ...post('/v1/sessions', { email: 'a@b', password: 'x' }),
+        headers: [['content-type', 'application/json;charset=UTF-8']],
+      },
+    ],
   ]
   test.each(fine)('passes the validation: %s', async (_what, sent) => {
     expect(await raw(sent)).toMatchObject({ status: 503 })
@@ -211,42 +487,85 @@ describe('what is asked rightly', () => {
 })
 
 test('no JSON whatever is a 500', async () => {
-  const anything = fc.oneof(fc.jsonValue({ maxDepth: 4, stringUnit: 'binary' }), fc.record({
-    lines: fc.oneof(fc.jsonValue(), fc.array(fc.record({ sku: fc.oneof(fc.string({ unit: 'binary' }), fc.jsonValue()), quantity: fc.oneof(fc.double(), fc.integer(), fc.jsonValue()) }, { requiredKeys: [] }))),
-    payment: fc.oneof(fc.jsonValue(), fc.record({ method: fc.oneof(fc.string({ unit: 'binary' }), fc.jsonValue()) })),
-  }, { requiredKeys: [] }))
-  await fc.assert(fc.asyncProperty(anything, fc.constantFrom('/v1/orders', '/v1/users', '/v1/sessions', '/v1/sessions/refresh'), async (value, path) => {
-    const { status, headers } = await raw(post(path, JSON.stringify(value), [as(shopper), key]))
-    expect([400, 503]).toContain(status)
-    expect(headers['content-type']).toBe('application/problem+json')
-  }), { numRuns: 150 })
+  const anything = fc.oneof(
+    fc.jsonValue({ maxDepth: 4, stringUnit: 'binary' }),
+    fc.record(
+      {
+        lines: fc.oneof(
+          fc.jsonValue(),
+          fc.array(
+            fc.record(
+              {
+                sku: fc.oneof(fc.string({ unit: 'binary' }), fc.jsonValue()),
+                quantity: fc.oneof(fc.double(), fc.integer(), fc.jsonValue()),
+              },
+              { requiredKeys: [] },
+            ),
+          ),
+        ),
+        payment: fc.oneof(
+          fc.jsonValue(),
+          fc.record({ method: fc.oneof(fc.string({ unit: 'binary' }), fc.jsonValue()) }),
+        ),
+      },
+      { requiredKeys: [] },
+    ),
+  )
+  await fc.assert(
+    fc.asyncProperty(
+      anything,
+      fc.constantFrom('/v1/orders', '/v1/users', '/v1/sessions', '/v1/sessions/refresh'),
+      async (value, path) => {
+        const { status, headers } = await raw(post(path, JSON.stringify(value), [as(shopper), key]))
+        expect([400, 503]).toContain(status)
+        expect(headers['content-type']).toBe('application/problem+json')
+      },
+    ),
+    { numRuns: 150 },
+  )
 }, 60_000)
 
 describe('answers carry', () => {
   test("the client's request id if it is one, else a new one", async () => {
     expect((await raw({ path: '/livez', headers: [['x-request-id', 'abc-1']] })).headers['x-request-id']).toBe('abc-1')
-    for (const id of ['a b', 'x'.repeat(200)]) expect((await raw({ path: '/livez', headers: [['x-request-id', id]] })).headers['x-request-id']).toMatch(/^[\w-]{36}$/)
+    for (const id of ['a b', 'x'.repeat(200)])
+      expect((await raw({ path: '/livez', headers: [['x-request-id', id]] })).headers['x-request-id']).toMatch(
+        /^[\w-]{36}$/,
+      )
   })
 
   test('an ETag that saves sending the same again', async () => {
     const first = await raw({ path: '/openapi.json' })
-    expect(await raw({ path: '/openapi.json', headers: [['if-none-match', first.headers.etag!]] })).toMatchObject({ status: 304, text: '' })
+    expect(await raw({ path: '/openapi.json', headers: [['if-none-match', first.headers.etag!]] })).toMatchObject({
+      status: 304,
+      text: '',
+    })
   })
 
   test('headers that protect, and none that tell what serves', async () => {
     const { headers } = await raw({ path: '/v1/nothing' })
-    expect(headers).toMatchObject({ 'x-content-type-options': 'nosniff', 'content-security-policy': "default-src 'none';frame-ancestors 'none'" })
+    expect(headers).toMatchObject({
+      'x-content-type-options': 'nosniff',
+      'content-security-policy': "default-src 'none';frame-ancestors 'none'",
+    })
     expect(headers['x-powered-by']).toBeUndefined()
   })
 
   test('what a path takes, to OPTIONS and with 405', async () => {
-    expect(await raw({ method: 'OPTIONS', path: '/v1/orders' })).toMatchObject({ status: 204, headers: { allow: 'POST, GET, HEAD, OPTIONS' } })
-    expect(await raw({ method: 'DELETE', path: '/v1/orders' })).toMatchObject({ headers: { allow: 'POST, GET, HEAD, OPTIONS' } })
+    expect(await raw({ method: 'OPTIONS', path: '/v1/orders' })).toMatchObject({
+      status: 204,
+      headers: { allow: 'POST, GET, HEAD, OPTIONS' },
+    })
+    expect(await raw({ method: 'DELETE', path: '/v1/orders' })).toMatchObject({
+      headers: { allow: 'POST, GET, HEAD, OPTIONS' },
+    })
   })
 
   test('a challenge with 401', async () => {
     expect((await raw({ path: '/v1/users/me' })).headers['www-authenticate']).toBe('Bearer realm="sidecart"')
-    expect((await raw({ path: '/v1/users/me', headers: [as('Bearer a.b.c')] })).headers['www-authenticate']).toBe('Bearer realm="sidecart", error="invalid_token"')
+    expect((await raw({ path: '/v1/users/me', headers: [as('Bearer a.b.c')] })).headers['www-authenticate']).toBe(
+      'Bearer realm="sidecart", error="invalid_token"',
+    )
   })
 
   test('CORS headers for listed origins only', async () => {
@@ -266,7 +585,10 @@ describe('limits', () => {
     await api.get('/v1/nothing')
     await api.get('/v1/nothing')
     const refused = await api.get('/v1/nothing').expect(429)
-    expect(refused.headers).toMatchObject({ 'retry-after': expect.any(String), 'ratelimit-policy': expect.stringContaining('q=2') })
+    expect(refused.headers).toMatchObject({
+      'retry-after': expect.any(String),
+      'ratelimit-policy': expect.stringContaining('q=2'),
+    })
     expect(refused.body.code).toBe('too_many_requests')
     await api.get('/livez').expect(200)
     await api.get('/readyz').expect(200)
@@ -275,7 +597,8 @@ describe('limits', () => {
   test('log-ins are counted tightly, writes of sellers widely, accounts made by sellers not', async () => {
     const api = supertest(start({ limits }))
     const statuses: number[] = []
-    const ask = async (path: string, headers: Record<string, string> = {}) => statuses.push((await api.post(path).set(headers).send({})).status)
+    const ask = async (path: string, headers: Record<string, string> = {}) =>
+      statuses.push((await api.post(path).set(headers).send({})).status)
     await ask('/v1/sessions')
     await ask('/v1/sessions')
     await ask('/v1/users')
@@ -289,15 +612,24 @@ describe('/openapi.json and /docs', () => {
   test('the document describes every operation with its success, its problems and examples', async () => {
     const { json: document } = await raw({ path: '/openapi.json' })
     expect(document.openapi).toBe('3.1.0')
-    for (const [path, methods] of Object.entries<Record<string, any>>(document.paths)) { // oxlint-disable-line typescript/no-explicit-any -- asserted on
+    // oxlint-disable-next-line typescript/no-explicit-any -- asserted on
+    for (const [path, methods] of Object.entries<Record<string, any>>(document.paths)) {
       for (const [method, operation] of Object.entries(methods)) {
         const statuses = Object.keys(operation.responses)
-        expect(statuses.some((s) => s.startsWith('2')), `${method} ${path}`).toBe(true)
+        expect(
+          statuses.some((s) => s.startsWith('2')),
+          `${method} ${path}`,
+        ).toBe(true)
         expect(statuses, `${method} ${path}`).toEqual(expect.arrayContaining(['400', '429', '500', '503']))
-        for (const name of path.matchAll(/\{(\w+)\}/g)) expect(operation.parameters, `${method} ${path}`).toContainEqual(expect.objectContaining({ name: name[1], in: 'path', required: true }))
+        for (const name of path.matchAll(/\{(\w+)\}/g))
+          expect(operation.parameters, `${method} ${path}`).toContainEqual(
+            expect.objectContaining({ name: name[1], in: 'path', required: true }),
+          )
       }
     }
-    expect(document.paths['/v1/orders'].post.parameters).toContainEqual(expect.objectContaining({ name: 'Idempotency-Key', in: 'header', required: true }))
+    expect(document.paths['/v1/orders'].post.parameters).toContainEqual(
+      expect.objectContaining({ name: 'Idempotency-Key', in: 'header', required: true }),
+    )
     expect(document.components.schemas.OrderPlacement.additionalProperties).toBe(false)
   })
 
@@ -312,6 +644,7 @@ describe('/openapi.json and /docs', () => {
     const page = await raw({ path: '/docs' })
     expect(page.headers['content-security-policy']).toContain("script-src 'self'")
     expect(page.text).not.toMatch(/(src|href)="(https?:)?\/\//)
-    for (const [, path] of page.text.matchAll(/(?:src|href)="(\/[^"]+)"/g)) expect(await raw({ path: path! })).toMatchObject({ status: 200 })
+    for (const [, path] of page.text.matchAll(/(?:src|href)="(\/[^"]+)"/g))
+      expect(await raw({ path: path! })).toMatchObject({ status: 200 })
   })
 })

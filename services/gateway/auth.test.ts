@@ -6,8 +6,13 @@ import { createAuth } from './auth.ts'
 async function signer(kid: string) {
   const { publicKey, privateKey } = await generateKeyPair('ES256')
   const jwk = { ...(await exportJWK(publicKey)), kid, alg: 'ES256' }
-  const token = await new SignJWT({ roles: ['shopper'] }).setProtectedHeader({ alg: 'ES256', kid, typ: 'at+jwt' })
-    .setSubject('u-1').setIssuer('sidecart').setAudience('sidecart').setExpirationTime('1h').sign(privateKey)
+  const token = await new SignJWT({ roles: ['shopper'] })
+    .setProtectedHeader({ alg: 'ES256', kid, typ: 'at+jwt' })
+    .setSubject('u-1')
+    .setIssuer('sidecart')
+    .setAudience('sidecart')
+    .setExpirationTime('1h')
+    .sign(privateKey)
   return { jwk, header: `Bearer ${token}` }
 }
 

@@ -17,8 +17,9 @@ const cooldownMs = 5_000
 const badToken = (message: string) => unauthenticated('bad_token', message)
 
 /**
- * Verifies access tokens by the public keys of users, which are fetched once, again when a token names a key that is not among them (not more than every
- * five seconds), and again when they are five minutes old. Old keys serve on while users is away.
+ * Verifies access tokens by the public keys of users, which are fetched once, again when a token
+ * names a key that is not among them (not more than every five seconds), and again when they are
+ * five minutes old. Old keys serve on while users is away.
  */
 export function createAuth(o: { getJwks: (call?: CallOptions) => Promise<{ jwksJson: string }>; now?: () => number }) {
   const now = o.now ?? Date.now
@@ -39,14 +40,24 @@ export function createAuth(o: { getJwks: (call?: CallOptions) => Promise<{ jwksJ
       keys = createLocalJWKSet(jwks.parse(JSON.parse(jwksJson)) as JSONWebKeySet)
       fetchedAt = now()
     } catch (error) {
-      throw error instanceof AppError ? error : unavailable('users_unavailable', 'users did not answer with keys', error)
+      throw error instanceof AppError
+        ? error
+        : unavailable('users_unavailable', 'users did not answer with keys', error)
     }
   }
 
   async function verify(token: string, call?: CallOptions) {
     if (!keys) await refresh(call)
     else if (now() - fetchedAt > maxAgeMs && now() - triedAt > cooldownMs) void refresh().catch(() => {})
-    const check = () => jwtVerify(token, keys!, { algorithms: ['ES256'], typ: 'at+jwt', issuer: 'sidecart', audience: 'sidecart', requiredClaims: ['sub', 'exp'], clockTolerance: 5 })
+    const check = () =>
+      jwtVerify(token, keys!, {
+        algorithms: ['ES256'],
+        typ: 'at+jwt',
+        issuer: 'sidecart',
+        audience: 'sidecart',
+        requiredClaims: ['sub', 'exp'],
+        clockTolerance: 5,
+      })
     try {
       return await check()
     } catch (error) {
@@ -58,11 +69,12 @@ export function createAuth(o: { getJwks: (call?: CallOptions) => Promise<{ jwksJ
 
   return {
     /**
-     * The account behind an Authorization header. Throws `unauthenticated` without one, `bad_token` when it is not a good one, and unavailable
-     * when the keys to judge it cannot be had.
+     * The account behind an Authorization header. Throws `unauthenticated` without one, `bad_token`
+     * when it is not a good one, and unavailable when the keys to judge it cannot be had.
      */
     async authenticate(header: string | undefined, call?: CallOptions): Promise<User> {
-      if (header === undefined) throw unauthenticated('unauthenticated', 'Send an access token: Authorization: Bearer …')
+      if (header === undefined)
+        throw unauthenticated('unauthenticated', 'Send an access token: Authorization: Bearer …')
       const token = /^Bearer +([\w-]+\.[\w-]+\.[\w-]+)$/i.exec(header)?.[1]
       if (token === undefined) throw badToken('The Authorization header is not "Bearer" and a JWT')
       try {
@@ -71,7 +83,8 @@ export function createAuth(o: { getJwks: (call?: CallOptions) => Promise<{ jwksJ
         return { id: sub, roles }
       } catch (error) {
         if (error instanceof errors.JWTExpired) throw badToken('The access token has expired')
-        if (error instanceof errors.JOSEError || error instanceof z.ZodError || error instanceof TypeError) throw badToken('The access token is not valid')
+        if (error instanceof errors.JOSEError || error instanceof z.ZodError || error instanceof TypeError)
+          throw badToken('The access token is not valid')
         throw error
       }
     },

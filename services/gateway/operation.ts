@@ -5,11 +5,12 @@ import type { ProblemCode } from './problem.ts'
 /** Who asks, from a verified access token. */
 export type User = { id: string; roles: string[] }
 
-export const isStaff = (user: User | undefined) => user !== undefined && user.roles.some((role) => role === 'seller' || role === 'admin')
+export const isStaff = (user: User | undefined) =>
+  user !== undefined && user.roles.some((role) => role === 'seller' || role === 'admin')
 
 /**
- * Who may call: anybody (`public`); anybody, but a token that is sent must be good, and shows more to sellers and admins (`optional`); any account
- * (`user`); sellers and admins (`staff`).
+ * Who may call: anybody (`public`); anybody, but a token that is sent must be good, and shows more
+ * to sellers and admins (`optional`); any account (`user`); sellers and admins (`staff`).
  */
 export type Access = 'public' | 'optional' | 'user' | 'staff'
 
@@ -18,7 +19,10 @@ export type Answer = { status: number; body: unknown; headers?: Record<string, s
 type Schema = z.ZodType
 type Parsed<S> = S extends Schema ? z.infer<S> : undefined
 
-/** One operation of the API. The router, the validation and the OpenAPI document are all made from it. */
+/**
+ * One operation of the API. The router, the validation and the OpenAPI document are all made from
+ * it.
+ */
 export type OperationSpec<A extends Access, P, Q, H, B> = {
   id: string
   method: 'get' | 'post' | 'put' | 'patch'
@@ -28,7 +32,10 @@ export type OperationSpec<A extends Access, P, Q, H, B> = {
   summary: string
   description?: string
   access: A
-  /** Which limit counts it: `auth` is the tight one of log-ins and registrations. Default: `staff` for staff, else `api`. */
+  /**
+   * Which limit counts it: `auth` is the tight one of log-ins and registrations. Default: `staff`
+   * for staff, else `api`.
+   */
   limit?: 'auth'
   params?: P
   query?: Q
@@ -49,10 +56,27 @@ export type OperationSpec<A extends Access, P, Q, H, B> = {
   }) => Promise<Answer>
 }
 
-export type Operation = Omit<OperationSpec<Access, z.ZodObject | undefined, z.ZodObject | undefined, z.ZodObject | undefined, Schema | undefined>, 'handle'> & {
-  handle: (request: { params: unknown; query: unknown; headers: unknown; body: unknown; user: User | undefined; call: CallOptions }) => Promise<Answer>
+export type Operation = Omit<
+  OperationSpec<Access, z.ZodObject | undefined, z.ZodObject | undefined, z.ZodObject | undefined, Schema | undefined>,
+  'handle'
+> & {
+  handle: (request: {
+    params: unknown
+    query: unknown
+    headers: unknown
+    body: unknown
+    user: User | undefined
+    call: CallOptions
+  }) => Promise<Answer>
 }
 
 /** Checks an operation's handler against its schemas, and forgets the types. */
-export const operation = <A extends Access, P extends z.ZodObject | undefined = undefined, Q extends z.ZodObject | undefined = undefined,
-  H extends z.ZodObject | undefined = undefined, B extends Schema | undefined = undefined>(spec: OperationSpec<A, P, Q, H, B>): Operation => spec as unknown as Operation
+export const operation = <
+  A extends Access,
+  P extends z.ZodObject | undefined = undefined,
+  Q extends z.ZodObject | undefined = undefined,
+  H extends z.ZodObject | undefined = undefined,
+  B extends Schema | undefined = undefined,
+>(
+  spec: OperationSpec<A, P, Q, H, B>,
+): Operation => spec as unknown as Operation

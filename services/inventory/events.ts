@@ -6,7 +6,10 @@ import type { StockStore } from './stock-store.ts'
 
 const order = z.object({ orderId: z.string().min(1), userId: z.string().min(1) })
 
-/** What inventory does when orders says something. A repeat is known by the reservation, so that no inbox is needed. */
+/**
+ * What inventory does when orders says something. A repeat is known by the reservation, so that no
+ * inbox is needed.
+ */
 export function createEventHandlers(o: { store: StockStore; log: Logger }) {
   const { store, log } = o
 
@@ -23,12 +26,24 @@ export function createEventHandlers(o: { store: StockStore; log: Logger }) {
   return consume(log, {
     'orders.order-placed.v1': on(order.extend({ lines: z.array(lineSchema).min(1) }), async (event) => {
       const { orderId, lines } = event.data
-      return verdict(event, await store.decideOrder(orderId, lines.map((l) => l.sku), (known, stock) => reserve(known, event.data, stock)))
+      return verdict(
+        event,
+        await store.decideOrder(
+          orderId,
+          lines.map((l) => l.sku),
+          (known, stock) => reserve(known, event.data, stock),
+        ),
+      )
     }),
     'orders.order-cancelled.v1': on(order, async (event) => {
       const { orderId, userId } = event.data
-      return verdict(event, await store.decideOrder(orderId, [], (known, stock) => release(known, { orderId, userId }, stock)))
+      return verdict(
+        event,
+        await store.decideOrder(orderId, [], (known, stock) => release(known, { orderId, userId }, stock)),
+      )
     }),
-    'orders.order-confirmed.v1': on(order, async (event) => verdict(event, await store.decideOrder(event.data.orderId, [], sell))),
+    'orders.order-confirmed.v1': on(order, async (event) =>
+      verdict(event, await store.decideOrder(event.data.orderId, [], sell)),
+    ),
   })
 }

@@ -18,7 +18,8 @@ export const createInventoryService = (o: { store: StockStore }) =>
 
     async adjust({ sku, delta, adjustmentId }) {
       checkSku(sku)
-      if (delta === 0 || Math.abs(delta) > maxQuantity) throw invalid('delta', `from -${maxQuantity} to ${maxQuantity}, not 0`)
+      if (delta === 0 || Math.abs(delta) > maxQuantity)
+        throw invalid('delta', `from -${maxQuantity} to ${maxQuantity}, not 0`)
       if (adjustmentId.length < 1 || adjustmentId.length > 200) throw invalid('adjustmentId', '1 to 200 characters')
       return { level: toLevel(await o.store.adjust({ sku, delta, adjustmentId })) }
     },
@@ -26,7 +27,8 @@ export const createInventoryService = (o: { store: StockStore }) =>
     async setSupply({ sku, source, quantity }) {
       checkSku(sku)
       // It becomes the name of a field.
-      if (!/^[A-Za-z0-9][\w .:/-]{0,99}$/.test(source)) throw invalid('source', '1 to 100 letters, digits, spaces and _.:/-, a letter or digit first')
+      if (!/^[A-Za-z0-9][\w .:/-]{0,99}$/.test(source))
+        throw invalid('source', '1 to 100 letters, digits, spaces and _.:/-, a letter or digit first')
       if (quantity < 0 || quantity > maxQuantity) throw invalid('quantity', `0 to ${maxQuantity}`)
       return { level: toLevel(await o.store.setSupply({ sku, source, quantity })) }
     },
@@ -36,4 +38,11 @@ function checkSku(sku: string, field = 'sku') {
   if (sku.length < 1 || sku.length > 100) throw invalid(field, '1 to 100 characters')
 }
 
-const toLevel = (s: Stock): StockLevel => ({ sku: s.sku, onHand: s.onHand, reserved: s.reserved, sold: s.sold, available: available(s), version: s.version })
+const toLevel = (s: Stock): StockLevel => ({
+  sku: s.sku,
+  onHand: s.onHand,
+  reserved: s.reserved,
+  sold: s.sold,
+  available: available(s),
+  version: s.version,
+})

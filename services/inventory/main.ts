@@ -14,7 +14,11 @@ const log = await createLogger({ service: 'inventory', level: config.LOG_LEVEL, 
 
 await runProcess(log, async (onClose) => {
   onClose('telemetry', await startTelemetry('inventory', config.OTEL_EXPORTER_OTLP_ENDPOINT))
-  const dapr = createDapr({ grpcPort: config.DAPR_GRPC_PORT, httpPort: config.DAPR_HTTP_PORT, apiToken: config.DAPR_API_TOKEN })
+  const dapr = createDapr({
+    grpcPort: config.DAPR_GRPC_PORT,
+    httpPort: config.DAPR_HTTP_PORT,
+    apiToken: config.DAPR_API_TOKEN,
+  })
   onClose('sidecar connection', dapr.close)
   const store = createStockStore(dapr.state('inventory-store'))
   onClose('admin server', await serveAdmin(config.ADMIN_PORT, () => store.ping().then(() => true as const)))

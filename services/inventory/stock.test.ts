@@ -1,6 +1,17 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { adjust, available, emptyStock, release, reserve, sell, setSupply, type Decision, type Reservation, type Stock } from './stock.ts'
+import {
+  adjust,
+  available,
+  emptyStock,
+  release,
+  reserve,
+  sell,
+  setSupply,
+  type Decision,
+  type Reservation,
+  type Stock,
+} from './stock.ts'
 
 const stock = (sku: string, onHand: number, version = 1): Stock => ({ ...emptyStock(sku), onHand, version })
 const shelf = (...all: Stock[]) => new Map(all.map((s) => [s.sku, s]))
@@ -12,42 +23,75 @@ const changed = (d: Decision) => {
 
 describe('reserve', () => {
   test('enough of all: holds all lines and tells the new levels', () => {
-    const lines = [{ sku: 'a', quantity: 2 }, { sku: 'b', quantity: 1 }]
+    const lines = [
+      { sku: 'a', quantity: 2 },
+      { sku: 'b', quantity: 1 },
+    ]
     expect(reserve(undefined, { ...order, lines }, shelf(stock('a', 5), stock('b', 1)))).toMatchObject({
       outcome: 'changed',
       reservation: { status: 'reserved', lines },
-      stock: [{ sku: 'a', reserved: 2, version: 2 }, { sku: 'b', reserved: 1, version: 2 }],
-      event: { type: 'stock.stock-reserved.v1', data: { ...order, levels: [{ sku: 'a', available: 3, version: 2 }, { sku: 'b', available: 0, version: 2 }] } },
+      stock: [
+        { sku: 'a', reserved: 2, version: 2 },
+        { sku: 'b', reserved: 1, version: 2 },
+      ],
+      event: {
+        type: 'stock.stock-reserved.v1',
+        data: {
+          ...order,
+          levels: [
+            { sku: 'a', available: 3, version: 2 },
+            { sku: 'b', available: 0, version: 2 },
+          ],
+        },
+      },
     })
   })
 
   test('too little of one: holds nothing and names the SKU', () => {
-    const lines = [{ sku: 'a', quantity: 2 }, { sku: 'b', quantity: 2 }]
+    const lines = [
+      { sku: 'a', quantity: 2 },
+      { sku: 'b', quantity: 2 },
+    ]
     expect(reserve(undefined, { ...order, lines }, shelf(stock('a', 5), stock('b', 1)))).toMatchObject({
-      reservation: { status: 'rejected' }, stock: [], event: { type: 'stock.stock-rejected.v1', data: { ...order, reason: 'out_of_stock', sku: 'b' } },
+      reservation: { status: 'rejected' },
+      stock: [],
+      event: { type: 'stock.stock-rejected.v1', data: { ...order, reason: 'out_of_stock', sku: 'b' } },
     })
   })
 
   test('a SKU without a stock record: there is none of it', () => {
-    expect(reserve(undefined, { ...order, lines: [{ sku: 'x', quantity: 1 }] }, shelf())).toMatchObject({ event: { data: { sku: 'x' } } })
+    expect(reserve(undefined, { ...order, lines: [{ sku: 'x', quantity: 1 }] }, shelf())).toMatchObject({
+      event: { data: { sku: 'x' } },
+    })
   })
 
   test('two lines of one SKU count together', () => {
-    const lines = [{ sku: 'a', quantity: 2 }, { sku: 'a', quantity: 2 }]
-    expect(reserve(undefined, { ...order, lines }, shelf(stock('a', 3)))).toMatchObject({ reservation: { status: 'rejected' } })
+    const lines = [
+      { sku: 'a', quantity: 2 },
+      { sku: 'a', quantity: 2 },
+    ]
+    expect(reserve(undefined, { ...order, lines }, shelf(stock('a', 3)))).toMatchObject({
+      reservation: { status: 'rejected' },
+    })
   })
 
   test('after the cancellation: does nothing', () => {
     const cancelled = changed(release(undefined, order, shelf())).reservation
     expect(cancelled.status).toBe('cancelled-before-reservation')
-    expect(reserve(cancelled, { ...order, lines: [{ sku: 'a', quantity: 1 }] }, shelf(stock('a', 1)))).toEqual({ outcome: 'handled' })
+    expect(reserve(cancelled, { ...order, lines: [{ sku: 'a', quantity: 1 }] }, shelf(stock('a', 1)))).toEqual({
+      outcome: 'handled',
+    })
   })
 })
 
 test('sell: what was reserved is sold, and what is available stays', () => {
-  const { reservation, stock: held } = changed(reserve(undefined, { ...order, lines: [{ sku: 'a', quantity: 2 }] }, shelf(stock('a', 5))))
+  const { reservation, stock: held } = changed(
+    reserve(undefined, { ...order, lines: [{ sku: 'a', quantity: 2 }] }, shelf(stock('a', 5))),
+  )
   expect(sell(reservation, shelf(...held))).toMatchObject({
-    reservation: { status: 'sold' }, stock: [{ reserved: 0, sold: 2, version: 3 }], event: { type: 'stock.stock-sold.v1', data: { levels: [{ available: 3 }] } },
+    reservation: { status: 'sold' },
+    stock: [{ reserved: 0, sold: 2, version: 3 }],
+    event: { type: 'stock.stock-sold.v1', data: { levels: [{ available: 3 }] } },
   })
 })
 
@@ -67,12 +111,17 @@ describe('setSupply', () => {
     expect(setSupply(sold, 'a', 'import', 12)).toMatchObject({ onHand: 12, sold: 4, supplies: { import: 12 } })
     expect(setSupply(sold, 'a', 'warehouse', 5)).toMatchObject({ onHand: 15, supplies: { import: 10, warehouse: 5 } })
   })
-  test('repeated: changes nothing', () => expect(setSupply(supplied(setSupply(undefined, 'a', 'import', 10)), 'a', 'import', 10)).toBe('unchanged'))
-  test('0 of a new SKU: makes a record', () => expect(setSupply(undefined, 'a', 'import', 0)).toMatchObject({ onHand: 0, version: 1 }))
+  test('repeated: changes nothing', () =>
+    expect(setSupply(supplied(setSupply(undefined, 'a', 'import', 10)), 'a', 'import', 10)).toBe('unchanged'))
+  test('0 of a new SKU: makes a record', () =>
+    expect(setSupply(undefined, 'a', 'import', 0)).toMatchObject({ onHand: 0, version: 1 }))
   test('less than is reserved and sold: is refused', () => {
-    expect(setSupply({ ...supplied(setSupply(undefined, 'a', 'import', 10)), reserved: 2, sold: 4 }, 'a', 'import', 5)).toBe('insufficient_stock')
+    expect(
+      setSupply({ ...supplied(setSupply(undefined, 'a', 'import', 10)), reserved: 2, sold: 4 }, 'a', 'import', 5),
+    ).toBe('insufficient_stock')
   })
-  test('a source named like a method of objects is a source', () => expect(setSupply(stock('a', 1), 'a', 'constructor', 1)).toMatchObject({ onHand: 2 }))
+  test('a source named like a method of objects is a source', () =>
+    expect(setSupply(stock('a', 1), 'a', 'constructor', 1)).toMatchObject({ onHand: 2 }))
 })
 
 test('whatever comes in whatever order: stock is never negative, and what is reserved is what the open reservations hold', () => {
@@ -80,37 +129,63 @@ test('whatever comes in whatever order: stock is never negative, and what is res
   const anySku = fc.constantFrom(...skus)
   const anyOrder = fc.constantFrom('o-1', 'o-2', 'o-3', 'o-4')
   const step = fc.oneof(
-    fc.record({ do: fc.constant('reserve' as const), id: anyOrder, lines: fc.array(fc.record({ sku: anySku, quantity: fc.integer({ min: 1, max: 4 }) }), { minLength: 1, maxLength: 4 }) }),
+    fc.record({
+      do: fc.constant('reserve' as const),
+      id: anyOrder,
+      lines: fc.array(fc.record({ sku: anySku, quantity: fc.integer({ min: 1, max: 4 }) }), {
+        minLength: 1,
+        maxLength: 4,
+      }),
+    }),
     fc.record({ do: fc.constantFrom('release' as const, 'sell' as const), id: anyOrder }),
     fc.record({ do: fc.constant('adjust' as const), sku: anySku, delta: fc.integer({ min: -6, max: 6 }) }),
-    fc.record({ do: fc.constant('supply' as const), sku: anySku, source: fc.constantFrom('x', 'y'), quantity: fc.integer({ min: 0, max: 8 }) }),
+    fc.record({
+      do: fc.constant('supply' as const),
+      sku: anySku,
+      source: fc.constantFrom('x', 'y'),
+      quantity: fc.integer({ min: 0, max: 8 }),
+    }),
   )
-  fc.assert(fc.property(fc.array(step, { maxLength: 60 }), (steps) => {
-    const rows = new Map<string, Stock>()
-    const reservations = new Map<string, Reservation>()
-    for (const s of steps) {
-      if (s.do === 'adjust' || s.do === 'supply') {
-        const after = s.do === 'adjust' ? adjust(rows.get(s.sku) ?? emptyStock(s.sku), s.delta) : setSupply(rows.get(s.sku), s.sku, s.source, s.quantity)
-        if (typeof after !== 'string') rows.set(s.sku, after)
-      } else {
-        const known = reservations.get(s.id)
-        const asked = { orderId: s.id, userId: 'u-1' }
-        const decision = s.do === 'reserve' ? reserve(known, { ...asked, lines: s.lines }, rows) : s.do === 'release' ? release(known, asked, rows) : sell(known, rows)
-        if (decision.outcome === 'changed') {
-          reservations.set(s.id, decision.reservation)
-          for (const row of decision.stock) {
-            expect(row.version).toBe(rows.get(row.sku)!.version + 1)
-            rows.set(row.sku, row)
+  fc.assert(
+    fc.property(fc.array(step, { maxLength: 60 }), (steps) => {
+      const rows = new Map<string, Stock>()
+      const reservations = new Map<string, Reservation>()
+      for (const s of steps) {
+        if (s.do === 'adjust' || s.do === 'supply') {
+          const after =
+            s.do === 'adjust'
+              ? adjust(rows.get(s.sku) ?? emptyStock(s.sku), s.delta)
+              : setSupply(rows.get(s.sku), s.sku, s.source, s.quantity)
+          if (typeof after !== 'string') rows.set(s.sku, after)
+        } else {
+          const known = reservations.get(s.id)
+          const asked = { orderId: s.id, userId: 'u-1' }
+          const decision =
+            s.do === 'reserve'
+              ? reserve(known, { ...asked, lines: s.lines }, rows)
+              : s.do === 'release'
+                ? release(known, asked, rows)
+                : sell(known, rows)
+          if (decision.outcome === 'changed') {
+            reservations.set(s.id, decision.reservation)
+            for (const row of decision.stock) {
+              expect(row.version).toBe(rows.get(row.sku)!.version + 1)
+              rows.set(row.sku, row)
+            }
           }
         }
+        const held = (status: Reservation['status'], sku: string) =>
+          [...reservations.values()]
+            .filter((r) => r.status === status)
+            .flatMap((r) => r.lines)
+            .filter((l) => l.sku === sku)
+            .reduce((sum, l) => sum + l.quantity, 0)
+        for (const row of rows.values()) {
+          expect(available(row)).toBeGreaterThanOrEqual(0)
+          expect(row.reserved).toBe(held('reserved', row.sku))
+          expect(row.sold).toBe(held('sold', row.sku))
+        }
       }
-      const held = (status: Reservation['status'], sku: string) =>
-        [...reservations.values()].filter((r) => r.status === status).flatMap((r) => r.lines).filter((l) => l.sku === sku).reduce((sum, l) => sum + l.quantity, 0)
-      for (const row of rows.values()) {
-        expect(available(row)).toBeGreaterThanOrEqual(0)
-        expect(row.reserved).toBe(held('reserved', row.sku))
-        expect(row.sold).toBe(held('sold', row.sku))
-      }
-    }
-  }))
+    }),
+  )
 })

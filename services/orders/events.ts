@@ -7,7 +7,10 @@ import type { OrderStore } from './order-store.ts'
 const about = z.object({ orderId: z.string().min(1), userId: z.string().min(1) })
 const withReason = about.extend({ reason: z.string().min(1) })
 
-/** How answers of inventory and payments move an order. A repeat finds the order moved already, so that no inbox is needed. */
+/**
+ * How answers of inventory and payments move an order. A repeat finds the order moved already, so
+ * that no inbox is needed.
+ */
 export function createEventHandlers(o: { store: OrderStore; log: Logger; now: () => string }) {
   const { store, log, now } = o
 
@@ -30,8 +33,12 @@ export function createEventHandlers(o: { store: OrderStore; log: Logger; now: ()
 
   return consume(log, {
     'stock.stock-reserved.v1': on(about, (event) => move(event, { type: 'stock-reserved' })),
-    'stock.stock-rejected.v1': on(withReason, (event) => move(event, { type: 'stock-rejected', reason: event.data.reason })),
+    'stock.stock-rejected.v1': on(withReason, (event) =>
+      move(event, { type: 'stock-rejected', reason: event.data.reason }),
+    ),
     'payments.payment-captured.v1': on(about, (event) => move(event, { type: 'payment-captured' })),
-    'payments.payment-declined.v1': on(withReason, (event) => move(event, { type: 'payment-declined', reason: event.data.reason })),
+    'payments.payment-declined.v1': on(withReason, (event) =>
+      move(event, { type: 'payment-declined', reason: event.data.reason }),
+    ),
   })
 }

@@ -5,14 +5,26 @@ import type { Call } from '#lib/grpc-server.ts'
 import type { ListRequest, PlaceRequest } from '#protos/shop/orders/v1/orders.ts'
 import { createOrdersService } from './grpc.ts'
 
-// What is refused before anything else is asked: neither the store nor another service may be touched.
+// What is refused before anything else is asked: neither the store nor another service may be
+// touched.
 
-const untouchable = <T>(name: string) => new Proxy({}, { get: (_, method) => () => Promise.reject(new Error(`${name}.${String(method)} was called`)) }) as T
-const { handlers } = createOrdersService({ store: untouchable('store'), users: untouchable('users'), catalog: untouchable('catalog'), now: () => '' })
+const untouchable = <T>(name: string) =>
+  new Proxy({}, { get: (_, method) => () => Promise.reject(new Error(`${name}.${String(method)} was called`)) }) as T
+const { handlers } = createOrdersService({
+  store: untouchable('store'),
+  users: untouchable('users'),
+  catalog: untouchable('catalog'),
+  now: () => '',
+})
 const call: Call = { callerAppId: 'gateway', log: pino({ level: 'silent' }), metadata: new Metadata() }
 const rpc = (name: string, request: object) => handlers[name]!(request as never, call)
 
-const good: PlaceRequest = { userId: 'u-1', idempotencyKey: 'k', lines: [{ sku: 'a', quantity: 1 }], paymentMethod: 'pm_card_visa' }
+const good: PlaceRequest = {
+  userId: 'u-1',
+  idempotencyKey: 'k',
+  lines: [{ sku: 'a', quantity: 1 }],
+  paymentMethod: 'pm_card_visa',
+}
 const line = (sku: string, quantity = 1) => ({ sku, quantity })
 
 describe('Place refuses', () => {
@@ -21,13 +33,20 @@ describe('Place refuses', () => {
     ['101 lines', ['lines'], { lines: Array.from({ length: 101 }, (_, i) => line(`a${i}`)) }],
     ['no SKU', ['lines.0.sku'], { lines: [line('')] }],
     ['a SKU in two lines', ['lines.1.sku'], { lines: [line('a'), line('a')] }],
-    ['quantities out of range', ['lines.0.quantity', 'lines.1.quantity', 'lines.2.quantity'], { lines: [line('a', 0), line('b', -1), line('c', 1_001)] }],
+    [
+      'quantities out of range',
+      ['lines.0.quantity', 'lines.1.quantity', 'lines.2.quantity'],
+      { lines: [line('a', 0), line('b', -1), line('c', 1_001)] },
+    ],
     ['no idempotency key', ['Idempotency-Key'], { idempotencyKey: '' }],
     ['a long idempotency key', ['Idempotency-Key'], { idempotencyKey: 'k'.repeat(256) }],
     ['no payment method', ['payment.method'], { paymentMethod: '' }],
     ['a user id that would be another key', ['userId'], { userId: 'u-1}:x' }],
   ])('%s, naming the field', async (_, fields, wrong) => {
-    await expect(rpc('place', { ...good, ...wrong })).rejects.toMatchObject({ kind: 'invalid', fields: fields.map((field) => ({ field })) })
+    await expect(rpc('place', { ...good, ...wrong })).rejects.toMatchObject({
+      kind: 'invalid',
+      fields: fields.map((field) => ({ field })),
+    })
   })
 })
 
@@ -36,11 +55,25 @@ describe('List refuses', () => {
   test.each([0, -1, 101])('limit %d', async (limit) => {
     await expect(list({ limit })).rejects.toMatchObject({ kind: 'invalid', fields: [{ field: 'limit' }] })
   })
-  test.each(['x', '🏺', 'MTow=', `${btoa('1:0')}\n`, btoa('1:100'), btoa('01:0'), btoa('-1:0'), btoa('1e3:0'), 'A'.repeat(10_000)])('the cursor %j', async (cursor) => {
+  test.each([
+    'x',
+    '🏺',
+    'MTow=',
+    `${btoa('1:0')}\n`,
+    btoa('1:100'),
+    btoa('01:0'),
+    btoa('-1:0'),
+    btoa('1e3:0'),
+    'A'.repeat(10_000),
+  ])('the cursor %j', async (cursor) => {
     await expect(list({ cursor })).rejects.toMatchObject({ kind: 'invalid', code: 'bad_cursor' })
   })
 })
 
 test.each(['get', 'cancel'])('%s knows no order by an id that none can have', async (method) => {
-  for (const orderId of ['', 'o-1', 'o-||', `o-${'A'.repeat(26)}`]) await expect(rpc(method, { userId: 'u-1', orderId })).rejects.toMatchObject({ kind: 'not_found', code: 'order_not_found' })
+  for (const orderId of ['', 'o-1', 'o-||', `o-${'A'.repeat(26)}`])
+    await expect(rpc(method, { userId: 'u-1', orderId })).rejects.toMatchObject({
+      kind: 'not_found',
+      code: 'order_not_found',
+    })
 })

@@ -1,4 +1,9 @@
-import { OrdersServiceService, OrderStatus, type Order as OrderMessage, type PlaceRequest } from '#protos/shop/orders/v1/orders.ts'
+import {
+  OrdersServiceService,
+  OrderStatus,
+  type Order as OrderMessage,
+  type PlaceRequest,
+} from '#protos/shop/orders/v1/orders.ts'
 import { AppError, invalid, notFound, rejected, type FieldError } from '#lib/errors.ts'
 import { implement } from '#lib/grpc-server.ts'
 import type { CatalogClient } from './catalog-client.ts'
@@ -11,8 +16,16 @@ const maxLines = 100
 const maxQuantity = 1_000
 const maxLimit = 100
 
-/** The RPCs of shop.orders.v1. Names of fields in errors are those of the REST API, which is where people read them. */
-export function createOrdersService(o: { store: OrderStore; users: UsersClient; catalog: CatalogClient; now: () => string }) {
+/**
+ * The RPCs of shop.orders.v1. Names of fields in errors are those of the REST API, which is where
+ * people read them.
+ */
+export function createOrdersService(o: {
+  store: OrderStore
+  users: UsersClient
+  catalog: CatalogClient
+  now: () => string
+}) {
   const { store, users, catalog, now } = o
 
   return implement(OrdersServiceService, {
@@ -23,17 +36,27 @@ export function createOrdersService(o: { store: OrderStore; users: UsersClient; 
       const earlier = await store.get(userId, orderId(userId, idempotencyKey))
       if (earlier) return { order: toMessage(sameRequest(earlier, asked)) }
       if (!paymentMethods.has(paymentMethod)) {
-        throw rejected('unknown_payment_method', 'the payment provider does not know this method', [{ field: 'payment.method', message: 'unknown payment method' }])
+        throw rejected('unknown_payment_method', 'the payment provider does not know this method', [
+          { field: 'payment.method', message: 'unknown payment method' },
+        ])
       }
       const [, prices] = await Promise.all([users.validate(userId), catalog.prices(request.lines.map((l) => l.sku))])
-      const unknown = request.lines.flatMap(({ sku }, i) => (prices.has(sku) ? [] : [{ field: `lines.${i}.sku`, message: 'there is no such SKU' }]))
-      if (unknown.length > 0) throw rejected('sku_not_found', unknown.length === 1 ? 'a line names a SKU that is not there' : 'lines name SKUs that are not there', unknown)
+      const unknown = request.lines.flatMap(({ sku }, i) =>
+        prices.has(sku) ? [] : [{ field: `lines.${i}.sku`, message: 'there is no such SKU' }],
+      )
+      if (unknown.length > 0)
+        throw rejected(
+          'sku_not_found',
+          unknown.length === 1 ? 'a line names a SKU that is not there' : 'lines name SKUs that are not there',
+          unknown,
+        )
       const lines = request.lines.map(({ sku, quantity }) => {
         const { title, price } = prices.get(sku)!
         return { sku, quantity, title, unitPrice: price }
       })
       const total = totalOf(lines)
-      if (total === 'mixed_currencies') throw rejected('mixed_currencies', 'all lines of an order have prices in one currency')
+      if (total === 'mixed_currencies')
+        throw rejected('mixed_currencies', 'all lines of an order have prices in one currency')
       if (total === 'too_large') throw invalid('lines', 'the total is too large')
       const order = await store.insert(place({ userId, idempotencyKey, lines, total, paymentMethod, now: now() }))
       log.info({ orderId: order.orderId, status: order.status }, 'order placed')
@@ -55,9 +78,13 @@ export function createOrdersService(o: { store: OrderStore; users: UsersClient; 
     },
 
     async cancel({ userId, orderId: id }, { log }) {
-      const decided = isUserId(userId) && isOrderId(id) ? await store.move(userId, id, { type: 'cancel', reason: 'cancelled_by_shopper' }, now) : undefined
+      const decided =
+        isUserId(userId) && isOrderId(id)
+          ? await store.move(userId, id, { type: 'cancel', reason: 'cancelled_by_shopper' }, now)
+          : undefined
       if (!decided) throw orderNotFound()
-      if ('rejection' in decided) throw rejected('order_confirmed', 'the order is confirmed: it is too late to cancel it')
+      if ('rejection' in decided)
+        throw rejected('order_confirmed', 'the order is confirmed: it is too late to cancel it')
       log.info({ orderId: id, status: decided.order.status, changed: decided.events.length > 0 }, 'order cancelled')
       return { order: toMessage(decided.order) }
     },
@@ -66,7 +93,9 @@ export function createOrdersService(o: { store: OrderStore; users: UsersClient; 
 
 function sameRequest(order: Order, asked: string): Order {
   if (order.fingerprint === asked) return order
-  throw rejected('idempotency_key_reused', 'this Idempotency-Key was used for another order', [{ field: 'Idempotency-Key', message: 'was used for another request' }])
+  throw rejected('idempotency_key_reused', 'this Idempotency-Key was used for another order', [
+    { field: 'Idempotency-Key', message: 'was used for another request' },
+  ])
 }
 
 function checkPlace({ userId, idempotencyKey, lines, paymentMethod }: PlaceRequest) {
@@ -86,7 +115,8 @@ function checkPlace({ userId, idempotencyKey, lines, paymentMethod }: PlaceReque
     check(`lines.${i}.quantity`, quantity >= 1 && quantity <= maxQuantity, `1 to ${maxQuantity}`)
     seen.add(sku)
   })
-  if (fields.length > 0) throw new AppError('invalid', 'invalid_field', `${fields[0]!.field}: ${fields[0]!.message}`, { fields })
+  if (fields.length > 0)
+    throw new AppError('invalid', 'invalid_field', `${fields[0]!.field}: ${fields[0]!.message}`, { fields })
 }
 
 // Both become part of keys.
@@ -112,5 +142,13 @@ const statusOf = {
   CANCELLED: OrderStatus.ORDER_STATUS_CANCELLED,
 } as const
 
-const toMessage = ({ orderId: id, userId, status, reason, lines, total, placedAt, updatedAt }: Order): OrderMessage =>
-  ({ id, userId, status: statusOf[status], reason, lines, total, placedAt, updatedAt })
+const toMessage = ({
+  orderId: id,
+  userId,
+  status,
+  reason,
+  lines,
+  total,
+  placedAt,
+  updatedAt,
+}: Order): OrderMessage => ({ id, userId, status: statusOf[status], reason, lines, total, placedAt, updatedAt })

@@ -16,7 +16,11 @@ const log = await createLogger({ service: 'orders', level: config.LOG_LEVEL, for
 
 await runProcess(log, async (onClose) => {
   onClose('telemetry', await startTelemetry('orders', config.OTEL_EXPORTER_OTLP_ENDPOINT))
-  const dapr = createDapr({ grpcPort: config.DAPR_GRPC_PORT, httpPort: config.DAPR_HTTP_PORT, apiToken: config.DAPR_API_TOKEN })
+  const dapr = createDapr({
+    grpcPort: config.DAPR_GRPC_PORT,
+    httpPort: config.DAPR_HTTP_PORT,
+    apiToken: config.DAPR_API_TOKEN,
+  })
   onClose('sidecar connection', dapr.close)
   const store = createOrderStore(dapr.state('orders-store'))
   const now = () => new Date().toISOString()

@@ -19,11 +19,18 @@ const now = () => new Date().toISOString()
 const newUser = () => `u-${randomUUID()}`
 const lines = [{ sku: 'a', quantity: 2, title: 'A', unitPrice: { amount: 150, currency: 'USD' } }]
 const newOrder = (userId: string, idempotencyKey: string = randomUUID()) =>
-  place({ userId, idempotencyKey, lines, total: { amount: 300, currency: 'USD' }, paymentMethod: 'pm_card_visa', now: now() })
+  place({
+    userId,
+    idempotencyKey,
+    lines,
+    total: { amount: 300, currency: 'USD' },
+    paymentMethod: 'pm_card_visa',
+    now: now(),
+  })
 
 async function listed(userId: string, limit: number): Promise<Order[]> {
   const orders: Order[] = []
-  for (let position: Position | undefined; ; ) {
+  for (let position: Position | undefined; ;) {
     const page = await store.list(userId, limit, position)
     if (page === 'bad_position') throw new Error(page)
     orders.push(...page.orders)
@@ -34,19 +41,28 @@ async function listed(userId: string, limit: number): Promise<Order[]> {
 
 test('an order is stored and told once, however often it is placed, and by however many at once', async () => {
   const [userId, key] = [newUser(), randomUUID()]
-  const placed = await Promise.all(Array.from({ length: 10 }, (_, i) => (i % 2 ? replica : store).insert(newOrder(userId, key))))
+  const placed = await Promise.all(
+    Array.from({ length: 10 }, (_, i) => (i % 2 ? replica : store).insert(newOrder(userId, key))),
+  )
   const { orderId } = placed[0]!
   for (const order of placed) expect(order).toEqual(await store.get(userId, orderId))
   expect((await listed(userId, 10)).map((o) => o.orderId)).toEqual([orderId])
   await store.move(userId, orderId, { type: 'cancel', reason: 'some_reason' }, now)
-  expect((await sidecar.published(orderId, 2)).map((e) => [e.type, e.sequence])).toEqual([['orders.order-placed.v1', '1'], ['orders.order-cancelled.v1', '2']])
+  expect((await sidecar.published(orderId, 2)).map((e) => [e.type, e.sequence])).toEqual([
+    ['orders.order-placed.v1', '1'],
+    ['orders.order-cancelled.v1', '2'],
+  ])
 })
 
-test('a shopper\'s list of more than a page is whole, newest first, also when two replicas add to it at once', async () => {
+test("a shopper's list of more than a page is whole, newest first, also when two replicas add to it at once", async () => {
   const userId = newUser()
   const made = []
   for (let i = 0; i < 101; i += 1) made.push((await (i < 10 ? replica : store).insert(newOrder(userId))).orderId)
-  made.push(...(await Promise.all(Array.from({ length: 6 }, (_, i) => (i % 2 ? replica : store).insert(newOrder(userId))))).map((o) => o.orderId))
+  made.push(
+    ...(await Promise.all(Array.from({ length: 6 }, (_, i) => (i % 2 ? replica : store).insert(newOrder(userId))))).map(
+      (o) => o.orderId,
+    ),
+  )
   for (const limit of [7, 100]) {
     const ids = (await listed(userId, limit)).map((o) => o.orderId)
     expect(new Set(ids)).toEqual(new Set(made))
@@ -67,7 +83,11 @@ test('of answers and a cancellation that come at once, one moves the order, and 
   const order = await store.get(userId, orderId)
   expect(order!.status).toMatch(/^(CONFIRMED|CANCELLED)$/)
   const types = (await sidecar.published(orderId, 3)).map((e) => e.type)
-  expect(types).toEqual(['orders.order-placed.v1', 'orders.payment-requested.v1', order!.status === 'CONFIRMED' ? 'orders.order-confirmed.v1' : 'orders.order-cancelled.v1'])
+  expect(types).toEqual([
+    'orders.order-placed.v1',
+    'orders.payment-requested.v1',
+    order!.status === 'CONFIRMED' ? 'orders.order-confirmed.v1' : 'orders.order-cancelled.v1',
+  ])
 })
 
 test('nothing is known of an order that was not placed', async () => {

@@ -1,23 +1,44 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { decide, fingerprint, orderId, place, stateDiagram, statuses, totalOf, transitions, triggers, type Order, type Trigger } from './order.ts'
+import {
+  decide,
+  fingerprint,
+  orderId,
+  place,
+  stateDiagram,
+  statuses,
+  totalOf,
+  transitions,
+  triggers,
+  type Order,
+  type Trigger,
+} from './order.ts'
 
 const usd = (amount: number) => ({ amount, currency: 'USD' })
 const now = '2026-01-02T03:04:05.000Z'
 const { order: placed, events: placedEvents } = place({
-  userId: 'u-1', idempotencyKey: 'k', lines: [{ sku: 'a', quantity: 2, title: 'A', unitPrice: usd(150) }], total: usd(300), paymentMethod: 'pm_card_visa', now,
+  userId: 'u-1',
+  idempotencyKey: 'k',
+  lines: [{ sku: 'a', quantity: 2, title: 'A', unitPrice: usd(150) }],
+  total: usd(300),
+  paymentMethod: 'pm_card_visa',
+  now,
 })
 
-const trigger = (type: Trigger['type']): Trigger => (type === 'stock-reserved' || type === 'payment-captured' ? { type } : { type, reason: 'some_reason' })
+const trigger = (type: Trigger['type']): Trigger =>
+  type === 'stock-reserved' || type === 'payment-captured' ? { type } : { type, reason: 'some_reason' }
 const anyTrigger = fc.constantFrom(...triggers).map(trigger)
 const anyStatus = fc.constantFrom(...statuses)
 const terminal = (order: Order) => order.status === 'CONFIRMED' || order.status === 'CANCELLED'
 /** The order after all of these, and every event on the way. */
 const run = (order: Order, all: Trigger[]) =>
-  all.reduce((was, t) => {
-    const decided = decide(was.order, t, now)
-    return 'rejection' in decided ? was : { order: decided.order, events: [...was.events, ...decided.events] }
-  }, { order, events: placedEvents })
+  all.reduce(
+    (was, t) => {
+      const decided = decide(was.order, t, now)
+      return 'rejection' in decided ? was : { order: decided.order, events: [...was.events, ...decided.events] }
+    },
+    { order, events: placedEvents },
+  )
 
 describe('decide', () => {
   test.each([
@@ -28,7 +49,10 @@ describe('decide', () => {
     ['RESERVED', 'payment-declined', 'CANCELLED', 'orders.order-cancelled.v1'],
     ['RESERVED', 'cancel', 'CANCELLED', 'orders.order-cancelled.v1'],
   ] as const)('%s, %s: becomes %s and tells %s', (from, on, to, event) => {
-    expect(decide({ ...placed, status: from }, trigger(on), now)).toMatchObject({ order: { status: to }, events: [{ type: event }] })
+    expect(decide({ ...placed, status: from }, trigger(on), now)).toMatchObject({
+      order: { status: to },
+      events: [{ type: event }],
+    })
   })
 
   test('a confirmed order, cancel: is refused', () => {
@@ -37,51 +61,75 @@ describe('decide', () => {
 
   test('a cancellation keeps its reason, in the order and in the event', () => {
     expect(decide(placed, { type: 'stock-rejected', reason: 'out_of_stock' }, now)).toMatchObject({
-      order: { reason: 'out_of_stock' }, events: [{ data: { orderId: placed.orderId, userId: 'u-1', reason: 'out_of_stock' } }],
+      order: { reason: 'out_of_stock' },
+      events: [{ data: { orderId: placed.orderId, userId: 'u-1', reason: 'out_of_stock' } }],
     })
   })
 
   test('every status and trigger: an answer, which is a change with its one event, or no change', () => {
-    fc.assert(fc.property(anyStatus, anyTrigger, (status, t) => {
-      const order = { ...placed, status }
-      const decided = decide(order, t, now)
-      if ('rejection' in decided) return
-      expect(decided.events.length).toBe(decided.order.status === status ? 0 : 1)
-      if (decided.events.length === 0) expect(decided.order).toBe(order)
-    }))
+    fc.assert(
+      fc.property(anyStatus, anyTrigger, (status, t) => {
+        const order = { ...placed, status }
+        const decided = decide(order, t, now)
+        if ('rejection' in decided) return
+        expect(decided.events.length).toBe(decided.order.status === status ? 0 : 1)
+        if (decided.events.length === 0) expect(decided.order).toBe(order)
+      }),
+    )
   })
 
   test('a terminal order stays as it is, whatever comes', () => {
-    fc.assert(fc.property(fc.array(anyTrigger, { maxLength: 20 }), fc.array(anyTrigger, { maxLength: 20 }), (before, after) => {
-      const { order } = run(placed, before)
-      if (terminal(order)) expect(run(order, after).order).toBe(order)
-    }))
+    fc.assert(
+      fc.property(fc.array(anyTrigger, { maxLength: 20 }), fc.array(anyTrigger, { maxLength: 20 }), (before, after) => {
+        const { order } = run(placed, before)
+        if (terminal(order)) expect(run(order, after).order).toBe(order)
+      }),
+    )
   })
 
   test('a repeat, at once or after others: changes nothing and tells nothing', () => {
-    fc.assert(fc.property(fc.array(anyTrigger, { maxLength: 8 }), (all) => {
-      const once = run(placed, all)
-      const again = run(once.order, all)
-      if (terminal(once.order)) expect(again.events).toEqual(placedEvents)
-      expect(run(placed, all.flatMap((t) => [t, t]))).toEqual(once)
-    }))
+    fc.assert(
+      fc.property(fc.array(anyTrigger, { maxLength: 8 }), (all) => {
+        const once = run(placed, all)
+        const again = run(once.order, all)
+        if (terminal(once.order)) expect(again.events).toEqual(placedEvents)
+        expect(
+          run(
+            placed,
+            all.flatMap((t) => [t, t]),
+          ),
+        ).toEqual(once)
+      }),
+    )
   })
 
   test('payment is asked for once at most, and confirmation excludes cancellation', () => {
-    fc.assert(fc.property(fc.array(anyTrigger, { maxLength: 20 }), (all) => {
-      const types = run(placed, all).events.map((e) => e.type)
-      expect(types.filter((t) => t === 'orders.payment-requested.v1').length).toBeLessThanOrEqual(1)
-      expect(types.filter((t) => t === 'orders.order-confirmed.v1' || t === 'orders.order-cancelled.v1').length).toBeLessThanOrEqual(1)
-    }))
+    fc.assert(
+      fc.property(fc.array(anyTrigger, { maxLength: 20 }), (all) => {
+        const types = run(placed, all).events.map((e) => e.type)
+        expect(types.filter((t) => t === 'orders.payment-requested.v1').length).toBeLessThanOrEqual(1)
+        expect(
+          types.filter((t) => t === 'orders.order-confirmed.v1' || t === 'orders.order-cancelled.v1').length,
+        ).toBeLessThanOrEqual(1)
+      }),
+    )
   })
 })
 
 test('place: the order is PENDING and its event tells what to reserve', () => {
   expect(placed).toMatchObject({ status: 'PENDING', reason: '', placedAt: now, updatedAt: now })
-  expect(placedEvents).toEqual([{
-    type: 'orders.order-placed.v1',
-    data: { orderId: placed.orderId, userId: 'u-1', lines: [{ sku: 'a', quantity: 2 }], total: usd(300), paymentMethod: 'pm_card_visa' },
-  }])
+  expect(placedEvents).toEqual([
+    {
+      type: 'orders.order-placed.v1',
+      data: {
+        orderId: placed.orderId,
+        userId: 'u-1',
+        lines: [{ sku: 'a', quantity: 2 }],
+        total: usd(300),
+        paymentMethod: 'pm_card_visa',
+      },
+    },
+  ])
 })
 
 describe('orderId', () => {
@@ -106,10 +154,16 @@ describe('fingerprint', () => {
 })
 
 describe('totalOf', () => {
-  const line = (amount: number, quantity = 1, currency = 'USD') => ({ sku: 'a', quantity, title: 'A', unitPrice: { amount, currency } })
+  const line = (amount: number, quantity = 1, currency = 'USD') => ({
+    sku: 'a',
+    quantity,
+    title: 'A',
+    unitPrice: { amount, currency },
+  })
   test('sums quantity times price', () => expect(totalOf([line(150, 2), line(1)])).toEqual(usd(301)))
   test('refuses two currencies', () => expect(totalOf([line(1), line(1, 1, 'EUR')])).toBe('mixed_currencies'))
-  test('refuses a sum that is not exact', () => expect(totalOf([line(Number.MAX_SAFE_INTEGER), line(1)])).toBe('too_large'))
+  test('refuses a sum that is not exact', () =>
+    expect(totalOf([line(Number.MAX_SAFE_INTEGER), line(1)])).toBe('too_large'))
 })
 
 test('the diagram has every transition of the table', () => {

@@ -28,23 +28,42 @@ export type Order = z.infer<typeof orderSchema>
 
 /** What moves an order: what stock and payments tell, and the shopper's wish. */
 export const triggers = ['stock-reserved', 'stock-rejected', 'payment-captured', 'payment-declined', 'cancel'] as const
-export type Trigger = { type: 'stock-reserved' | 'payment-captured' } | { type: 'stock-rejected' | 'payment-declined' | 'cancel'; reason: string }
+export type Trigger =
+  | { type: 'stock-reserved' | 'payment-captured' }
+  | { type: 'stock-rejected' | 'payment-declined' | 'cancel'; reason: string }
 
 export type OrderEvent =
-  | { type: 'orders.order-placed.v1'; data: { orderId: string; userId: string; lines: { sku: string; quantity: number }[]; total: Money; paymentMethod: string } }
-  | { type: 'orders.payment-requested.v1'; data: { orderId: string; userId: string; total: Money; paymentMethod: string } }
+  | {
+      type: 'orders.order-placed.v1'
+      data: {
+        orderId: string
+        userId: string
+        lines: { sku: string; quantity: number }[]
+        total: Money
+        paymentMethod: string
+      }
+    }
+  | {
+      type: 'orders.payment-requested.v1'
+      data: { orderId: string; userId: string; total: Money; paymentMethod: string }
+    }
   | { type: 'orders.order-confirmed.v1'; data: { orderId: string; userId: string } }
   | { type: 'orders.order-cancelled.v1'; data: { orderId: string; userId: string; reason: string } }
 
 type Step = { to: Status; emits: OrderEvent['type'] }
-/** `nothing`: a repeat, or too late to matter. `too late`: it is refused. `impossible`: no order of events leads here. */
+/**
+ * `nothing`: a repeat, or too late to matter. `too late`: it is refused. `impossible`: no order of
+ * events leads here.
+ */
 export type Transition = Step | 'nothing' | 'too late' | 'impossible'
 
 const cancelled: Step = { to: 'CANCELLED', emits: 'orders.order-cancelled.v1' }
 
 /**
- * The whole saga. Stock answers before payment is asked for, so a payment's answer never meets PENDING and a rejection of stock never meets RESERVED. A
- * cancelled order may still hear that its stock was reserved or its payment captured: inventory and payments undo that when they hear `order-cancelled`.
+ * The whole saga. Stock answers before payment is asked for, so a payment's answer never meets
+ * PENDING and a rejection of stock never meets RESERVED. A cancelled order may still hear that its
+ * stock was reserved or its payment captured: inventory and payments undo that when they hear
+ * `order-cancelled`.
  */
 export const transitions: Record<Status, Record<Trigger['type'], Transition>> = {
   PENDING: {
@@ -93,7 +112,14 @@ export function decide(order: Order, trigger: Trigger, now: string): Decided | R
 }
 
 /** What was asked for, with the prices that hold now. */
-export type NewOrder = { userId: string; idempotencyKey: string; lines: Order['lines']; total: Money; paymentMethod: string; now: string }
+export type NewOrder = {
+  userId: string
+  idempotencyKey: string
+  lines: Order['lines']
+  total: Money
+  paymentMethod: string
+  now: string
+}
 
 /** A new order and the event that starts the saga. */
 export function place(o: NewOrder): Decided {
@@ -121,10 +147,14 @@ export function orderId(userId: string, idempotencyKey: string): string {
 /** Tells requests apart; the order of the lines does not matter. */
 export function fingerprint(lines: { sku: string; quantity: number }[], paymentMethod: string): string {
   const sorted = lines.map(({ sku, quantity }) => [sku, quantity] as const).sort(([a], [b]) => (a < b ? -1 : 1))
-  return createHash('sha256').update(JSON.stringify([sorted, paymentMethod])).digest('hex')
+  return createHash('sha256')
+    .update(JSON.stringify([sorted, paymentMethod]))
+    .digest('hex')
 }
 
-/** The sum of the lines, 'mixed_currencies', or 'too_large' for a number that is not exact any more. */
+/**
+ * The sum of the lines, 'mixed_currencies', or 'too_large' for a number that is not exact any more.
+ */
 export function totalOf(lines: Order['lines']): Money | 'mixed_currencies' | 'too_large' {
   const currency = lines[0]?.unitPrice.currency ?? ''
   if (lines.some((l) => l.unitPrice.currency !== currency)) return 'mixed_currencies'
@@ -137,16 +167,35 @@ export function stateDiagram(): string {
   const arrows = statuses.flatMap((from) =>
     triggers.flatMap((trigger) => {
       const transition = transitions[from][trigger]
-      return typeof transition === 'string' ? [] : [`    ${from} --> ${transition.to}: ${trigger} / ${transition.emits.split('.')[1]}`]
-    }))
-  return ['stateDiagram-v2', '    [*] --> PENDING: place / order-placed', ...arrows, '    CONFIRMED --> [*]', '    CANCELLED --> [*]', ''].join('\n')
+      return typeof transition === 'string'
+        ? []
+        : [`    ${from} --> ${transition.to}: ${trigger} / ${transition.emits.split('.')[1]}`]
+    }),
+  )
+  return [
+    'stateDiagram-v2',
+    '    [*] --> PENDING: place / order-placed',
+    ...arrows,
+    '    CONFIRMED --> [*]',
+    '    CANCELLED --> [*]',
+    '',
+  ].join('\n')
 }
 
 function eventOf(type: OrderEvent['type'], order: Order): OrderEvent {
   const { orderId, userId, total, paymentMethod, reason } = order
   switch (type) {
     case 'orders.order-placed.v1':
-      return { type, data: { orderId, userId, lines: order.lines.map(({ sku, quantity }) => ({ sku, quantity })), total, paymentMethod } }
+      return {
+        type,
+        data: {
+          orderId,
+          userId,
+          lines: order.lines.map(({ sku, quantity }) => ({ sku, quantity })),
+          total,
+          paymentMethod,
+        },
+      }
     case 'orders.payment-requested.v1':
       return { type, data: { orderId, userId, total, paymentMethod } }
     case 'orders.order-confirmed.v1':
@@ -163,5 +212,8 @@ function base32(bytes: Uint8Array): string {
   const spare = (5 - ((bytes.length * 8) % 5)) % 5
   bits <<= BigInt(spare)
   const length = Math.ceil((bytes.length * 8) / 5)
-  return Array.from({ length }, (_, i) => 'abcdefghijklmnopqrstuvwxyz234567'[Number((bits >> BigInt(5 * (length - 1 - i))) & 31n)]).join('')
+  return Array.from(
+    { length },
+    (_, i) => 'abcdefghijklmnopqrstuvwxyz234567'[Number((bits >> BigInt(5 * (length - 1 - i))) & 31n)],
+  ).join('')
 }

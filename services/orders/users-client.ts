@@ -6,7 +6,10 @@ export type UsersClient = ReturnType<typeof createUsersClient>
 export function createUsersClient(dapr: Dapr) {
   const users = dapr.client(UsersServiceService, 'users')
   return {
-    /** Returns if this shopper may order. Throws AppError `user_not_found`, `user_deactivated` or `users_unavailable`. */
+    /**
+     * Returns if this shopper may order. Throws AppError `user_not_found`, `user_deactivated` or
+     * `users_unavailable`.
+     */
     async validate(userId: string): Promise<void> {
       await users.validateUser({ userId })
     },

@@ -1,4 +1,8 @@
-import { PaymentsServiceService, PaymentStatus, type Payment as PaymentMessage } from '#protos/shop/payments/v1/payments.ts'
+import {
+  PaymentsServiceService,
+  PaymentStatus,
+  type Payment as PaymentMessage,
+} from '#protos/shop/payments/v1/payments.ts'
 import { notFound, rejected } from '#lib/errors.ts'
 import { implement } from '#lib/grpc-server.ts'
 import type { Payment } from './payment.ts'
@@ -14,7 +18,8 @@ export const createPaymentsService = (o: { store: PaymentStore; payments: Paymen
 
     async refund({ orderId }) {
       const payment = isOrderId(orderId) ? await o.payments.refund(orderId) : undefined
-      if (payment && payment.status !== 'REFUNDED') throw rejected('payment_not_captured', 'only a captured payment can be refunded')
+      if (payment && payment.status !== 'REFUNDED')
+        throw rejected('payment_not_captured', 'only a captured payment can be refunded')
       return { payment: toMessage(payment) }
     },
   })

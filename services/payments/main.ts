@@ -16,7 +16,11 @@ const log = await createLogger({ service: 'payments', level: config.LOG_LEVEL, f
 
 await runProcess(log, async (onClose) => {
   onClose('telemetry', await startTelemetry('payments', config.OTEL_EXPORTER_OTLP_ENDPOINT))
-  const dapr = createDapr({ grpcPort: config.DAPR_GRPC_PORT, httpPort: config.DAPR_HTTP_PORT, apiToken: config.DAPR_API_TOKEN })
+  const dapr = createDapr({
+    grpcPort: config.DAPR_GRPC_PORT,
+    httpPort: config.DAPR_HTTP_PORT,
+    apiToken: config.DAPR_API_TOKEN,
+  })
   onClose('sidecar connection', dapr.close)
   const store = createPaymentStore(dapr.state('payments-store'))
   const payments = createPayments({ store, provider: createProviderClient({ dapr, log }) })

@@ -27,26 +27,41 @@ export type Charge = NonNullable<Payment['charge']>
 export type ChargeAnswer = { outcome: 'captured'; providerId: string } | { outcome: 'declined'; reason: string }
 
 export type PaymentEvent =
-  | { type: 'payments.payment-captured.v1'; data: { orderId: string; userId: string; amount: Money; providerId: string } }
+  | {
+      type: 'payments.payment-captured.v1'
+      data: { orderId: string; userId: string; amount: Money; providerId: string }
+    }
   | { type: 'payments.payment-declined.v1'; data: { orderId: string; userId: string; reason: string } }
   | { type: 'payments.payment-refunded.v1'; data: { orderId: string; userId: string; amount: Money } }
 
 export type Changed = { payment: Payment; event?: PaymentEvent }
 
 /**
- * What is to be done next. `charge` and `refund`: ask the provider, outside of any transaction, then store its answer. `store`: as it says. `wait`: the
- * charge is under way elsewhere, look again later. `done`: nothing.
+ * What is to be done next. `charge` and `refund`: ask the provider, outside of any transaction,
+ * then store its answer. `store`: as it says. `wait`: the charge is under way elsewhere, look again
+ * later. `done`: nothing.
  */
-export type Next = { do: 'charge'; charge: Charge } | { do: 'refund'; providerId: string } | { do: 'store'; changed: Changed } | { do: 'wait' } | { do: 'done' }
+export type Next =
+  | { do: 'charge'; charge: Charge }
+  | { do: 'refund'; providerId: string }
+  | { do: 'store'; changed: Changed }
+  | { do: 'wait' }
+  | { do: 'done' }
 
 const done: Next = { do: 'done' }
 
 /**
- * orders asks for a payment. It is stored as PENDING first, so that a charge is never made that nobody knows of; what is charged is what was stored then.
- * An order that was cancelled first is never charged.
+ * orders asks for a payment. It is stored as PENDING first, so that a charge is never made that
+ * nobody knows of; what is charged is what was stored then. An order that was cancelled first is
+ * never charged.
  */
-export function onRequested(known: Payment | undefined, order: { orderId: string; userId: string }, charge: Charge): Next {
-  if (!known) return { do: 'store', changed: { payment: { ...order, status: 'PENDING', charge, reason: '', providerId: '' } } }
+export function onRequested(
+  known: Payment | undefined,
+  order: { orderId: string; userId: string },
+  charge: Charge,
+): Next {
+  if (!known)
+    return { do: 'store', changed: { payment: { ...order, status: 'PENDING', charge, reason: '', providerId: '' } } }
   return known.status === 'PENDING' && known.charge ? { do: 'charge', charge: known.charge } : done
 }
 
@@ -58,7 +73,10 @@ export function onAnswered(known: Payment, answer: ChargeAnswer): Changed | unde
     case 'captured':
       return {
         payment: { ...known, status: 'CAPTURED', providerId: answer.providerId },
-        event: { type: 'payments.payment-captured.v1', data: { orderId, userId, amount: charge.amount, providerId: answer.providerId } },
+        event: {
+          type: 'payments.payment-captured.v1',
+          data: { orderId, userId, amount: charge.amount, providerId: answer.providerId },
+        },
       }
     case 'declined':
       return {
@@ -68,14 +86,19 @@ export function onAnswered(known: Payment, answer: ChargeAnswer): Changed | unde
   }
 }
 
-/** The order was cancelled: what was captured goes back, and what was not asked for yet is forbidden. */
+/**
+ * The order was cancelled: what was captured goes back, and what was not asked for yet is
+ * forbidden.
+ */
 export function onCancelled(known: Payment | undefined, order: { orderId: string; userId: string }): Next {
-  if (!known) return { do: 'store', changed: { payment: { ...order, status: 'FORBIDDEN', reason: '', providerId: '' } } }
+  if (!known)
+    return { do: 'store', changed: { payment: { ...order, status: 'FORBIDDEN', reason: '', providerId: '' } } }
   switch (known.status) {
     case 'CAPTURED':
       return { do: 'refund', providerId: known.providerId }
     case 'PENDING':
-      // Events of one order come one after another, so only a consumer that a rebalance left behind can still be charging: its answer is near.
+      // Events of one order come one after another, so only a consumer that a rebalance left behind
+      // can still be charging: its answer is near.
       return { do: 'wait' }
     case 'DECLINED':
     case 'REFUNDED':
@@ -88,5 +111,8 @@ export function onCancelled(known: Payment | undefined, order: { orderId: string
 export function onRefunded(known: Payment): Changed | undefined {
   if (known.status !== 'CAPTURED' || !known.charge) return undefined
   const { orderId, userId, charge } = known
-  return { payment: { ...known, status: 'REFUNDED' }, event: { type: 'payments.payment-refunded.v1', data: { orderId, userId, amount: charge.amount } } }
+  return {
+    payment: { ...known, status: 'REFUNDED' },
+    event: { type: 'payments.payment-refunded.v1', data: { orderId, userId, amount: charge.amount } },
+  }
 }

@@ -12,7 +12,8 @@ import { createPayments, type Payments } from './payments.ts'
 import { createPaymentStore, type PaymentStore } from './payment-store.ts'
 import { createProviderClient } from './provider-client.ts'
 
-// The whole of payments but its gRPC: the provider's sandbox is a process of its own, reached through the sidecar.
+// The whole of payments but its gRPC: the provider's sandbox is a process of its own, reached
+// through the sidecar.
 
 const apiKey = randomUUID()
 let sandboxUrl: string
@@ -24,7 +25,10 @@ let payments: Payments
 beforeAll(async () => {
   const folder = mkdtempSync(join(tmpdir(), 'payments-'))
   const env = { PATH: process.env['PATH'], PORT: '0', DATA_FILE: join(folder, 'ledger.db'), PROVIDER_API_KEY: apiKey }
-  const child = spawn(process.execPath, [join(import.meta.dirname, '../../examples/payment-provider/main.ts')], { env, stdio: ['ignore', 'pipe', 'inherit'] })
+  const child = spawn(process.execPath, [join(import.meta.dirname, '../../examples/payment-provider/main.ts')], {
+    env,
+    stdio: ['ignore', 'pipe', 'inherit'],
+  })
   const ended = once(child, 'exit')
   stopSandbox = async () => {
     child.kill('SIGTERM')
@@ -38,12 +42,21 @@ beforeAll(async () => {
     break
   }
   const endpoint = {
-    apiVersion: 'dapr.io/v1alpha1', kind: 'HTTPEndpoint', metadata: { name: 'payment-provider' },
+    apiVersion: 'dapr.io/v1alpha1',
+    kind: 'HTTPEndpoint',
+    metadata: { name: 'payment-provider' },
     spec: { baseUrl: sandboxUrl, headers: [{ name: 'Authorization', value: `Bearer ${apiKey}` }] },
   }
-  sidecar = await startStoreSidecar({ appId: 'payments', store: 'payments-store', resources: [JSON.stringify(endpoint)] })
+  sidecar = await startStoreSidecar({
+    appId: 'payments',
+    store: 'payments-store',
+    resources: [JSON.stringify(endpoint)],
+  })
   store = createPaymentStore(sidecar.dapr.state('payments-store'))
-  payments = createPayments({ store, provider: createProviderClient({ dapr: sidecar.dapr, log: pino({ level: 'silent' }) }) })
+  payments = createPayments({
+    store,
+    provider: createProviderClient({ dapr: sidecar.dapr, log: pino({ level: 'silent' }) }),
+  })
 })
 afterAll(async () => {
   await sidecar?.close()
@@ -54,13 +67,25 @@ const newOrder = () => ({ orderId: `o-${randomUUID()}`, userId: 'u-1' })
 const charge = (paymentMethod: string) => ({ amount: { amount: 1999, currency: 'USD' }, paymentMethod })
 /** What the provider has taken and given back for an order. */
 async function ledger(orderId: string) {
-  const response = await fetch(`${sandboxUrl}/v1/payment_intents?limit=1000`, { headers: { authorization: `Bearer ${apiKey}` } })
-  const { data } = (await response.json()) as { data: { id: string; metadata: { order_id: string }; amount_received: number; amount_refunded: number }[] }
-  return data.filter((intent) => intent.metadata.order_id === orderId).map((i) => [i.amount_received, i.amount_refunded])
+  const response = await fetch(`${sandboxUrl}/v1/payment_intents?limit=1000`, {
+    headers: { authorization: `Bearer ${apiKey}` },
+  })
+  const { data } = (await response.json()) as {
+    data: { id: string; metadata: { order_id: string }; amount_received: number; amount_refunded: number }[]
+  }
+  return data
+    .filter((intent) => intent.metadata.order_id === orderId)
+    .map((i) => [i.amount_received, i.amount_refunded])
 }
-/** As the sidecar does with an event that was not handled: again, until it is. Answers how often that took. */
+/**
+ * As the sidecar does with an event that was not handled: again, until it is. Answers how often
+ * that took.
+ */
 async function untilHandled(handle: () => Promise<unknown>, times = 1): Promise<number> {
-  return handle().then(() => times, (error) => (error.kind === 'unavailable' && times < 10 ? untilHandled(handle, times + 1) : Promise.reject(error)))
+  return handle().then(
+    () => times,
+    (error) => (error.kind === 'unavailable' && times < 10 ? untilHandled(handle, times + 1) : Promise.reject(error)),
+  )
 }
 
 test('a payment is captured once and told once, however often it is asked for', async () => {
@@ -68,14 +93,22 @@ test('a payment is captured once and told once, however often it is asked for', 
   for (let i = 0; i < 2; i += 1) await payments.request(order, charge('pm_card_visa'))
   await Promise.all([payments.request(order, charge('pm_card_visa')), payments.request(order, charge('pm_card_visa'))])
   expect(await ledger(order.orderId)).toEqual([[1999, 0]])
-  expect(await store.get(order.orderId)).toMatchObject({ status: 'CAPTURED', providerId: expect.stringMatching(/^pi_/) })
+  expect(await store.get(order.orderId)).toMatchObject({
+    status: 'CAPTURED',
+    providerId: expect.stringMatching(/^pi_/),
+  })
   await payments.refund(order.orderId)
-  expect((await sidecar.published(order.orderId, 2)).map((e) => e.type)).toEqual(['payments.payment-captured.v1', 'payments.payment-refunded.v1'])
+  expect((await sidecar.published(order.orderId, 2)).map((e) => e.type)).toEqual([
+    'payments.payment-captured.v1',
+    'payments.payment-refunded.v1',
+  ])
 })
 
 test('two that ask at the same time charge once', async () => {
   const order = newOrder()
-  await Promise.all(Array.from({ length: 4 }, () => untilHandled(() => payments.request(order, charge('pm_card_visa')))))
+  await Promise.all(
+    Array.from({ length: 4 }, () => untilHandled(() => payments.request(order, charge('pm_card_visa')))),
+  )
   expect(await ledger(order.orderId)).toEqual([[1999, 0]])
 })
 
@@ -88,7 +121,9 @@ test.each([
   const order = newOrder()
   await payments.request(order, charge(method))
   expect(await store.get(order.orderId)).toMatchObject({ status: 'DECLINED', reason })
-  expect(await sidecar.published(order.orderId, 1)).toMatchObject([{ type: 'payments.payment-declined.v1', data: { ...order, reason } }])
+  expect(await sidecar.published(order.orderId, 1)).toMatchObject([
+    { type: 'payments.payment-declined.v1', data: { ...order, reason } },
+  ])
 })
 
 test('an error of the provider leaves the payment open, to be asked again, and charges once', async () => {

@@ -6,8 +6,9 @@ import type { ProviderClient } from './provider-client.ts'
 export type Payments = ReturnType<typeof createPayments>
 
 /**
- * Charges and refunds: stores what is about to be asked, asks the provider outside of any transaction, stores what it answered. Every step can be repeated
- * from the start. Throws AppError `unavailable` where the store or the provider is away.
+ * Charges and refunds: stores what is about to be asked, asks the provider outside of any
+ * transaction, stores what it answered. Every step can be repeated from the start. Throws AppError
+ * `unavailable` where the store or the provider is away.
  */
 export function createPayments(o: { store: PaymentStore; provider: ProviderClient }) {
   const { store, provider } = o
@@ -42,7 +43,9 @@ export function createPayments(o: { store: PaymentStore; provider: ProviderClien
       if (next.do === 'refund') await refund(order.orderId, next.providerId)
     },
 
-    /** Refunds a captured payment. Answers the payment as it is then; undefined if there is none. */
+    /**
+     * Refunds a captured payment. Answers the payment as it is then; undefined if there is none.
+     */
     async refund(orderId: string): Promise<Payment | undefined> {
       const payment = await store.get(orderId)
       return payment?.status === 'CAPTURED' ? refund(orderId, payment.providerId) : payment

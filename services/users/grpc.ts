@@ -5,7 +5,17 @@ import type { Passwords } from './password.ts'
 import type { Sessions } from './session-store.ts'
 import type { SigningKeys } from './signing-key-store.ts'
 import { userNotFound, type UserStore } from './user-store.ts'
-import { normaliseEmail, normalisePassword, parseNewAccount, parseRoles, passwordLength, userIdOf, type Account, type NewAccount, type Role } from './user.ts'
+import {
+  normaliseEmail,
+  normalisePassword,
+  parseNewAccount,
+  parseRoles,
+  passwordLength,
+  userIdOf,
+  type Account,
+  type NewAccount,
+  type Role,
+} from './user.ts'
 
 /** UsersService as protos/shop/users/v1/users.proto describes it, errors included. */
 export function createUsersHandlers(o: {
@@ -65,13 +75,19 @@ export function createUsersHandlers(o: {
     },
 
     async deactivate({ userId }) {
-      await o.store.update(userId, (account) => (account.active ? { ...account, active: false } : account), 'users.user-deactivated.v1')
+      await o.store.update(
+        userId,
+        (account) => (account.active ? { ...account, active: false } : account),
+        'users.user-deactivated.v1',
+      )
       return {}
     },
 
     async setRoles(request, { callerAppId }) {
-      // Beside the sidecar's access control: whoever gives roles is on this service's own host, never another app.
-      if (callerAppId !== '' && callerAppId !== 'users') throw new AppError('forbidden', 'operators_only', 'only operators set roles')
+      // Beside the sidecar's access control: whoever gives roles is on this service's own host,
+      // never another app.
+      if (callerAppId !== '' && callerAppId !== 'users')
+        throw new AppError('forbidden', 'operators_only', 'only operators set roles')
       const roles = parseRoles(request.roles)
       const email = normaliseEmail(request.email)
       const account = email === undefined ? undefined : await o.store.findByEmail(email)
@@ -89,4 +105,11 @@ export function createUsersHandlers(o: {
   }
 }
 
-const userOf = ({ id, email, name, roles, active, createdAt }: Account): User => ({ id, email, name, roles, active, createdAt })
+const userOf = ({ id, email, name, roles, active, createdAt }: Account): User => ({
+  id,
+  email,
+  name,
+  roles,
+  active,
+  createdAt,
+})

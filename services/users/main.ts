@@ -26,8 +26,23 @@ await runProcess(log, async (onClose) => {
   const store = createUserStore(state)
   const keys = createSigningKeys({ state, encryptionKey: () => dapr.secret('jwt-encryption-key'), now: Date.now })
   const sessions = createSessions({ state, keys, findAccount: store.find, now: Date.now, newId: ulid })
-  const handlers = createUsersHandlers({ store, passwords: createPasswords(), sessions, keys, now: Date.now, newId: ulid })
+  const handlers = createUsersHandlers({
+    store,
+    passwords: createPasswords(),
+    sessions,
+    keys,
+    now: Date.now,
+    newId: ulid,
+  })
 
-  onClose('gRPC server', await serveGrpc({ port: env.APP_PORT, appToken: env.APP_API_TOKEN, log, services: [implement(UsersServiceService, handlers)] }))
+  onClose(
+    'gRPC server',
+    await serveGrpc({
+      port: env.APP_PORT,
+      appToken: env.APP_API_TOKEN,
+      log,
+      services: [implement(UsersServiceService, handlers)],
+    }),
+  )
   onClose('admin server', await serveAdmin(env.ADMIN_PORT, sidecarReady(env.DAPR_HTTP_PORT)))
 })

@@ -23,7 +23,11 @@ test('where there is no account, nothing fits', async () => {
 test('more log-ins than may wait are refused at once, and the others are answered', async () => {
   const passwords = createPasswords({ concurrency: 1, queue: 1, maxWaitMs: 60_000 })
   const outcomes = await Promise.allSettled(['a', 'b', 'c'].map((p) => passwords.verify(p, undefined)))
-  expect(outcomes.map((o) => (o.status === 'fulfilled' ? o.value : o.reason.code))).toEqual([false, false, 'too_many_logins'])
+  expect(outcomes.map((o) => (o.status === 'fulfilled' ? o.value : o.reason.code))).toEqual([
+    false,
+    false,
+    'too_many_logins',
+  ])
   expect(await passwords.verify('again', undefined)).toBe(false)
 })
 

@@ -2,7 +2,8 @@ import { argon2, randomBytes, timingSafeEqual } from 'node:crypto'
 import { promisify } from 'node:util'
 import { AppError } from '#lib/errors.ts'
 
-// OWASP's password storage cheat sheet: argon2id with 19 MiB, two passes, one lane. A stored hash carries its own parameters, so these can be raised.
+// OWASP's password storage cheat sheet: argon2id with 19 MiB, two passes, one lane. A stored hash
+// carries its own parameters, so these can be raised.
 const memoryKiB = 19 * 1024
 const passes = 2
 const lanes = 1
@@ -14,19 +15,38 @@ const derive = promisify(argon2)
 export type Passwords = {
   /** A new salted hash as a PHC string: $argon2id$v=19$m=19456,t=2,p=1$salt$hash. */
   hash(password: string): Promise<string>
-  /** Whether the password is the hash's. Without a hash it does the same work and answers false, so that time does not tell which accounts exist. */
+  /**
+   * Whether the password is the hash's. Without a hash it does the same work and answers false, so
+   * that time does not tell which accounts exist.
+   */
   verify(password: string, phc: string | undefined): Promise<boolean>
 }
 
 /**
- * Hashing takes some 20 ms of a core and 19 MiB, so at most `concurrency` run at once and at most `queue` wait, each `maxWaitMs` long: whoever is beyond that gets
- * `exhausted` too_many_logins, instead of a burst of log-ins taking the memory, or working for callers that gave up (after 2 s).
+ * Hashing takes some 20 ms of a core and 19 MiB, so at most `concurrency` run at once and at most
+ * `queue` wait, each `maxWaitMs` long: whoever is beyond that gets `exhausted` too_many_logins,
+ * instead of a burst of log-ins taking the memory, or working for callers that gave up (after 2 s).
  */
 export function createPasswords(o: { concurrency?: number; queue?: number; maxWaitMs?: number } = {}): Passwords {
   const limited = limit(o.concurrency ?? 2, o.queue ?? 64, o.maxWaitMs ?? 1_000)
   const run = (password: string, p: Parameters) =>
-    limited(() => derive('argon2id', { message: password, nonce: p.salt, parallelism: p.lanes, memory: p.memoryKiB, passes: p.passes, tagLength: p.tag.length }))
-  const fresh = (): Parameters => ({ memoryKiB, passes, lanes, salt: randomBytes(saltBytes), tag: Buffer.alloc(tagBytes) })
+    limited(() =>
+      derive('argon2id', {
+        message: password,
+        nonce: p.salt,
+        parallelism: p.lanes,
+        memory: p.memoryKiB,
+        passes: p.passes,
+        tagLength: p.tag.length,
+      }),
+    )
+  const fresh = (): Parameters => ({
+    memoryKiB,
+    passes,
+    lanes,
+    salt: randomBytes(saltBytes),
+    tag: Buffer.alloc(tagBytes),
+  })
   return {
     async hash(password) {
       const parameters = fresh()
@@ -43,14 +63,22 @@ export function createPasswords(o: { concurrency?: number; queue?: number; maxWa
 type Parameters = { memoryKiB: number; passes: number; lanes: number; salt: Buffer; tag: Buffer }
 
 const base64 = (bytes: Buffer) => bytes.toString('base64').replaceAll('=', '')
-const format = (p: Parameters) => `$argon2id$v=19$m=${p.memoryKiB},t=${p.passes},p=${p.lanes}$${base64(p.salt)}$${base64(p.tag)}`
+const format = (p: Parameters) =>
+  `$argon2id$v=19$m=${p.memoryKiB},t=${p.passes},p=${p.lanes}$${base64(p.salt)}$${base64(p.tag)}`
 
-const phcString = /^\$argon2id\$v=19\$m=(\d{1,7}),t=(\d{1,2}),p=(\d{1,2})\$([A-Za-z0-9+/]{11,86})\$([A-Za-z0-9+/]{16,86})$/
+const phcString =
+  /^\$argon2id\$v=19\$m=(\d{1,7}),t=(\d{1,2}),p=(\d{1,2})\$([A-Za-z0-9+/]{11,86})\$([A-Za-z0-9+/]{16,86})$/
 
 function parse(phc: string): Parameters {
   const [, m, t, p, salt, tag] = phcString.exec(phc) ?? []
   if (!m || !t || !p || !salt || !tag) throw new Error('a stored password hash is not an argon2id PHC string')
-  return { memoryKiB: Number(m), passes: Number(t), lanes: Number(p), salt: Buffer.from(salt, 'base64'), tag: Buffer.from(tag, 'base64') }
+  return {
+    memoryKiB: Number(m),
+    passes: Number(t),
+    lanes: Number(p),
+    salt: Buffer.from(salt, 'base64'),
+    tag: Buffer.from(tag, 'base64'),
+  }
 }
 
 function limit(concurrency: number, queue: number, maxWaitMs: number) {

@@ -17,9 +17,13 @@ const storedSession = z.object({ userId: z.string(), expiresAt: z.string() })
 
 // The slot in front says where the token is stored; only its hash is.
 const refreshToken = /^([0-3][0-9a-f]{2})\.[A-Za-z0-9_-]{43}$/
-const refreshKey = (slot: string, token: string) => `refresh:{${slot}}:${createHash('sha256').update(token).digest('hex')}`
+const refreshKey = (slot: string, token: string) =>
+  `refresh:{${slot}}:${createHash('sha256').update(token).digest('hex')}`
 
-/** Sessions: a short-lived access token that anybody can verify, and a refresh token that is good for one exchange. */
+/**
+ * Sessions: a short-lived access token that anybody can verify, and a refresh token that is good
+ * for one exchange.
+ */
 export function createSessions(o: {
   state: StateStore
   keys: Pick<SigningKeys, 'current'>
@@ -47,11 +51,15 @@ export function createSessions(o: {
     const slot = slotOfUserId(account.id)
     if (slot === undefined) throw new Error(`not a user id: ${account.id}`)
     const token = `${slot}.${randomBytes(32).toString('base64url')}`
-    const value: z.infer<typeof storedSession> = { userId: account.id, expiresAt: new Date(o.now() + refreshTokenSeconds * 1000).toISOString() }
+    const value: z.infer<typeof storedSession> = {
+      userId: account.id,
+      expiresAt: new Date(o.now() + refreshTokenSeconds * 1000).toISOString(),
+    }
     return { token, key: refreshKey(slot, token), value }
   }
 
-  const unusable = () => unauthenticated('bad_refresh_token', 'the refresh token is unknown, expired or used: log in again')
+  const unusable = () =>
+    unauthenticated('bad_refresh_token', 'the refresh token is unknown, expired or used: log in again')
 
   return {
     /** Starts a session of an account whose password was checked. */
@@ -63,8 +71,8 @@ export function createSessions(o: {
     },
 
     /**
-     * Exchanges a refresh token for new tokens with the account's roles of now. Of two that use the same token at once, one wins.
-     * Throws `unauthenticated` bad_refresh_token.
+     * Exchanges a refresh token for new tokens with the account's roles of now. Of two that use the
+     * same token at once, one wins. Throws `unauthenticated` bad_refresh_token.
      */
     async refresh(token: string): Promise<Tokens> {
       const slot = refreshToken.exec(token)?.[1]

@@ -8,17 +8,27 @@ const dayMs = 24 * 60 * 60 * 1000
 // A key is made up to one period before its own and verifies until the end of the one after it.
 const periodsKept = 7
 
-const storedKey = z.object({ period: z.number().int(), publicJwk: z.looseObject({ kty: z.string() }), privateJwe: z.string() })
+const storedKey = z.object({
+  period: z.number().int(),
+  publicJwk: z.looseObject({ kty: z.string() }),
+  privateJwe: z.string(),
+})
 type Key = { kid: string; publicJwk: JWK; privateKey: CryptoKey }
 
 export type SigningKeys = ReturnType<typeof createSigningKeys>
 
 /**
- * The keys that sign access tokens: one for each period (a day unless told), named by the period's number, made by whoever needs it first. Their private
- * halves are stored encrypted with the secret `jwt-encryption-key`, so that a copy of the database signs nothing.
- * Everything throws `unavailable` when the store or the secret store is away.
+ * The keys that sign access tokens: one for each period (a day unless told), named by the period's
+ * number, made by whoever needs it first. Their private halves are stored encrypted with the secret
+ * `jwt-encryption-key`, so that a copy of the database signs nothing. Everything throws
+ * `unavailable` when the store or the secret store is away.
  */
-export function createSigningKeys(o: { state: StateStore; encryptionKey: () => Promise<string>; now: () => number; periodMs?: number }) {
+export function createSigningKeys(o: {
+  state: StateStore
+  encryptionKey: () => Promise<string>
+  now: () => number
+  periodMs?: number
+}) {
   const periodMs = o.periodMs ?? dayMs
   const keys = new Map<number, Promise<Key>>()
   let secret: Promise<Uint8Array> | undefined
@@ -57,7 +67,10 @@ export function createSigningKeys(o: { state: StateStore; encryptionKey: () => P
       .encrypt(await encryptionKey())
     const made = { period, publicJwk: await exportJWK(pair.publicKey), privateJwe }
     try {
-      await o.state.set(storeKey(period), made, { firstWrite: true, ttlSeconds: Math.ceil((periodsKept * periodMs) / 1000) })
+      await o.state.set(storeKey(period), made, {
+        firstWrite: true,
+        ttlSeconds: Math.ceil((periodsKept * periodMs) / 1000),
+      })
     } catch (error) {
       if (!(error instanceof AppError && error.kind === 'conflict')) throw error
       // Another instance was faster: its key is the key.
@@ -70,9 +83,15 @@ export function createSigningKeys(o: { state: StateStore; encryptionKey: () => P
 
   async function open(stored: z.infer<typeof storedKey>): Promise<Key> {
     const { plaintext } = await compactDecrypt(stored.privateJwe, await encryptionKey()).catch((cause) => {
-      throw new Error(`signing key ${stored.period} was encrypted with another jwt-encryption-key: restore that secret, or delete the key`, { cause })
+      throw new Error(
+        `signing key ${stored.period} was encrypted with another jwt-encryption-key: restore that secret, or delete the key`,
+        { cause },
+      )
     })
-    const privateKey = (await importJWK(JSON.parse(Buffer.from(plaintext).toString('utf8')), signingAlgorithm)) as CryptoKey
+    const privateKey = (await importJWK(
+      JSON.parse(Buffer.from(plaintext).toString('utf8')),
+      signingAlgorithm,
+    )) as CryptoKey
     return { kid: String(stored.period), publicJwk: publicJwk(stored), privateKey }
   }
 
@@ -86,12 +105,17 @@ export function createSigningKeys(o: { state: StateStore; encryptionKey: () => P
     current: (): Promise<Key> => key(periodNow()),
 
     /**
-     * The public keys as a JSON Web Key Set: this period's, the one's before, whose tokens are still out, and the next one's, so that whoever keeps
-     * the set for some time knows a key before it is used.
+     * The public keys as a JSON Web Key Set: this period's, the one's before, whose tokens are
+     * still out, and the next one's, so that whoever keeps the set for some time knows a key before
+     * it is used.
      */
     async jwks(): Promise<{ keys: JWK[] }> {
       const period = periodNow()
-      const [previous, current, next] = await Promise.all([o.state.get(storeKey(period - 1), storedKey), key(period), key(period + 1)])
+      const [previous, current, next] = await Promise.all([
+        o.state.get(storeKey(period - 1), storedKey),
+        key(period),
+        key(period + 1),
+      ])
       return { keys: [...(previous ? [publicJwk(previous.value)] : []), current.publicJwk, next.publicJwk] }
     },
   }

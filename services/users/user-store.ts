@@ -22,7 +22,9 @@ const userKey = (slot: string, id: string) => `user:{${slot}}:${id}`
 
 export type UserStore = ReturnType<typeof createUserStore>
 
-/** Accounts by id and by normalised email. Everything throws `unavailable` when the store is away. */
+/**
+ * Accounts by id and by normalised email. Everything throws `unavailable` when the store is away.
+ */
 export function createUserStore(state: StateStore) {
   async function find(id: string): Promise<Versioned<Account> | undefined> {
     const slot = slotOfUserId(id)
@@ -41,12 +43,17 @@ export function createUserStore(state: StateStore) {
     },
 
     /** Whether an account has this normalised email. */
-    emailTaken: async (email: string): Promise<boolean> => (await state.get(emailKey(email), storedEmail)) !== undefined,
+    emailTaken: async (email: string): Promise<boolean> =>
+      (await state.get(emailKey(email), storedEmail)) !== undefined,
 
-    /** Stores a new account, takes its email and publishes users.user-registered.v1: all or nothing. Throws `exists` email_taken. */
+    /**
+     * Stores a new account, takes its email and publishes users.user-registered.v1: all or nothing.
+     * Throws `exists` email_taken.
+     */
     async create(account: Account): Promise<void> {
       await retryOnConflict(async () => {
-        if (await state.get(emailKey(account.email), storedEmail)) throw exists('email_taken', 'an account has this email')
+        if (await state.get(emailKey(account.email), storedEmail))
+          throw exists('email_taken', 'an account has this email')
         await state.transact([
           { upsert: emailKey(account.email), value: { userId: account.id }, firstWrite: true },
           { upsert: userKey(slotOf(account.email), account.id), value: account, firstWrite: true },
@@ -56,8 +63,9 @@ export function createUserStore(state: StateStore) {
     },
 
     /**
-     * Changes an account as `change` says; the same account back means that there is nothing to write. `event` is published with the change.
-     * Answers the account as it is then. Throws `not_found` user_not_found.
+     * Changes an account as `change` says; the same account back means that there is nothing to
+     * write. `event` is published with the change. Answers the account as it is then. Throws
+     * `not_found` user_not_found.
      */
     async update(id: string, change: (account: Account) => Account, event?: string): Promise<Account> {
       return retryOnConflict(async () => {
@@ -65,7 +73,9 @@ export function createUserStore(state: StateStore) {
         if (!found) throw userNotFound()
         const changed = change(found.value)
         if (changed === found.value) return changed
-        const operations: Operation[] = [{ upsert: userKey(slotOf(changed.email), id), value: changed, etag: found.etag }]
+        const operations: Operation[] = [
+          { upsert: userKey(slotOf(changed.email), id), value: changed, etag: found.etag },
+        ]
         if (event) operations.push({ event: { type: event, key: id, data: { userId: id } } })
         await state.transact(operations)
         return changed

@@ -15,7 +15,9 @@ function wrongFields(input: object): string[] {
 }
 
 /** Any UTF-16, halves of surrogate pairs and control characters included. */
-const anything = fc.array(fc.integer({ min: 0, max: 0xffff }), { maxLength: 60 }).map((units) => String.fromCharCode(...units))
+const anything = fc
+  .array(fc.integer({ min: 0, max: 0xffff }), { maxLength: 60 })
+  .map((units) => String.fromCharCode(...units))
 
 describe('normaliseEmail', () => {
   test.each([
@@ -27,8 +29,24 @@ describe('normaliseEmail', () => {
   })
 
   test.each([
-    '', '@', 'a@', '@b.de', 'a b@c.de', 'a@b@c.de', 'a@localhost', 'a..b@c.de', '.a@c.de', 'a@-c.de', 'a@c..de', 'a\0@c.de', 'a\u200b@c.de', '\ud800@c.de', '\ufffd@c.de',
-    '<a@c.de>', `${'a'.repeat(65)}@c.de`, `a@${'b'.repeat(250)}.de`,
+    '',
+    '@',
+    'a@',
+    '@b.de',
+    'a b@c.de',
+    'a@b@c.de',
+    'a@localhost',
+    'a..b@c.de',
+    '.a@c.de',
+    'a@-c.de',
+    'a@c..de',
+    'a\0@c.de',
+    'a\u200b@c.de',
+    '\ud800@c.de',
+    '\ufffd@c.de',
+    '<a@c.de>',
+    `${'a'.repeat(65)}@c.de`,
+    `a@${'b'.repeat(250)}.de`,
   ])('%j is no address', (text) => {
     expect(normaliseEmail(text)).toBeUndefined()
   })
@@ -38,16 +56,28 @@ describe('normaliseEmail', () => {
   })
 
   test('what it made, it leaves as it is', () => {
-    fc.assert(fc.property(fc.oneof(fc.emailAddress(), fc.tuple(anything, fc.domain()).map((p) => p.join('@'))), (text) => {
-      const once = normaliseEmail(text)
-      if (once !== undefined) expect(normaliseEmail(once)).toBe(once)
-    }))
+    fc.assert(
+      fc.property(
+        fc.oneof(
+          fc.emailAddress(),
+          fc.tuple(anything, fc.domain()).map((p) => p.join('@')),
+        ),
+        (text) => {
+          const once = normaliseEmail(text)
+          if (once !== undefined) expect(normaliseEmail(once)).toBe(once)
+        },
+      ),
+    )
   })
 })
 
 describe('parseNewAccount', () => {
   test('takes what is fine, in one spelling', () => {
-    expect(parseNewAccount({ email: 'Ada@Example.com', password: 'päss wörd', name: ' Ada ' })).toEqual({ email: 'ada@example.com', password: 'päss wörd', name: 'Ada' })
+    expect(parseNewAccount({ email: 'Ada@Example.com', password: 'päss wörd', name: ' Ada ' })).toEqual({
+      email: 'ada@example.com',
+      password: 'päss wörd',
+      name: 'Ada',
+    })
   })
 
   test('names every wrong field at once', () => {
@@ -55,8 +85,14 @@ describe('parseNewAccount', () => {
   })
 
   test.each([
-    ['password', '1234567'], ['password', 'x'.repeat(257)], ['password', 'eight\0ch'], ['password', 'half \ud800 half'],
-    ['name', ''], ['name', 'x'.repeat(201)], ['name', 'a\nb'], ['name', '\udc00'],
+    ['password', '1234567'],
+    ['password', 'x'.repeat(257)],
+    ['password', 'eight\0ch'],
+    ['password', 'half \ud800 half'],
+    ['name', ''],
+    ['name', 'x'.repeat(201)],
+    ['name', 'a\nb'],
+    ['name', '\udc00'],
   ])('%s of %j is wrong', (field, value) => {
     expect(wrongFields({ [field]: value })).toEqual([field])
   })
@@ -72,9 +108,14 @@ describe('parseNewAccount', () => {
   })
 
   test('text of any kind is taken or refused, and nothing else happens', () => {
-    fc.assert(fc.property(anything, anything, anything, (email, password, name) => {
-      expect(wrongFields({ email, password, name }).every((f) => ['email', 'password', 'name'].includes(f))).toBe(true)
-    }), { numRuns: 50 })
+    fc.assert(
+      fc.property(anything, anything, anything, (email, password, name) => {
+        expect(wrongFields({ email, password, name }).every((f) => ['email', 'password', 'name'].includes(f))).toBe(
+          true,
+        )
+      }),
+      { numRuns: 50 },
+    )
   })
 })
 
@@ -85,13 +126,21 @@ test('roles are some of the three, each once', () => {
 })
 
 test('an id tells the slot of its email, one of 1,024', () => {
-  fc.assert(fc.property(fc.emailAddress(), fc.ulid(), (email, ulid) => {
-    const slot = slotOfUserId(userIdOf(email, ulid))
-    expect(slot).toBe(slotOf(email))
-    expect(Number.parseInt(slot!, 16)).toBeLessThan(1024)
-  }))
+  fc.assert(
+    fc.property(fc.emailAddress(), fc.ulid(), (email, ulid) => {
+      const slot = slotOfUserId(userIdOf(email, ulid))
+      expect(slot).toBe(slotOf(email))
+      expect(Number.parseInt(slot!, 16)).toBeLessThan(1024)
+    }),
+  )
 })
 
-test.each(['', 'u-1', 'u-400-01arz3ndektsv4rrffq69g5fav', 'u-000-01ARZ3NDEKTSV4RRFFQ69G5FAV', 'u-000-01arz3ndektsv4rrffq69g5fav||x'])('%j is no user id', (id) => {
+test.each([
+  '',
+  'u-1',
+  'u-400-01arz3ndektsv4rrffq69g5fav',
+  'u-000-01ARZ3NDEKTSV4RRFFQ69G5FAV',
+  'u-000-01arz3ndektsv4rrffq69g5fav||x',
+])('%j is no user id', (id) => {
   expect(slotOfUserId(id)).toBeUndefined()
 })

@@ -28,15 +28,20 @@ const nameLength = 200
 const emailBytes = 254
 const localPartBytes = 64
 
-// What no field may hold: control characters, line and paragraph separators, halves of a surrogate pair (which arrive over gRPC as U+FFFD).
+// What no field may hold: control characters, line and paragraph separators, halves of a surrogate
+// pair (which arrive over gRPC as U+FFFD).
 const unreadable = /[\p{Cc}\p{Cs}\u2028\u2029\ufffd]/u
 const localPart = /^[^\s@"<>()[\]\\,:;.\p{C}]+(\.[^\s@"<>()[\]\\,:;.\p{C}]+)*$/u
-const domain = /^[\p{L}\p{N}]([\p{L}\p{M}\p{N}-]*[\p{L}\p{M}\p{N}])?(\.[\p{L}\p{N}]([\p{L}\p{M}\p{N}-]*[\p{L}\p{M}\p{N}])?)+$/u
+const domain =
+  /^[\p{L}\p{N}]([\p{L}\p{M}\p{N}-]*[\p{L}\p{M}\p{N}])?(\.[\p{L}\p{N}]([\p{L}\p{M}\p{N}-]*[\p{L}\p{M}\p{N}])?)+$/u
 
 const characters = (text: string) => [...text].length
 const bytes = (text: string) => Buffer.byteLength(text)
 
-/** The one spelling of an address that accounts are found by, or undefined when the text is no address. */
+/**
+ * The one spelling of an address that accounts are found by, or undefined when the text is no
+ * address.
+ */
 export function normaliseEmail(text: string): string | undefined {
   if (text.length > 4 * emailBytes) return undefined
   // Lower case may take a letter apart (İ), hence NFC once more.
@@ -50,7 +55,10 @@ export function normaliseEmail(text: string): string | undefined {
 /** Passwords are compared in NFC, since keyboards differ in how they compose a letter. */
 export const normalisePassword = (text: string) => text.normalize('NFC')
 
-/** Checks what somebody who registers sent. Throws `invalid` with every wrong field: email, password, name. */
+/**
+ * Checks what somebody who registers sent. Throws `invalid` with every wrong field: email,
+ * password, name.
+ */
 export function parseNewAccount(input: { email: string; password: string; name: string }): NewAccount {
   const fields: FieldError[] = []
   const wrong = (field: string, message: string) => void fields.push({ field, message })
@@ -60,7 +68,8 @@ export function parseNewAccount(input: { email: string; password: string; name: 
 
   const password = normalisePassword(input.password)
   const length = password.length > 4 * passwordLength.max ? Infinity : characters(password)
-  if (length < passwordLength.min || length > passwordLength.max) wrong('password', `must have ${passwordLength.min} to ${passwordLength.max} characters`)
+  if (length < passwordLength.min || length > passwordLength.max)
+    wrong('password', `must have ${passwordLength.min} to ${passwordLength.max} characters`)
   else if (unreadable.test(password)) wrong('password', 'must not hold control characters')
 
   const name = input.name.length > 4 * nameLength ? input.name : input.name.normalize('NFC').trim()
@@ -76,13 +85,15 @@ export function parseNewAccount(input: { email: string; password: string; name: 
 /** Checks a list of roles; at least one, each once. Throws `invalid` naming `roles`. */
 export function parseRoles(input: string[]): Role[] {
   const known = roles.filter((role) => input.includes(role))
-  if (known.length === 0 || input.some((role) => !known.includes(role as Role))) throw invalid('roles', `must be some of ${roles.join(', ')}`)
+  if (known.length === 0 || input.some((role) => !known.includes(role as Role)))
+    throw invalid('roles', `must be some of ${roles.join(', ')}`)
   return known
 }
 
 /**
- * The slot, 000 to 3ff, of an email: the first 10 bits of its SHA-256. What belongs to one account shares its slot, so that the store can be spread over
- * several databases without touching this service.
+ * The slot, 000 to 3ff, of an email: the first 10 bits of its SHA-256. What belongs to one account
+ * shares its slot, so that the store can be spread over several databases without touching this
+ * service.
  */
 export function slotOf(email: string): string {
   return (createHash('sha256').update(email).digest().readUInt16BE() >> 6).toString(16).padStart(3, '0')

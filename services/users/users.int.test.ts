@@ -28,26 +28,43 @@ const code = (code: string) => expect.objectContaining({ code })
 
 test('somebody registers, and is found', async () => {
   const user = await register()
-  expect(user).toMatchObject({ id: expect.stringMatching(/^u-[0-3][0-9a-f]{2}-/), name: 'Ada', roles: ['shopper'], active: true })
+  expect(user).toMatchObject({
+    id: expect.stringMatching(/^u-[0-3][0-9a-f]{2}-/),
+    name: 'Ada',
+    roles: ['shopper'],
+    active: true,
+  })
   expect((await users.getUser({ userId: user.id })).user).toEqual(user)
   await users.validateUser({ userId: user.id })
 })
 
 test('of three who register one email at once, one gets it', async () => {
   const email = newEmail()
-  const outcomes = await Promise.allSettled(Array.from({ length: 3 }, (_, i) => register(i % 2 ? email : email.toUpperCase())))
+  const outcomes = await Promise.allSettled(
+    Array.from({ length: 3 }, (_, i) => register(i % 2 ? email : email.toUpperCase())),
+  )
   const refused = outcomes.flatMap((o) => (o.status === 'rejected' ? [o.reason.code] : []))
   expect(refused).toEqual(Array(2).fill('email_taken'))
 })
 
 test.each([
-  ['email', { email: 'nobody' }], ['email', { email: 'a\0@example.com' }], ['password', { password: 'short' }], ['name', { name: '\ud800' }],
+  ['email', { email: 'nobody' }],
+  ['email', { email: 'a\0@example.com' }],
+  ['password', { password: 'short' }],
+  ['name', { name: '\ud800' }],
 ])('a wrong %s is named', async (field, wrong) => {
-  await expect(users.register({ email: newEmail(), password, name: 'Ada', ...wrong })).rejects.toMatchObject({ kind: 'invalid', fields: [{ field }] })
+  await expect(users.register({ email: newEmail(), password, name: 'Ada', ...wrong })).rejects.toMatchObject({
+    kind: 'invalid',
+    fields: [{ field }],
+  })
 })
 
 test.each([
-  ['an empty one', ''], ['a short one', 'u-1'], ['one with a bar', 'nobody||else'], ['one that nobody has', 'u-000-01arz3ndektsv4rrffq69g5fav'], ['a control character', '\0'],
+  ['an empty one', ''],
+  ['a short one', 'u-1'],
+  ['one with a bar', 'nobody||else'],
+  ['one that nobody has', 'u-000-01arz3ndektsv4rrffq69g5fav'],
+  ['a control character', '\0'],
   ['a long one', 'x'.repeat(100_000)],
 ])('no user is found by an id that is %s', async (_, userId) => {
   await expect(users.getUser({ userId })).rejects.toEqual(code('user_not_found'))
@@ -60,7 +77,11 @@ describe('logging in', () => {
     const user = await register()
     const tokens = await logIn(` ${user.email.toUpperCase()}`)
     const keys = JSON.parse((await users.getJwks({})).jwksJson)
-    const { payload, protectedHeader } = await jwtVerify(tokens.accessToken, createLocalJWKSet(keys), { issuer: 'sidecart', audience: 'sidecart', typ: 'at+jwt' })
+    const { payload, protectedHeader } = await jwtVerify(tokens.accessToken, createLocalJWKSet(keys), {
+      issuer: 'sidecart',
+      audience: 'sidecart',
+      typ: 'at+jwt',
+    })
     expect(payload).toMatchObject({ sub: user.id, roles: ['shopper'] })
     expect(payload.exp! - payload.iat!).toBe(tokens.expiresInSeconds)
     expect(protectedHeader.alg).toBe('ES256')
@@ -76,8 +97,14 @@ describe('logging in', () => {
   test('with a wrong password, an unknown email or no email at all is refused in the same words', async () => {
     const user = await register()
     const refusals = await Promise.all(
-      [[user.email, 'wrong horse'], [newEmail(), password], ['nonsense', password], [user.email, ''], [user.email, 'x'.repeat(1_000_000)], ['\0', '\0']].map(([email, given]) =>
-        logIn(email!, given).catch((e) => [e.kind, e.code, e.message])),
+      [
+        [user.email, 'wrong horse'],
+        [newEmail(), password],
+        ['nonsense', password],
+        [user.email, ''],
+        [user.email, 'x'.repeat(1_000_000)],
+        ['\0', '\0'],
+      ].map(([email, given]) => logIn(email!, given).catch((e) => [e.kind, e.code, e.message])),
     )
     expect(new Set(refusals.map(String)).size).toBe(1)
     expect(refusals[0]).toEqual(['unauthenticated', 'bad_credentials', expect.any(String)])
@@ -90,7 +117,9 @@ describe('a refresh token', () => {
     const first = await logIn(user.email)
     const second = (await users.refresh({ refreshToken: first.refreshToken })).tokens!
     await expect(users.refresh({ refreshToken: first.refreshToken })).rejects.toEqual(code('bad_refresh_token'))
-    expect((await users.refresh({ refreshToken: second.refreshToken })).tokens!.refreshToken).not.toBe(second.refreshToken)
+    expect((await users.refresh({ refreshToken: second.refreshToken })).tokens!.refreshToken).not.toBe(
+      second.refreshToken,
+    )
   })
 
   test('used ten times at once gives one session', async () => {
@@ -98,11 +127,17 @@ describe('a refresh token', () => {
     const { refreshToken } = await logIn(user.email)
     const outcomes = await Promise.allSettled(Array.from({ length: 10 }, () => users.refresh({ refreshToken })))
     expect(outcomes.filter((o) => o.status === 'fulfilled')).toHaveLength(1)
-    expect(outcomes.flatMap((o) => (o.status === 'rejected' ? [o.reason.code] : []))).toEqual(Array(9).fill('bad_refresh_token'))
+    expect(outcomes.flatMap((o) => (o.status === 'rejected' ? [o.reason.code] : []))).toEqual(
+      Array(9).fill('bad_refresh_token'),
+    )
   })
 
   test.each([
-    ['nothing', ''], ['a slot', '000.'], ['a token never given', `000.${'A'.repeat(43)}`], ['a control character', '\0'], ['a long text', 'x'.repeat(100_000)],
+    ['nothing', ''],
+    ['a slot', '000.'],
+    ['a token never given', `000.${'A'.repeat(43)}`],
+    ['a control character', '\0'],
+    ['a long text', 'x'.repeat(100_000)],
   ])('is not %s', async (_, refreshToken) => {
     await expect(users.refresh({ refreshToken })).rejects.toEqual(code('bad_refresh_token'))
   })
@@ -133,10 +168,18 @@ test('what happens to an account is published in order, without anything persona
 describe('an operator', () => {
   test('gives roles to an account, and the next token has them', async () => {
     const user = await register()
-    const { user: changed } = await users.setRoles({ email: user.email, roles: ['seller', 'shopper'], password: '', name: '' })
+    const { user: changed } = await users.setRoles({
+      email: user.email,
+      roles: ['seller', 'shopper'],
+      password: '',
+      name: '',
+    })
     expect(changed).toEqual({ ...user, roles: ['shopper', 'seller'] })
     const { accessToken } = await logIn(user.email)
-    expect(JSON.parse(Buffer.from(accessToken.split('.')[1]!, 'base64url').toString()).roles).toEqual(['shopper', 'seller'])
+    expect(JSON.parse(Buffer.from(accessToken.split('.')[1]!, 'base64url').toString()).roles).toEqual([
+      'shopper',
+      'seller',
+    ])
   })
 
   test('makes the first admin, and may say so twice', async () => {
@@ -148,7 +191,9 @@ describe('an operator', () => {
   })
 
   test('who names an account that is not there is told so', async () => {
-    await expect(users.setRoles({ email: newEmail(), roles: ['admin'], password: '', name: '' })).rejects.toEqual(code('user_not_found'))
+    await expect(users.setRoles({ email: newEmail(), roles: ['admin'], password: '', name: '' })).rejects.toEqual(
+      code('user_not_found'),
+    )
   })
 })
 
@@ -157,7 +202,8 @@ describe('signing keys', () => {
   const secret = async () => Buffer.alloc(32, 1).toString('base64')
   /** A period that no other test and no service uses. */
   const newPeriod = () => Math.floor(Math.random() * 1e12)
-  const keysAt = (period: () => number, encryptionKey = secret) => createSigningKeys({ state, encryptionKey, now: () => period() * periodMs, periodMs })
+  const keysAt = (period: () => number, encryptionKey = secret) =>
+    createSigningKeys({ state, encryptionKey, now: () => period() * periodMs, periodMs })
   const kids = async (keys: ReturnType<typeof keysAt>) => (await keys.jwks()).keys.map((k) => Number(k.kid))
 
   test('are announced a period before they sign, and verify a period after', async () => {
@@ -184,7 +230,12 @@ describe('signing keys', () => {
     await keysAt(() => period).current()
     const stored = await state.get(`signing-key:{keys}:${period}`, z.looseObject({}))
     expect(JSON.stringify(stored!.value)).not.toContain('"d"')
-    await expect(keysAt(() => period, async () => Buffer.alloc(32, 2).toString('base64')).current()).rejects.toThrow(/another jwt-encryption-key/)
+    await expect(
+      keysAt(
+        () => period,
+        async () => Buffer.alloc(32, 2).toString('base64'),
+      ).current(),
+    ).rejects.toThrow(/another jwt-encryption-key/)
   })
 })
 

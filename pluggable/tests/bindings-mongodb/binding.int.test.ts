@@ -31,7 +31,10 @@ async function query(operation: string, data: unknown) {
     data: Buffer.from(JSON.stringify(data)),
     metadata: {},
   })
-  return { rows: JSON.parse(Buffer.from(response.data).toString()) as { _id: string; count?: number }[], metadata: response.metadata }
+  return {
+    rows: JSON.parse(Buffer.from(response.data).toString()) as { _id: string; count?: number }[],
+    metadata: response.metadata,
+  }
 }
 
 beforeAll(async () => {
@@ -52,7 +55,11 @@ afterAll(async () => {
 test('pages through a listing by keyset, without a row lost or doubled', async () => {
   const seen: string[] = []
   for (let cursor = ''; ;) {
-    const { rows } = await query('find', { filter: { 'value.listedIn': 'even', _id: { $gt: cursor } }, sort: { _id: 1 }, limit: 5 })
+    const { rows } = await query('find', {
+      filter: { 'value.listedIn': 'even', _id: { $gt: cursor } },
+      sort: { _id: 1 },
+      limit: 5,
+    })
     seen.push(...rows.map(({ _id }) => _id))
     if (rows.length < 5) break
     cursor = rows.at(-1)?._id ?? ''
@@ -65,7 +72,9 @@ test('counts', async () => {
 })
 
 test('aggregates', async () => {
-  const { rows } = await query('aggregate', { pipeline: [{ $match: { 'value.listedIn': 'odd' } }, { $group: { _id: null, count: { $sum: 1 } } }] })
+  const { rows } = await query('aggregate', {
+    pipeline: [{ $match: { 'value.listedIn': 'odd' } }, { $group: { _id: null, count: { $sum: 1 } } }],
+  })
   expect(rows).toEqual([{ _id: null, count: 12 }])
 })
 

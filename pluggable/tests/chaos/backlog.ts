@@ -1,4 +1,5 @@
-// A long outage of Kafka: very many rows wait, and then all of them have to go out, in order, in bounded memory.
+// A long outage of Kafka: very many rows wait, and then all of them have to go out, in order, in
+// bounded memory.
 import { rmSync } from 'node:fs'
 import { randomUUID } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -19,7 +20,9 @@ export type BacklogResult = {
   /** The component's memory before there was a backlog, and the most that it took afterwards. */
   idleBytes: number
   peakBytes: number
-  /** How many events arrived, repeats left out, and how many of them after a later one of their key. */
+  /**
+   * How many events arrived, repeats left out, and how many of them after a later one of their key.
+   */
   arrived: number
   outOfOrder: number
 }
@@ -32,8 +35,16 @@ const payloadBytes = 1_024
  * @param o.onProgress told how many have arrived
  * @throws Error when that stops for longer than a minute
  */
-export async function runBacklog(store: StoreUnderTest, rows: number, o: { onProgress?: (arrived: number) => void } = {}): Promise<BacklogResult> {
-  const [database, topic, kafka] = await Promise.all([store.createDatabase(), makeTopic(store.brokers), startKafkaProxy(store.brokers.split(',')[0] ?? '')])
+export async function runBacklog(
+  store: StoreUnderTest,
+  rows: number,
+  o: { onProgress?: (arrived: number) => void } = {},
+): Promise<BacklogResult> {
+  const [database, topic, kafka] = await Promise.all([
+    store.createDatabase(),
+    makeTopic(store.brokers),
+    startKafkaProxy(store.brokers.split(',')[0] ?? ''),
+  ])
   const component = await startComponentProcess(store.type)
   const client = openStore(component.socket)
   const arrivals = await watchOrder(store.brokers, topic)
@@ -41,7 +52,8 @@ export async function runBacklog(store: StoreUnderTest, rows: number, o: { onPro
   try {
     await kafka.cut()
     await client.init({ ...database.properties, relayBrokers: `127.0.0.1:${kafka.port}`, relayTopic: topic })
-    // The first event of each key by the store itself; the others are copies of it, with their numbers.
+    // The first event of each key by the store itself; the others are copies of it, with their
+    // numbers.
     for (let key = 0; key < keys; key += 1) await client.transact([event(`k-${key}`, 'x'.repeat(payloadBytes))])
     const idleBytes = residentBytes(component.pid)
     let peakBytes = idleBytes
@@ -54,16 +66,26 @@ export async function runBacklog(store: StoreUnderTest, rows: number, o: { onPro
     await kafka.restore()
     const began = performance.now()
     let last = { arrived: 0, at: began }
-    // Counted only at the end: a database that counts a million rows five times a second does little else.
+    // Counted only at the end: a database that counts a million rows five times a second does
+    // little else.
     while (arrivals.count() < waiting || (await database.waiting()) > 0) {
       if (arrivals.count() > last.arrived) last = { arrived: arrivals.count(), at: performance.now() }
-      if (performance.now() - last.at > 60_000) throw new Error(`${last.arrived} of ${waiting} events arrived, and no more for a minute: ${component.output().slice(-1_000)}`)
+      if (performance.now() - last.at > 60_000)
+        throw new Error(
+          `${last.arrived} of ${waiting} events arrived, and no more for a minute: ${component.output().slice(-1_000)}`,
+        )
       o.onProgress?.(last.arrived)
       await sleep(200)
     }
     const drainMs = performance.now() - began
     return {
-      rows: waiting, drainMs, rowsPerSecond: (waiting / drainMs) * 1_000, idleBytes, peakBytes, arrived: arrivals.count(), outOfOrder: arrivals.outOfOrder(),
+      rows: waiting,
+      drainMs,
+      rowsPerSecond: (waiting / drainMs) * 1_000,
+      idleBytes,
+      peakBytes,
+      arrived: arrivals.count(),
+      outOfOrder: arrivals.outOfOrder(),
     }
   } finally {
     clearInterval(sampling)
@@ -119,21 +141,33 @@ async function multiplyRows(properties: Record<string, string>, perKey: number):
     const numbers = Array.from({ length: Math.min(1_000, perKey - from + 1) }, (_, i) => `(${from + i})`)
     await connection.query('DELETE FROM numbers')
     await connection.query(`INSERT INTO numbers VALUES ${numbers.join(', ')}`)
-    await connection.query(`INSERT INTO state_outbox (${names.join(', ')}) SELECT ${copied.join(', ')} FROM first_rows CROSS JOIN numbers AS n ORDER BY n.i`)
+    await connection.query(
+      `INSERT INTO state_outbox (${names.join(', ')}) SELECT ${copied.join(', ')} FROM first_rows CROSS JOIN numbers AS n ORDER BY n.i`,
+    )
   }
   await connection.end()
 }
 
 async function multiplyDocuments(properties: Record<string, string>, perKey: number): Promise<void> {
   const client = await MongoClient.connect(properties['connectionString'] ?? '')
-  const outbox = client.db(properties['databaseName']).collection<{ position: number; sequence: number; payload: Binary }>('daprCollection_outbox')
+  const outbox = client
+    .db(properties['databaseName'])
+    .collection<{ position: number; sequence: number; payload: Binary }>('daprCollection_outbox')
   const first = await outbox.find().toArray()
   const batch = 500
   for (let from = 2; from <= perKey; from += batch) {
     const documents = Array.from({ length: Math.min(batch, perKey - from + 1) }, (_, i) =>
       first.map((document) => {
-        const payload = Buffer.from(document.payload.value()).toString().replace('"sequence":"1"', `"sequence":"${from + i}"`)
-        return { ...document, _id: new ObjectId(), sequence: from + i, position: document.position + from + i - 1, payload: new Binary(Buffer.from(payload)) }
+        const payload = Buffer.from(document.payload.value())
+          .toString()
+          .replace('"sequence":"1"', `"sequence":"${from + i}"`)
+        return {
+          ...document,
+          _id: new ObjectId(),
+          sequence: from + i,
+          position: document.position + from + i - 1,
+          payload: new Binary(Buffer.from(payload)),
+        }
       }),
     )
     await outbox.insertMany(documents.flat())

@@ -60,25 +60,42 @@ describe('what it must not do', () => {
   })
 
   test('commit what it refused', () => {
-    expect(kinds(attempts, state(['t1', 't2', 't3', 't4'], { a: 't4', b: 't3' }), records())).toEqual(['undead commit', 'lost event', 'order of commits'])
+    expect(kinds(attempts, state(['t1', 't2', 't3', 't4'], { a: 't4', b: 't3' }), records())).toEqual([
+      'undead commit',
+      'lost event',
+      'order of commits',
+    ])
   })
 
   test('lose the event of a commit: acknowledged, or unknown and done', () => {
-    const without = (id: string) => kinds(attempts, final, records().filter((each) => each.id !== id))
+    const without = (id: string) =>
+      kinds(
+        attempts,
+        final,
+        records().filter((each) => each.id !== id),
+      )
     expect(without('t1:a')).toEqual(['lost event', 'gap'])
     expect(without('t2:b')).toEqual(['lost event'])
     expect(without('t4:a')).toEqual(['lost event', 'order of commits'])
   })
 
   test('publish what was refused, or unknown and not done, or of nobody', () => {
-    expect(kinds(attempts, final, [...records(), arrival('t3', 'b', 2)])).toEqual(['event from nothing', 'order of commits'])
-    expect(kinds(attempts, final, [...records(), arrival('t5', 'b', 2)])).toEqual(['event from nothing', 'order of commits'])
+    expect(kinds(attempts, final, [...records(), arrival('t3', 'b', 2)])).toEqual([
+      'event from nothing',
+      'order of commits',
+    ])
+    expect(kinds(attempts, final, [...records(), arrival('t5', 'b', 2)])).toEqual([
+      'event from nothing',
+      'order of commits',
+    ])
     expect(kinds(attempts, final, [...records(), arrival('t9', 'c', 1)])).toEqual(['event from nothing'])
   })
 
   test('turn the order of a key around', () => {
     const [first, second, ...rest] = records() as [Arrival, Arrival, ...Arrival[]]
-    expect(kinds(attempts, final, [{ ...first, offset: second.offset }, { ...second, offset: first.offset }, ...rest])).toEqual(['out of order'])
+    expect(
+      kinds(attempts, final, [{ ...first, offset: second.offset }, { ...second, offset: first.offset }, ...rest]),
+    ).toEqual(['out of order'])
   })
 
   test('repeat a number with other bytes', () => {

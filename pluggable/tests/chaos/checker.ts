@@ -2,15 +2,18 @@
 export type Outcome = 'acked' | 'refused' | 'unknown'
 
 /**
- * A transaction as its writer knows it. In one transaction it overwrites the state of each of its keys with its own id, adds
- * one event for each, and writes a row of its own, by which the database tells later whether it was committed.
+ * A transaction as its writer knows it. In one transaction it overwrites the state of each of its
+ * keys with its own id, adds one event for each, and writes a row of its own, by which the database
+ * tells later whether it was committed.
  */
 export type Attempt = { id: string; outcome: Outcome; events: AttemptedEvent[] }
 
 export type AttemptedEvent = {
   id: string
   key: string
-  /** The transaction whose state this one overwrote, where an etag made sure that it was that one. */
+  /**
+   * The transaction whose state this one overwrote, where an etag made sure that it was that one.
+   */
   over?: string
 }
 
@@ -32,7 +35,7 @@ export const violationKinds = {
   'event from nothing': 'on Kafka, and its transaction is not in the database',
   'two partitions': 'events of one key in more than one partition',
   'out of order': 'first arrived after a later one of its key',
-  'gap': 'a number of a key that never arrived',
+  gap: 'a number of a key that never arrived',
   'changed repeat': 'one number of a key, arrived with different bytes',
   'event twice': 'one event under two numbers',
   'order of commits': 'numbers in another order than the commits',
@@ -43,8 +46,8 @@ export type ViolationKind = keyof typeof violationKinds
 export type Violation = { kind: ViolationKind; what: string }
 
 /**
- * Holds what writers were told and what the database says against what a plain consumer read, and answers everything that an
- * outbox must not do. A repeat with the same bytes is no violation.
+ * Holds what writers were told and what the database says against what a plain consumer read, and
+ * answers everything that an outbox must not do. A repeat with the same bytes is no violation.
  */
 export function findViolations(attempts: Attempt[], state: FinalState, arrivals: Arrival[]): Violation[] {
   const found: Violation[] = []
@@ -79,7 +82,12 @@ export function countRepeats(arrivals: Arrival[]): number {
   return arrivals.length - new Set(arrivals.map(({ key, sequence }) => `${key} ${sequence}`)).size
 }
 
-function violationsOfKey(key: string, records: Arrival[], attempted: Map<string, Attempt>, last: string | undefined): Violation[] {
+function violationsOfKey(
+  key: string,
+  records: Arrival[],
+  attempted: Map<string, Attempt>,
+  last: string | undefined,
+): Violation[] {
   const found: Violation[] = []
   const say = (kind: ViolationKind, what: string) => void found.push({ kind, what: `${key}: ${what}` })
 
@@ -91,7 +99,8 @@ function violationsOfKey(key: string, records: Arrival[], attempted: Map<string,
   for (const record of records.toSorted((a, b) => a.partition - b.partition || a.offset - b.offset)) {
     const former = firsts.get(record.sequence)
     if (former) {
-      if (former.bytes !== record.bytes) say('changed repeat', `${record.sequence} at ${place(former)} and ${place(record)}`)
+      if (former.bytes !== record.bytes)
+        say('changed repeat', `${record.sequence} at ${place(former)} and ${place(record)}`)
       continue
     }
     firsts.set(record.sequence, record)
@@ -99,7 +108,11 @@ function violationsOfKey(key: string, records: Arrival[], attempted: Map<string,
     highest = Math.max(highest, record.sequence)
   }
   const missing = Array.from({ length: highest }, (_, n) => n + 1).filter((sequence) => !firsts.has(sequence))
-  if (missing.length > 0) say('gap', `${missing.slice(0, 5).join(', ')}${missing.length > 5 ? ` and ${missing.length - 5} more` : ''} of ${highest}`)
+  if (missing.length > 0)
+    say(
+      'gap',
+      `${missing.slice(0, 5).join(', ')}${missing.length > 5 ? ` and ${missing.length - 5} more` : ''} of ${highest}`,
+    )
 
   const transactionOf = (sequence: number) => {
     const first = firsts.get(sequence)
@@ -114,7 +127,8 @@ function violationsOfKey(key: string, records: Arrival[], attempted: Map<string,
     }
   }
   const newest = transactionOf(highest)
-  if (newest !== undefined && newest !== last) say('order of commits', `the last event is of ${newest}, the state of ${last ?? 'nobody'}`)
+  if (newest !== undefined && newest !== last)
+    say('order of commits', `the last event is of ${newest}, the state of ${last ?? 'nobody'}`)
   return found
 }
 

@@ -15,8 +15,8 @@ import {
   type TestTopic,
 } from '../stores.ts'
 
-// The way to the database, spoiled: connections that are reset, and connections on which nothing comes any more. A server that
-// is really killed is what kills.chaos.test.ts is for.
+// The way to the database, spoiled: connections that are reset, and connections on which nothing
+// comes any more. A server that is really killed is what kills.chaos.test.ts is for.
 
 /** What a caller may have to wait for an answer. */
 const limitMs = 2_500
@@ -35,11 +35,20 @@ describe.each([mysqlUnderTest(), mongodbUnderTest()])('state.$type', (store) => 
   let component: ComponentProcess
   let client: StoreClient
   beforeAll(async () => {
-    ;[database, topic, component] = await Promise.all([store.createDatabase(), createTopic(store.brokers), startComponentProcess(store.type)])
+    ;[database, topic, component] = await Promise.all([
+      store.createDatabase(),
+      createTopic(store.brokers),
+      startComponentProcess(store.type),
+    ])
     const way = await proxied(database.properties['connectionString'] ?? '')
     proxy = way.proxy
     client = openStore(component.socket)
-    await client.init({ ...database.properties, connectionString: way.connectionString, relayBrokers: store.brokers, relayTopic: topic.name })
+    await client.init({
+      ...database.properties,
+      connectionString: way.connectionString,
+      relayBrokers: store.brokers,
+      relayTopic: topic.name,
+    })
   }, 60_000)
   afterAll(async () => {
     client?.close()
@@ -66,7 +75,10 @@ describe.each([mysqlUnderTest(), mongodbUnderTest()])('state.$type', (store) => 
     return true
   }
 
-  /** What became of a call: its error's first word and how long it took, once nothing answered any more. */
+  /**
+   * What became of a call: its error's first word and how long it took, once nothing answered any
+   * more.
+   */
   async function outcome(call: () => Promise<unknown>, spoiledAt: () => number): Promise<{ code: string; ms: number }> {
     const began = performance.now()
     const code = await call().then(
@@ -82,37 +94,47 @@ describe.each([mysqlUnderTest(), mongodbUnderTest()])('state.$type', (store) => 
     ['requests arrive, and their answers do not', () => proxy.dropAnswers()],
   ]
 
-  test.each(spoilers)('%s: each call says so within 2.5 s, and all work again afterwards', async (_, spoil) => {
-    await works()
-    const waiting: Promise<unknown>[] = []
-    let spoiledAt = 0
-    const answers: { name: string; code: string; ms: number }[] = []
-    const call = (n: string) => {
-      for (const [name, kind] of Object.entries(calls(n))) waiting.push(outcome(kind, () => spoiledAt).then((found) => answers.push({ name: `${name} ${n}`, ...found })))
-    }
-    try {
-      // Some are in their middle when it happens; then all kinds at once, again and again, beside those that still wait.
-      for (let n = 0; n < 8; n += 1) call(`before ${n}`)
-      await spoil()
-      spoiledAt = performance.now()
-      for (let n = 0; n < 5; n += 1) {
-        call(`during ${n}`)
-        await sleep(300)
+  test.each(spoilers)(
+    '%s: each call says so within 2.5 s, and all work again afterwards',
+    async (_, spoil) => {
+      await works()
+      const waiting: Promise<unknown>[] = []
+      let spoiledAt = 0
+      const answers: { name: string; code: string; ms: number }[] = []
+      const call = (n: string) => {
+        for (const [name, kind] of Object.entries(calls(n)))
+          waiting.push(outcome(kind, () => spoiledAt).then((found) => answers.push({ name: `${name} ${n}`, ...found })))
       }
-      await Promise.all(waiting)
-    } finally {
-      await proxy.restore()
-    }
-    const wrong = answers.filter(({ name, code, ms }) => ms > limitMs || !(['STORE_UNAVAILABLE', 'COMMIT_UNKNOWN'].includes(code) || (code === 'OK' && name.includes('before'))))
-    expect(wrong).toEqual([])
+      try {
+        // Some are in their middle when it happens; then all kinds at once, again and again, beside
+        // those that still wait.
+        for (let n = 0; n < 8; n += 1) call(`before ${n}`)
+        await spoil()
+        spoiledAt = performance.now()
+        for (let n = 0; n < 5; n += 1) {
+          call(`during ${n}`)
+          await sleep(300)
+        }
+        await Promise.all(waiting)
+      } finally {
+        await proxy.restore()
+      }
+      const wrong = answers.filter(
+        ({ name, code, ms }) =>
+          ms > limitMs ||
+          !(['STORE_UNAVAILABLE', 'COMMIT_UNKNOWN'].includes(code) || (code === 'OK' && name.includes('before'))),
+      )
+      expect(wrong).toEqual([])
 
-    const published = topic.published.length
-    await until('all works again', () => works().catch(() => false), 15_000)
-    await client.transact([event('events', { after: true })])
-    // The relay too.
-    await until('the event arrives', () => topic.published.length > published, 15_000)
-    await until('the outbox is empty', async () => (await database.waiting()) === 0, 15_000)
-    const sequences = [...new Set(topic.ofKey('events').map((each) => Number(each.event['sequence'])))]
-    expect(sequences).toEqual(Array.from(sequences, (_, n) => n + 1))
-  }, 60_000)
+      const published = topic.published.length
+      await until('all works again', () => works().catch(() => false), 15_000)
+      await client.transact([event('events', { after: true })])
+      // The relay too.
+      await until('the event arrives', () => topic.published.length > published, 15_000)
+      await until('the outbox is empty', async () => (await database.waiting()) === 0, 15_000)
+      const sequences = [...new Set(topic.ofKey('events').map((each) => Number(each.event['sequence'])))]
+      expect(sequences).toEqual(Array.from(sequences, (_, n) => n + 1))
+    },
+    60_000,
+  )
 })

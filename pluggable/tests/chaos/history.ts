@@ -1,4 +1,5 @@
-// What a writer was told, line by line in a file: written before and after each call, so that it outlives the writer's SIGKILL.
+// What a writer was told, line by line in a file: written before and after each call, so that it
+// outlives the writer's SIGKILL.
 import { openSync, readFileSync, writeSync } from 'node:fs'
 import type { ServiceError } from '@grpc/grpc-js'
 import { z } from 'zod'
@@ -17,11 +18,15 @@ export function openHistory(file: string) {
   const write = (entry: z.input<typeof line>) => void writeSync(handle, `${JSON.stringify(entry)}\n`)
   return {
     begin: (id: string, events: AttemptedEvent[]) => write({ begin: id, events }),
-    end: (id: string, outcome: Outcome, because?: string) => write({ end: id, outcome, ...(because === undefined ? {} : { because }) }),
+    end: (id: string, outcome: Outcome, because?: string) =>
+      write({ end: id, outcome, ...(because === undefined ? {} : { because }) }),
   }
 }
 
-/** Reads a history. A transaction that was begun and has no end is unknown. `reasons` counts why calls were not acknowledged. */
+/**
+ * Reads a history. A transaction that was begun and has no end is unknown. `reasons` counts why
+ * calls were not acknowledged.
+ */
 export function readHistory(file: string): { attempts: Attempt[]; reasons: Map<string, number> } {
   const attempts = new Map<string, Attempt>()
   const reasons = new Map<string, number>()
@@ -39,7 +44,8 @@ export function readHistory(file: string): { attempts: Attempt[]; reasons: Map<s
   return { attempts: [...attempts.values()], reasons }
 }
 
-// The component's own words for "nothing was written" (pluggable/README.md). Anything else may have been done.
+// The component's own words for "nothing was written" (pluggable/README.md). Anything else may have
+// been done.
 const refusals = /ETAG_MISMATCH|STORE_UNAVAILABLE|NOT_INITIALISED|EVENT_TOO_LARGE|EVENT_REFUSED|INVALID_REQUEST/
 
 /** What a failed transaction tells, and the reason as a code of the component or of gRPC. */
@@ -49,5 +55,8 @@ export function judge(error: unknown): { outcome: Outcome; because: string } {
   const { details = '', code } = cause as Partial<ServiceError>
   const refusal = refusals.exec(details)?.[0]
   if (refusal) return { outcome: 'refused', because: refusal }
-  return { outcome: 'unknown', because: /COMMIT_UNKNOWN|INTERNAL: [^(]{0,60}/.exec(details)?.[0] ?? `gRPC status ${code ?? 'none'}` }
+  return {
+    outcome: 'unknown',
+    because: /COMMIT_UNKNOWN|INTERNAL: [^(]{0,60}/.exec(details)?.[0] ?? `gRPC status ${code ?? 'none'}`,
+  }
 }

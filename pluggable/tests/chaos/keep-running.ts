@@ -11,11 +11,15 @@ export type KeptRunning = {
 }
 
 /**
- * Keeps a program running as a supervisor does: it is started again whenever it ends, however it ended.
+ * Keeps a program running as a supervisor does: it is started again whenever it ends, however it
+ * ended.
  * @param o.log file that takes what it prints
  * @param o.printed takes what it prints on its standard output instead
  */
-export function keepRunning(command: { file: string; args: string[]; env: NodeJS.ProcessEnv }, o: { log: string; printed?: (text: string) => void }): KeptRunning {
+export function keepRunning(
+  command: { file: string; args: string[]; env: NodeJS.ProcessEnv },
+  o: { log: string; printed?: (text: string) => void },
+): KeptRunning {
   const log = createWriteStream(o.log, { flags: 'a' })
   let child: ChildProcess | undefined
   let starts = 0

@@ -5,7 +5,8 @@ import { ensureParts } from '../../../platform/parts/ensure.ts'
 import { startServers, type Shop } from '../../../platform/start/shop.ts'
 import { runChaos } from './run.ts'
 
-// Servers of its own: they are killed. `npm run chaos -- outbox --seed … --only …` repeats what a failure names.
+// Servers of its own: they are killed. `npm run chaos -- outbox --seed … --only …` repeats what a
+// failure names.
 let servers: Shop
 let daprd = ''
 beforeAll(async () => {
@@ -13,21 +14,40 @@ beforeAll(async () => {
   const found = await ensureParts(['daprd'], progress)
   if (found.daprd.from === 'address') throw new Error('the sidecar has to be a program')
   daprd = found.daprd.path
-  servers = await startServers(['mongodb', 'mysql', 'kafka'], { instance: 'chaos-test', portBase: 'free', fresh: true, progress })
+  servers = await startServers(['mongodb', 'mysql', 'kafka'], {
+    instance: 'chaos-test',
+    portBase: 'free',
+    fresh: true,
+    progress,
+  })
   progress.close()
 }, 600_000)
 afterAll(() => servers?.stop(), 120_000)
 
-test.each(['mysql', 'mongodb'] as const)('15 kills around the outbox on %s lose nothing and turn nothing around', async (database) => {
-  const seed = randomInt(1, 1_000_000)
-  const steps: string[] = [`seed ${seed}`]
-  try {
-    const result = await runChaos({ database, seed, kills: 15, kafkaAwayMs: 4_000, servers, daprd, onStep: (step) => steps.push(step) })
-    expect({ seed, violations: result.violations }).toEqual({ seed, violations: [] })
-    // A run in which hardly anything got through would show nothing.
-    expect(result.transactions.acked).toBeGreaterThan(300)
-    expect(result.transactions.refused).toBeGreaterThan(30)
-  } catch (error) {
-    throw new Error(`${(error as Error).message}\n${steps.join(', ')}; logs in ${servers.paths.logs}`, { cause: error })
-  }
-}, 600_000)
+test.each(['mysql', 'mongodb'] as const)(
+  '15 kills around the outbox on %s lose nothing and turn nothing around',
+  async (database) => {
+    const seed = randomInt(1, 1_000_000)
+    const steps: string[] = [`seed ${seed}`]
+    try {
+      const result = await runChaos({
+        database,
+        seed,
+        kills: 15,
+        kafkaAwayMs: 4_000,
+        servers,
+        daprd,
+        onStep: (step) => steps.push(step),
+      })
+      expect({ seed, violations: result.violations }).toEqual({ seed, violations: [] })
+      // A run in which hardly anything got through would show nothing.
+      expect(result.transactions.acked).toBeGreaterThan(300)
+      expect(result.transactions.refused).toBeGreaterThan(30)
+    } catch (error) {
+      throw new Error(`${(error as Error).message}\n${steps.join(', ')}; logs in ${servers.paths.logs}`, {
+        cause: error,
+      })
+    }
+  },
+  600_000,
+)

@@ -5,7 +5,10 @@ export const victims = ['component', 'sidecar', 'service', 'kafka', 'database'] 
 
 export type Victim = (typeof victims)[number]
 
-/** Each step begins `afterMs` after the one before; an `eager` one then, any other only once a transaction got through again. */
+/**
+ * Each step begins `afterMs` after the one before; an `eager` one then, any other only once a
+ * transaction got through again.
+ */
 export type Step = { afterMs: number; eager: boolean } & (
   | { action: 'kill'; victim: Victim; replica: number }
   /** Stopped (SIGSTOP) past its lease, and let go on. */
@@ -19,8 +22,9 @@ export const replicas = 2
 const freezeEvery = 12
 
 /**
- * What will happen in a run: the same for the same seed and counts. Victims come in rounds, each once a round in an order by
- * chance, so that a short run meets all of them. In the middle Kafka goes away for a while.
+ * What will happen in a run: the same for the same seed and counts. Victims come in rounds, each
+ * once a round in an order by chance, so that a short run meets all of them. In the middle Kafka
+ * goes away for a while.
  */
 export function createPlan(seed: number, kills: number, kafkaAwayMs: number): Step[] {
   const next = random(seed)
@@ -32,7 +36,8 @@ export function createPlan(seed: number, kills: number, kafkaAwayMs: number): St
   for (let kill = 0; kill < kills; kill += 1) {
     if (round.length === 0) round = shuffled(victims, below)
     steps.push({ ...timing(), action: 'kill', victim: round.pop()!, replica: below(replicas) })
-    if (kill % freezeEvery === freezeEvery / 2) steps.push({ ...timing(), action: 'freeze', replica: below(replicas), forMs: 4_500 + below(3_000) })
+    if (kill % freezeEvery === freezeEvery / 2)
+      steps.push({ ...timing(), action: 'freeze', replica: below(replicas), forMs: 4_500 + below(3_000) })
     if (kill === Math.floor(kills / 2)) steps.push({ ...timing(), action: 'kafka away', forMs: kafkaAwayMs })
   }
   return steps

@@ -16,8 +16,8 @@ import type { Violation } from './checker.ts'
 import { readTopic } from './read-topic.ts'
 import { createRecorder } from './recorder.ts'
 
-// The checker is only as good as what it catches: relays with the faults that it is for, on a real database and a real broker.
-// The same happens to each faulty relay and to the one that is in use.
+// The checker is only as good as what it catches: relays with the faults that it is for, on a real
+// database and a real broker. The same happens to each faulty relay and to the one that is in use.
 
 const brokers = process.env['TEST_KAFKA_BROKERS'] ?? ''
 const silent = pino({ level: 'silent' })
@@ -25,7 +25,10 @@ const slowKey = 'slow'
 const slowMs = 700
 
 type Source = OutboxSource<number>
-type Relayed = { source?: (real: Source) => Source; publisher?: (settings: { broker: string; topic: string }) => Publisher }
+type Relayed = {
+  source?: (real: Source) => Source
+  publisher?: (settings: { broker: string; topic: string }) => Publisher
+}
 
 type Stage = {
   proxy: TcpProxy
@@ -38,8 +41,14 @@ type Stage = {
   failures: () => number
 }
 
-/** Lets `act` happen to a relay with these parts (those in use unless given), and answers what the checker says of it. */
-async function violationsOf({ source, publisher }: Relayed, act: (stage: Stage) => Promise<void>): Promise<Violation[]> {
+/**
+ * Lets `act` happen to a relay with these parts (those in use unless given), and answers what the
+ * checker says of it.
+ */
+async function violationsOf(
+  { source, publisher }: Relayed,
+  act: (stage: Stage) => Promise<void>,
+): Promise<Violation[]> {
   const database = await mysqlUnderTest().createDatabase()
   const topic = await makeTopic(brokers, 1)
   const proxy = await startKafkaProxy(brokers)
@@ -55,11 +64,15 @@ async function violationsOf({ source, publisher }: Relayed, act: (stage: Stage) 
 
   const real = createMysqlOutbox(pool, tables)
   const broker = `127.0.0.1:${proxy.port}`
-  const usual = () => createKafkaPublisher({ brokers: [broker], topic, clientId: 'test', sendLimitMs: relayDefaults.sendLimitMs }, silent)
+  const usual = () =>
+    createKafkaPublisher({ brokers: [broker], topic, clientId: 'test', sendLimitMs: relayDefaults.sendLimitMs }, silent)
   let failures = 0
   const metrics = { relayed: () => {}, failed: () => (failures += 1), leader: () => {} }
   // It leads before the components' own relays are there, and goes on to.
-  const relay = startRelay(source?.(real) ?? real, publisher?.({ broker, topic }) ?? usual(), metrics, silent, { ...relayDefaults, batchRows: 1 })
+  const relay = startRelay(source?.(real) ?? real, publisher?.({ broker, topic }) ?? usual(), metrics, silent, {
+    ...relayDefaults,
+    batchRows: 1,
+  })
 
   const components = await Promise.all([startComponentProcess('outbox-mysql'), startComponentProcess('outbox-mysql')])
   const clients = components.map(({ socket }) => openStore(socket)) as [StoreClient, StoreClient]
@@ -69,7 +82,8 @@ async function violationsOf({ source, publisher }: Relayed, act: (stage: Stage) 
       const [rows] = await admin.query<RowDataPacket[]>(`SELECT token FROM ${tables.lease}`)
       return Number(rows[0]?.['token']) > 0
     })
-    for (const client of clients) await client.init({ ...database.properties, relayBrokers: '127.0.0.1:1', relayTopic: topic })
+    for (const client of clients)
+      await client.init({ ...database.properties, relayBrokers: '127.0.0.1:1', relayTopic: topic })
     await act({
       proxy,
       failures: () => failures,
@@ -77,12 +91,15 @@ async function violationsOf({ source, publisher }: Relayed, act: (stage: Stage) 
       async writeSlowly() {
         const committed = recorder.write(clients[0], [slowKey])
         await until('it has its place', async () => {
-          const [rows] = await admin.query<RowDataPacket[]>("SELECT 1 FROM information_schema.processlist WHERE state = 'User sleep'")
+          const [rows] = await admin.query<RowDataPacket[]>(
+            "SELECT 1 FROM information_schema.processlist WHERE state = 'User sleep'",
+          )
           return rows.length > 0
         })
         return { committed }
       },
-      arrived: async (key) => void (await until(key, async () => (await readTopic(brokers, topic)).some((each) => each.key === key), 20_000)),
+      arrived: async (key) =>
+        void (await until(key, async () => (await readTopic(brokers, topic)).some((each) => each.key === key), 20_000)),
     })
     return await recorder.violations(database, brokers, topic)
   } finally {
@@ -152,7 +169,8 @@ describe('a transaction with a lower number commits late', () => {
     let last = 0
     return {
       ...real,
-      read: async () => (await real.read({ rows: 100, bytes: 1_000_000 })).filter(({ position }) => position > last).slice(0, 1),
+      read: async () =>
+        (await real.read({ rows: 100, bytes: 1_000_000 })).filter(({ position }) => position > last).slice(0, 1),
       async remove(rows, lease) {
         last = Math.max(last, ...rows.map(({ position }) => position))
         return real.remove(rows, lease)
@@ -169,7 +187,7 @@ describe('a transaction with a lower number commits late', () => {
   }, 60_000)
 })
 
-describe("Kafka appends but its answer is lost, and the next batch, of the same length, begins with a lower number", () => {
+describe('Kafka appends but its answer is lost, and the next batch, of the same length, begins with a lower number', () => {
   const act = async ({ proxy, write, writeSlowly, arrived, failures }: Stage) => {
     await write('second', 'a')
     await arrived('a')
@@ -190,14 +208,21 @@ describe("Kafka appends but its answer is lost, and the next batch, of the same 
     let producer: Promise<Producer> | undefined
     const connect = async () => {
       const retry = { retries: 1, initialRetryTime: 50 }
-      const made = kafka.producer({ idempotent: true, maxInFlightRequests: 1, createPartitioner: Partitioners.JavaCompatiblePartitioner, retry })
+      const made = kafka.producer({
+        idempotent: true,
+        maxInFlightRequests: 1,
+        createPartitioner: Partitioners.JavaCompatiblePartitioner,
+        retry,
+      })
       await made.connect()
       return made
     }
     return {
       async publish(rows) {
         producer ??= connect()
-        await (await producer).send({ topic, acks: -1, messages: rows.map((row) => ({ key: row.partitionKey, value: row.payload })) })
+        await (
+          await producer
+        ).send({ topic, acks: -1, messages: rows.map((row) => ({ key: row.partitionKey, value: row.payload })) })
       },
       close: async () => void (await (await producer)?.disconnect()),
     }

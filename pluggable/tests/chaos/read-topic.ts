@@ -7,7 +7,8 @@ import type { Arrival } from './checker.ts'
 const event = z.object({ id: z.string(), sequence: z.string().regex(/^\d+$/) })
 
 /**
- * Everything that is in a topic, read by a plain consumer from the beginning to where each partition ends now.
+ * Everything that is in a topic, read by a plain consumer from the beginning to where each
+ * partition ends now.
  * @throws Error when it does not get there within a minute, or meets what is no event
  */
 export async function readTopic(brokers: string, topic: string): Promise<Arrival[]> {
@@ -19,7 +20,9 @@ export async function readTopic(brokers: string, topic: string): Promise<Arrival
   try {
     await admin.connect()
     const ends = await poll('the topic answers', () => admin.fetchTopicOffsets(topic))
-    const missing = new Map(ends.filter(({ low, high }) => low !== high).map(({ partition, high }) => [partition, Number(high) - 1]))
+    const missing = new Map(
+      ends.filter(({ low, high }) => low !== high).map(({ partition, high }) => [partition, Number(high) - 1]),
+    )
     await consumer.connect()
     await consumer.subscribe({ topic, fromBeginning: true })
     await consumer.run({
@@ -28,7 +31,14 @@ export async function readTopic(brokers: string, topic: string): Promise<Arrival
         const bytes = message.value?.toString() ?? ''
         try {
           const { id, sequence } = event.parse(JSON.parse(bytes))
-          arrivals.push({ key: message.key?.toString() ?? '', sequence: Number(sequence), id, bytes, partition, offset })
+          arrivals.push({
+            key: message.key?.toString() ?? '',
+            sequence: Number(sequence),
+            id,
+            bytes,
+            partition,
+            offset,
+          })
         } catch (error) {
           failures.push(error)
         }

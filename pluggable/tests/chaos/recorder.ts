@@ -4,7 +4,10 @@ import { judge } from './history.ts'
 import { readState } from './read-state.ts'
 import { readTopic } from './read-topic.ts'
 
-/** Writes as the service of a chaos run does, by a component's socket, and remembers what it was told. */
+/**
+ * Writes as the service of a chaos run does, by a component's socket, and remembers what it was
+ * told.
+ */
 export function createRecorder() {
   const attempts: Attempt[] = []
   return {
@@ -15,7 +18,10 @@ export function createRecorder() {
       const id = `t${attempts.length}`
       const attempt: Attempt = { id, outcome: 'unknown', events: keys.map((key) => ({ id: `${id}:${key}`, key })) }
       attempts.push(attempt)
-      const operations = keys.flatMap((key) => [{ key: `state:${key}`, value: { by: id } }, event(key, { by: id }, { 'cloudevent.id': `${id}:${key}` })])
+      const operations = keys.flatMap((key) => [
+        { key: `state:${key}`, value: { by: id } },
+        event(key, { by: id }, { 'cloudevent.id': `${id}:${key}` }),
+      ])
       try {
         await client.transact([...operations, { key: `done:${id}`, value: {} }])
         attempt.outcome = 'acked'

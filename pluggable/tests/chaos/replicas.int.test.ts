@@ -2,7 +2,15 @@ import { rmSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { startComponentProcess, until, type ComponentProcess } from '../../../platform/testing/component-process.ts'
-import { dropTopic, makeTopic, mongodbUnderTest, mysqlUnderTest, openStore, type StoreClient, type TestDatabase } from '../stores.ts'
+import {
+  dropTopic,
+  makeTopic,
+  mongodbUnderTest,
+  mysqlUnderTest,
+  openStore,
+  type StoreClient,
+  type TestDatabase,
+} from '../stores.ts'
 import { createRecorder } from './recorder.ts'
 
 // Several components on one outbox, as several replicas of a service have them.
@@ -38,12 +46,19 @@ describe.each([mysqlUnderTest(), mongodbUnderTest()])('state.$type', (store) => 
     await Promise.all([database.drop(), dropTopic(store.brokers, topic)])
   })
 
-  /** @param folder of a former component, which this one is in its place: it does then what a restarted one does */
+  /**
+   * @param folder of a former component, which this one is in its place: it does then what a
+   * restarted one does
+   */
   async function start(clockErrorMs: number, folder?: string): Promise<Replica> {
-    const component = await startComponentProcess(store.type, folder, { preload: wrongClock(clockErrorMs), env: { METRICS_PORT: '0' } })
+    const component = await startComponentProcess(store.type, folder, {
+      preload: wrongClock(clockErrorMs),
+      env: { METRICS_PORT: '0' },
+    })
     const client = openStore(component.socket)
     const port = /"metricsPort":(\d+)/.exec(component.output())?.[1]
-    const leads = async () => /^outbox_leader\{.*\} 1$/m.test(await (await fetch(`http://127.0.0.1:${port}/metrics`)).text())
+    const leads = async () =>
+      /^outbox_leader\{.*\} 1$/m.test(await (await fetch(`http://127.0.0.1:${port}/metrics`)).text())
     const replica = { ...component, client, leads }
     replicas.push(replica)
     await client.init({ ...database.properties, relayBrokers: store.brokers, relayTopic: topic })
@@ -63,7 +78,10 @@ describe.each([mysqlUnderTest(), mongodbUnderTest()])('state.$type', (store) => 
     const writer = async (n: number) => {
       for (let count = n; !stopping; count += 1) {
         const all = through()
-        await recorder.write(all[count % all.length]!.client, [`k${count % 5}`, `k${(count * 3 + n) % 7}`].filter((key, at, both) => both.indexOf(key) === at))
+        await recorder.write(
+          all[count % all.length]!.client,
+          [`k${count % 5}`, `k${(count * 3 + n) % 7}`].filter((key, at, both) => both.indexOf(key) === at),
+        )
         await sleep(5)
       }
     }

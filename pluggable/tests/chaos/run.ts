@@ -1,5 +1,6 @@
-// A run of chaos: two replicas of a service, each with its sidecar and its outbox component, write to one database under load,
-// while everything is killed again and again; then what came out on Kafka is held against what was committed.
+// A run of chaos: two replicas of a service, each with its sidecar and its outbox component, write
+// to one database under load, while everything is killed again and again; then what came out on
+// Kafka is held against what was committed.
 import { mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -11,7 +12,15 @@ import type { Shop } from '../../../platform/start/shop.ts'
 import { prepareSidecar } from '../../../platform/testing/sidecar.ts'
 import { componentCommand } from '../../../platform/testing/component-process.ts'
 import { makeTopic, mongodbUnderTest, mysqlUnderTest, type TestDatabase } from '../stores.ts'
-import { countRepeats, findViolations, type Arrival, type Attempt, type FinalState, type Outcome, type Violation } from './checker.ts'
+import {
+  countRepeats,
+  findViolations,
+  type Arrival,
+  type Attempt,
+  type FinalState,
+  type Outcome,
+  type Violation,
+} from './checker.ts'
 import { readHistory } from './history.ts'
 import { keepRunning, type KeptRunning } from './keep-running.ts'
 import { createPlan, describeStep, replicas, type Step, type Victim } from './plan.ts'
@@ -69,12 +78,15 @@ export async function runChaos(o: ChaosOptions): Promise<ChaosResult> {
   rmSync(folder, { recursive: true, force: true })
   mkdirSync(folder)
   const { kafkaBrokers, mysqlUrl, mongodbUri } = o.servers.urls
-  const database = await (o.database === 'mysql' ? mysqlUnderTest(mysqlUrl) : mongodbUnderTest(mongodbUri)).createDatabase()
+  const database = await (
+    o.database === 'mysql' ? mysqlUnderTest(mysqlUrl) : mongodbUnderTest(mongodbUri)
+  ).createDatabase()
   const topic = await makeTopic(kafkaBrokers)
   const metadata = { ...database.properties, relayBrokers: kafkaBrokers, relayTopic: topic, relaySource: 'chaos' }
   const all: Replica[] = []
   try {
-    // One after the other: the schema is there before the second one starts, and a machine of two cores has less to do at once.
+    // One after the other: the schema is there before the second one starts, and a machine of two
+    // cores has less to do at once.
     for (let n = 0; n < replicas; n += 1) all.push(await startReplica(n, { ...o, folder, metadata }))
     const kills: Record<Victim, number> = { component: 0, sidecar: 0, service: 0, kafka: 0, database: 0 }
     for (const step of createPlan(o.seed, o.kills, o.kafkaAwayMs)) {
@@ -121,7 +133,10 @@ type Replica = {
   close: () => Promise<void>
 }
 
-async function startReplica(n: number, o: ChaosOptions & { folder: string; metadata: Record<string, string> }): Promise<Replica> {
+async function startReplica(
+  n: number,
+  o: ChaosOptions & { folder: string; metadata: Record<string, string> },
+): Promise<Replica> {
   const name = String(n + 1)
   const sockets = mkdtempSync(join(tmpdir(), 'chaos-'))
   const sidecar = await prepareSidecar({
@@ -131,7 +146,10 @@ async function startReplica(n: number, o: ChaosOptions & { folder: string; metad
     daprd: o.daprd,
   })
   const running: KeptRunning[] = []
-  const keep = (what: string, ...[command, printed]: [Parameters<typeof keepRunning>[0], ((text: string) => void)?]) => {
+  const keep = (
+    what: string,
+    ...[command, printed]: [Parameters<typeof keepRunning>[0], ((text: string) => void)?]
+  ) => {
     const kept = keepRunning(command, { log: join(o.folder, `${what}-${name}.log`), ...(printed ? { printed } : {}) })
     running.push(kept)
     return kept
@@ -151,18 +169,26 @@ async function startReplica(n: number, o: ChaosOptions & { folder: string; metad
     let marked = 0
     let lastAt = performance.now()
     let longest = 0
-    const service = keep('service', serviceCommand({ ...sidecar, store: 'store', folder: o.folder, writers, keys }), (text) => {
-      const now = performance.now()
-      longest = Math.max(longest, now - lastAt)
-      lastAt = now
-      acknowledged += text.length
-    })
+    const service = keep(
+      'service',
+      serviceCommand({ ...sidecar, store: 'store', folder: o.folder, writers, keys }),
+      (text) => {
+        const now = performance.now()
+        longest = Math.max(longest, now - lastAt)
+        lastAt = now
+        acknowledged += text.length
+      },
+    )
     return {
       component,
       sidecar: daprd,
       service,
       mark: () => (marked = acknowledged),
-      gotThrough: async () => void (await poll(`a transaction of replica ${name} gets through again`, () => acknowledged > marked, { timeoutMs: patienceMs, intervalMs: 20 })),
+      gotThrough: async () =>
+        void (await poll(`a transaction of replica ${name} gets through again`, () => acknowledged > marked, {
+          timeoutMs: patienceMs,
+          intervalMs: 20,
+        })),
       standstillMs: () => longest,
       close,
     }
@@ -175,7 +201,15 @@ async function startReplica(n: number, o: ChaosOptions & { folder: string; metad
 function serviceCommand(settings: ServiceSettings): Parameters<typeof keepRunning>[0] {
   const { grpcPort, httpPort, apiToken, store, folder, writers, keys } = settings
   const program = fileURLToPath(new URL('service.ts', import.meta.url))
-  const argument = JSON.stringify({ grpcPort, httpPort, apiToken, store, folder, writers, keys } satisfies ServiceSettings)
+  const argument = JSON.stringify({
+    grpcPort,
+    httpPort,
+    apiToken,
+    store,
+    folder,
+    writers,
+    keys,
+  } satisfies ServiceSettings)
   return { file: process.execPath, args: [program, argument], env: { PATH: process.env['PATH'] } }
 }
 
@@ -229,7 +263,10 @@ async function kill(what: string, pidOf: () => Promise<number> | number): Promis
 
 type RunOutcome = { state: FinalState; arrivals: Arrival[]; emptyAt: number }
 
-/** The state and the topic as they belong together: a call that nobody waits for any more may still commit after the load has ended. */
+/**
+ * The state and the topic as they belong together: a call that nobody waits for any more may still
+ * commit after the load has ended.
+ */
 async function readOutcome(database: TestDatabase, brokers: string, topic: string): Promise<RunOutcome> {
   return poll(
     'what was committed stays as it is',
@@ -250,7 +287,8 @@ function readHistories(folder: string): { attempts: Attempt[]; reasons: Map<stri
     .filter((file) => file.endsWith('.jsonl'))
     .map((file) => readHistory(join(folder, file)))
   const reasons = new Map<string, number>()
-  for (const [reason, count] of histories.flatMap((each) => [...each.reasons])) reasons.set(reason, (reasons.get(reason) ?? 0) + count)
+  for (const [reason, count] of histories.flatMap((each) => [...each.reasons]))
+    reasons.set(reason, (reasons.get(reason) ?? 0) + count)
   return { attempts: histories.flatMap(({ attempts }) => attempts), reasons }
 }
 

@@ -1,5 +1,6 @@
-// The service under load: it writes state with events through its sidecar, as any service does, and notes what it was told.
-// Started with one argument, its settings as JSON; for each transaction that was acknowledged it prints a character.
+// The service under load: it writes state with events through its sidecar, as any service does, and
+// notes what it was told. Started with one argument, its settings as JSON; for each transaction
+// that was acknowledged it prints a character.
 import { randomBytes } from 'node:crypto'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -38,7 +39,11 @@ async function serve(settings: ServiceSettings): Promise<void> {
   const someKeys = (count: number) => [...new Set(Array.from({ length: count }, () => `k-${pick(settings.keys)}`))]
 
   /** One transaction over these keys; `etags` names those whose state must be the given one. */
-  async function write(id: string, keys: string[], etags: Map<string, { etag: string; by?: string }>): Promise<boolean> {
+  async function write(
+    id: string,
+    keys: string[],
+    etags: Map<string, { etag: string; by?: string }>,
+  ): Promise<boolean> {
     const events = keys.map((key) => {
       const over = etags.get(key)?.by
       return { id: `${id}:${key}`, key, ...(over === undefined ? {} : { over }) }
@@ -81,7 +86,8 @@ async function serve(settings: ServiceSettings): Promise<void> {
         if (found) etags.set(keys[0]!, { etag: found.etag, by: found.value.by })
       }
       answered = answered && (await write(id, keys, etags))
-      // A rhythm that leaves a machine of two cores room for what starts again; slower while nothing works.
+      // A rhythm that leaves a machine of two cores room for what starts again; slower while
+      // nothing works.
       await sleep(answered ? 5 + pick(15) : 100)
     }
   }

@@ -1,5 +1,6 @@
-// Package conformance runs Dapr's own conformance suite for state stores against components behind their sockets, by the
-// very client that a sidecar uses. Environment: CONFORMANCE_STORES, a JSON list of {name, socket, metadata}.
+// Package conformance runs Dapr's own conformance suite for state stores against components behind
+// their sockets, by the very client that a sidecar uses. Environment: CONFORMANCE_STORES, a JSON
+// list of {name, socket, metadata}.
 package conformance
 
 import (
@@ -53,7 +54,8 @@ func runSuite(t *testing.T, operations []string, hideTTL bool) {
 	}
 }
 
-// client is what the suite needs of Dapr's client for pluggable state stores, whose type has no exported name.
+// client is what the suite needs of Dapr's client for pluggable state stores, whose type has no
+// exported name.
 type client interface {
 	contrib.Store
 	contrib.TransactionalStore
@@ -68,7 +70,8 @@ type adapter struct {
 	hideTTL   bool
 }
 
-// Init adds the Component's name, by which one process tells its instances apart. The suite gives none.
+// Init adds the Component's name, by which one process tells its instances apart. The suite gives
+// none.
 func (a *adapter) Init(ctx context.Context, metadata contrib.Metadata) error {
 	metadata.Name = a.component
 	return a.client.Init(ctx, metadata)
@@ -84,8 +87,9 @@ func (a *adapter) Features() []contrib.Feature {
 	return slices.DeleteFunc(features, func(each contrib.Feature) bool { return a.hideTTL && each == contrib.FeatureTTL })
 }
 
-// BulkSet and BulkDelete go to the component as they are. In Dapr's protocol the answer to them is one error, while the
-// suite wants one for each key that failed. The component names these keys in the text of its error.
+// BulkSet and BulkDelete go to the component as they are. In Dapr's protocol the answer to them is
+// one error, while the suite wants one for each key that failed. The component names these keys in
+// the text of its error.
 func (a *adapter) BulkSet(ctx context.Context, requests []contrib.SetRequest, options contrib.BulkStoreOpts) error {
 	keys := make([]string, len(requests))
 	for i, each := range requests {

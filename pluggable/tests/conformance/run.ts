@@ -18,10 +18,17 @@ export type ConformanceOptions = {
 }
 
 /**
- * Runs Dapr's conformance suite against both stores, each in a process and a database of its own, which are gone afterwards.
- * Returns the suite's exit code. Throws when a component or a database does not come up.
+ * Runs Dapr's conformance suite against both stores, each in a process and a database of its own,
+ * which are gone afterwards. Returns the suite's exit code. Throws when a component or a database
+ * does not come up.
  */
-export async function runConformance({ program, mongodbUri, mysqlUrl, args = [], write }: ConformanceOptions): Promise<number> {
+export async function runConformance({
+  program,
+  mongodbUri,
+  mysqlUrl,
+  args = [],
+  write,
+}: ConformanceOptions): Promise<number> {
   const name = `conformance_${randomUUID().slice(0, 8)}`
   const closers: (() => unknown)[] = []
   try {
@@ -50,13 +57,23 @@ export async function runConformance({ program, mongodbUri, mysqlUrl, args = [],
       )
       stores.push({ name: type, socket: component.socket, metadata: metadata[type] })
     }
-    return await run(program, ['-test.v', '-test.timeout=300s', ...args], { CONFORMANCE_STORES: JSON.stringify(stores) }, write)
+    return await run(
+      program,
+      ['-test.v', '-test.timeout=300s', ...args],
+      { CONFORMANCE_STORES: JSON.stringify(stores) },
+      write,
+    )
   } finally {
     for (const close of closers.toReversed()) await close()
   }
 }
 
-function run(program: string, args: string[], env: Record<string, string>, write: (text: string) => void): Promise<number> {
+function run(
+  program: string,
+  args: string[],
+  env: Record<string, string>,
+  write: (text: string) => void,
+): Promise<number> {
   const child = spawn(program, args, { env: { PATH: process.env['PATH'], ...env }, stdio: ['ignore', 'pipe', 'pipe'] })
   const end = () => child.kill()
   process.once('exit', end)

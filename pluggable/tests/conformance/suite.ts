@@ -1,4 +1,5 @@
-// Dapr's conformance suite for state stores, compiled with the client by which a sidecar speaks to a component.
+// Dapr's conformance suite for state stores, compiled with the client by which a sidecar speaks to
+// a component.
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { cacheFolder } from '../../../platform/parts/cache.ts'
@@ -18,7 +19,12 @@ export async function ensureConformanceSuite(progress: Progress): Promise<string
   const cacheKey = `conformance-${daprVersion}-${hashOf(testFile)}`
   const program = join(cacheFolder(), cacheKey, 'conformance.test')
   if (existsSync(program)) return program
-  const recipe = fromGo({ module: 'github.com/dapr/dapr', version: `v${daprVersion}`, program: { testFile }, binary: 'conformance.test' })
+  const recipe = fromGo({
+    module: 'github.com/dapr/dapr',
+    version: `v${daprVersion}`,
+    program: { testFile },
+    binary: 'conformance.test',
+  })
   await buildOnce({ title: "Dapr's conformance suite", cacheKey, recipe, usualSeconds: 90 }, progress)
   return program
 }

@@ -9,7 +9,10 @@ describeRelay({
     const client = await MongoClient.connect(properties['connectionString'] ?? '')
     const session = client.startSession()
     session.startTransaction()
-    await client.db(name).collection<StateDocument>('daprCollection').updateOne({ _id: `app||${key}` }, { $set: { value: 'held' } }, { session })
+    await client
+      .db(name)
+      .collection<StateDocument>('daprCollection')
+      .updateOne({ _id: `app||${key}` }, { $set: { value: 'held' } }, { session })
     return {
       async release() {
         await session.abortTransaction()

@@ -5,7 +5,8 @@ import { startSecuredMongodb, type SecuredMongodb } from '../../../platform/test
 import { startComponentProcess, type ComponentProcess } from '../../../platform/testing/component-process.ts'
 import { event, failure, openStore } from '../stores.ts'
 
-// MongoDB's users and certificates, by the connection string's own parameters. The server that all other tests use wants passwords too.
+// MongoDB's users and certificates, by the connection string's own parameters. The server that all
+// other tests use wants passwords too.
 
 let component: ComponentProcess
 beforeAll(async () => {
@@ -73,12 +74,18 @@ describe('a server that takes TLS connections only, its certificate for 127.0.0.
       store.close()
     }
     const direct = { directConnection: 'true' }
-    expect(await refusal(address(mongodb, direct))).toMatch(/^STORE_UNAVAILABLE: MongoDB does not answer \(connection .* closed/)
+    expect(await refusal(address(mongodb, direct))).toMatch(
+      /^STORE_UNAVAILABLE: MongoDB does not answer \(connection .* closed/,
+    )
     const untrusted = /^STORE_UNAVAILABLE: MongoDB's certificate is not accepted \(unable to verify/
     expect(await refusal(address(mongodb, { ...direct, tls: 'true' }))).toMatch(untrusted)
     expect(await refusal(address(mongodb, { ...direct, ...tls, tlsCAFile: stranger.certFile }))).toMatch(untrusted)
-    expect(await refusal(address(mongodb, { ...direct, ...tls }, 'localhost'))).toMatch(/^STORE_UNAVAILABLE: MongoDB's certificate is not accepted \(.*localhost/)
-    expect(await refusal(address(mongodb, { ...direct, ...tls, tlsCAFile: '/nowhere.pem' }))).toMatch(/^INVALID_SETTING: .*"connectionString".*nowhere\.pem/)
+    expect(await refusal(address(mongodb, { ...direct, ...tls }, 'localhost'))).toMatch(
+      /^STORE_UNAVAILABLE: MongoDB's certificate is not accepted \(.*localhost/,
+    )
+    expect(await refusal(address(mongodb, { ...direct, ...tls, tlsCAFile: '/nowhere.pem' }))).toMatch(
+      /^INVALID_SETTING: .*"connectionString".*nowhere\.pem/,
+    )
     expect(component.output()).not.toContain(mongodb.administrator.password)
   }, 60_000)
 })

@@ -6,7 +6,8 @@ import { startSecuredMysql, type SecuredMysql } from '../../../platform/testing/
 import { startComponentProcess, type ComponentProcess } from '../../../platform/testing/component-process.ts'
 import { failure, openStore } from '../stores.ts'
 
-// A real server with a certificate of an authority of its own. Its certificate is for localhost, not for 127.0.0.1, though both lead to it.
+// A real server with a certificate of an authority of its own. Its certificate is for localhost,
+// not for 127.0.0.1, though both lead to it.
 
 let mysql: SecuredMysql
 let component: ComponentProcess
@@ -18,7 +19,9 @@ beforeAll(async () => {
   mysql = await startSecuredMysql()
   ;[component, trusting] = await Promise.all([
     startComponentProcess('outbox-mysql', undefined, { env: { LOG_LEVEL: 'trace' } }),
-    startComponentProcess('outbox-mysql', undefined, { env: { LOG_LEVEL: 'trace', NODE_EXTRA_CA_CERTS: mysql.authority.certFile } }),
+    startComponentProcess('outbox-mysql', undefined, {
+      env: { LOG_LEVEL: 'trace', NODE_EXTRA_CA_CERTS: mysql.authority.certFile },
+    }),
   ])
   administrator = await createConnection({ host: '127.0.0.1', port: mysql.port, ...mysql.administrator })
   await administrator.query('CREATE DATABASE shop')
@@ -34,7 +37,8 @@ afterAll(async () => {
 type Login = { user: string; password: string }
 
 /** A connection string as a URL, and as state.mysql has it. */
-const url = (host: string, tls: string, { user, password }: Login = mysql.administrator) => `mysql://${user}:${password}@${host}:${mysql.port}/shop?tls=${tls}`
+const url = (host: string, tls: string, { user, password }: Login = mysql.administrator) =>
+  `mysql://${user}:${password}@${host}:${mysql.port}/shop?tls=${tls}`
 const dsn = (host: string, tls: string, { user, password }: Login = mysql.administrator) =>
   `${user}:${password}@tcp(${host}:${mysql.port})/shop?allowNativePasswords=true&tls=${tls}`
 
@@ -60,7 +64,9 @@ const pem = () => ({ pemPath: mysql.authority.certFile })
 test('a server that takes encrypted connections only says so, and is served by any kind of TLS', async () => {
   await administrator.query('SET GLOBAL require_secure_transport = ON')
   try {
-    expect(await refusal(url('localhost', 'false'))).toMatch(/^STORE_UNAVAILABLE: MySQL takes encrypted connections only, see tls in connectionString/)
+    expect(await refusal(url('localhost', 'false'))).toMatch(
+      /^STORE_UNAVAILABLE: MySQL takes encrypted connections only, see tls in connectionString/,
+    )
     await works(url('localhost', 'custom'), pem())
     await works(dsn('localhost', 'custom'), pem())
     await works(url('127.0.0.1', 'skip-verify'))
@@ -76,18 +82,26 @@ test('a user who must come with TLS is let in with it only', async () => {
 })
 
 test.each(['true', 'custom'])('tls=%s: an authority that is not known is not trusted', async (tls) => {
-  expect(await refusal(url('localhost', tls), { pemPath: mysql.stranger.certFile })).toMatch(/^STORE_UNAVAILABLE: MySQL's certificate is not accepted \(unable to verify/)
+  expect(await refusal(url('localhost', tls), { pemPath: mysql.stranger.certFile })).toMatch(
+    /^STORE_UNAVAILABLE: MySQL's certificate is not accepted \(unable to verify/,
+  )
 })
 
 test('a certificate for another host is not accepted, be it reached by address', async () => {
-  expect(await refusal(url('127.0.0.1', 'custom'), pem())).toMatch(/^STORE_UNAVAILABLE: MySQL's certificate is not accepted \(.*altnames.*127\.0\.0\.1/)
+  expect(await refusal(url('127.0.0.1', 'custom'), pem())).toMatch(
+    /^STORE_UNAVAILABLE: MySQL's certificate is not accepted \(.*altnames.*127\.0\.0\.1/,
+  )
 })
 
 test('a pemPath that leads to no certificate is named', async () => {
   const empty = join(component.folder, 'empty.pem')
   writeFileSync(empty, '')
-  expect(await refusal(url('localhost', 'custom'), { pemPath: empty })).toMatch(/^INVALID_SETTING: metadata field "pemPath"/)
-  expect(await refusal(url('localhost', 'custom'), { pemPath: '/nowhere.pem' })).toMatch(/^INVALID_SETTING: metadata field "pemPath".*ENOENT/)
+  expect(await refusal(url('localhost', 'custom'), { pemPath: empty })).toMatch(
+    /^INVALID_SETTING: metadata field "pemPath"/,
+  )
+  expect(await refusal(url('localhost', 'custom'), { pemPath: '/nowhere.pem' })).toMatch(
+    /^INVALID_SETTING: metadata field "pemPath".*ENOENT/,
+  )
   expect(await refusal(url('localhost', 'custom'))).toMatch(/^INVALID_SETTING: .*tls=custom needs pemPath/)
 })
 
@@ -108,5 +122,6 @@ test('a certificate for an address is accepted at that address, and nowhere else
 test('no log tells a password', () => {
   const output = component.output() + trusting.output()
   expect(output).toContain('initialised')
-  for (const secret of [mysql.administrator.password, mysql.careful.password, 'not-it']) expect(output).not.toContain(secret)
+  for (const secret of [mysql.administrator.password, mysql.careful.password, 'not-it'])
+    expect(output).not.toContain(secret)
 })

@@ -2,22 +2,39 @@ import { MongoClient } from 'mongodb'
 import { createConnection, type RowDataPacket } from 'mysql2/promise'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { startComponentProcess, until, type ComponentProcess } from '../../../platform/testing/component-process.ts'
-import { createTopic, event, failure, mongodbUnderTest, mysqlUnderTest, openStore, type StoreClient, type TestDatabase, type TestTopic } from '../stores.ts'
+import {
+  createTopic,
+  event,
+  failure,
+  mongodbUnderTest,
+  mysqlUnderTest,
+  openStore,
+  type StoreClient,
+  type TestDatabase,
+  type TestTopic,
+} from '../stores.ts'
 
-// An inbox row as pluggable/README.md has it: written with the effect, and gone by itself when no repeat can come any more.
+// An inbox row as pluggable/README.md has it: written with the effect, and gone by itself when no
+// repeat can come any more.
 
 const ttlSeconds = 8 * 24 * 3600
 
 async function secondsLeftInMysql(database: TestDatabase): Promise<Record<string, number>> {
   const connection = await createConnection({ uri: process.env['TEST_MYSQL_URL'] ?? '' })
-  const [rows] = await connection.query<RowDataPacket[]>(`SELECT id, TIMESTAMPDIFF(SECOND, NOW(), expiredate) AS seconds FROM ${database.name}.state WHERE expiredate IS NOT NULL`)
+  const [rows] = await connection.query<RowDataPacket[]>(
+    `SELECT id, TIMESTAMPDIFF(SECOND, NOW(), expiredate) AS seconds FROM ${database.name}.state WHERE expiredate IS NOT NULL`,
+  )
   await connection.end()
   return Object.fromEntries(rows.map((row) => [String(row['id']), Number(row['seconds'])]))
 }
 
 async function secondsLeftInMongodb(database: TestDatabase): Promise<Record<string, number>> {
   const client = await MongoClient.connect(process.env['TEST_MONGODB_URI'] ?? '')
-  const rows = await client.db(database.name).collection<{ _id: string; _ttl: Date | null }>('daprCollection').find({ _ttl: { $ne: null } }).toArray()
+  const rows = await client
+    .db(database.name)
+    .collection<{ _id: string; _ttl: Date | null }>('daprCollection')
+    .find({ _ttl: { $ne: null } })
+    .toArray()
   await client.close()
   return Object.fromEntries(rows.map(({ _id, _ttl }) => [_id, ((_ttl?.getTime() ?? 0) - Date.now()) / 1_000]))
 }
@@ -31,7 +48,11 @@ describe.each([
   let database: TestDatabase
   let topic: TestTopic
   beforeAll(async () => {
-    ;[component, database, topic] = await Promise.all([startComponentProcess(store.type), store.createDatabase(), createTopic(store.brokers)])
+    ;[component, database, topic] = await Promise.all([
+      startComponentProcess(store.type),
+      store.createDatabase(),
+      createTopic(store.brokers),
+    ])
     client = openStore(component.socket)
     await client.init({ ...database.properties, relayBrokers: store.brokers, relayTopic: topic.name })
   })
@@ -59,6 +80,9 @@ describe.each([
     // Numbers have no gaps: the next event says that the repeat published nothing.
     await client.transact([event('u-1', { last: true })])
     const events = await until('both events', () => topic.ofKey('u-1').length >= 2 && topic.ofKey('u-1'))
-    expect(events.map((each) => [each.event['sequence'], each.event['data']])).toEqual([['1', { total: 1 }], ['2', { last: true }]])
+    expect(events.map((each) => [each.event['sequence'], each.event['data']])).toEqual([
+      ['1', { total: 1 }],
+      ['2', { last: true }],
+    ])
   })
 })

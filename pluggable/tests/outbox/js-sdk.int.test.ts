@@ -2,7 +2,8 @@ import { CommunicationProtocolEnum, DaprClient } from '@dapr/dapr'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { startStoreSidecar, type StoreSidecar } from '../../../platform/testing/store-sidecar.ts'
 
-// The stores are for any Dapr app, so they are driven here by what other apps use: Dapr's own JS SDK.
+// The stores are for any Dapr app, so they are driven here by what other apps use: Dapr's own JS
+// SDK.
 
 let sidecar: StoreSidecar
 let client: DaprClient
@@ -37,5 +38,8 @@ it('writes and deletes in one transaction', async () => {
     { operation: 'delete', request: { key: 'old' } },
   ])
   const found = await client.state.getBulk('someones-store', ['old', 'new'])
-  expect(Object.fromEntries(found.map(({ key, data }) => [key, data || undefined]))).toEqual({ old: undefined, new: 'two' })
+  expect(Object.fromEntries(found.map(({ key, data }) => [key, data || undefined]))).toEqual({
+    old: undefined,
+    new: 'two',
+  })
 })

@@ -17,9 +17,15 @@ test('rows that were given up while a connection was being made are not sent whe
     proxy.silence()
     await expect(publisher.publish([row(1)])).rejects.toThrow('700 ms')
     await proxy.restore()
-    await until('a send that works', () => publisher.publish([row(2)]).then(() => true, () => false))
+    await until('a send that works', () =>
+      publisher.publish([row(2)]).then(
+        () => true,
+        () => false,
+      ),
+    )
     await until('its arrival', () => topic.published.some(({ event }) => event['n'] === 2))
-    // What never comes cannot be waited for: the first connection's own attempts end within this time.
+    // What never comes cannot be waited for: the first connection's own attempts end within this
+    // time.
     await new Promise((resolve) => setTimeout(resolve, 2_500))
     expect(topic.published.map(({ event }) => event['n'])).toEqual([2])
   } finally {

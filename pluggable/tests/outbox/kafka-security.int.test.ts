@@ -9,7 +9,8 @@ import { prepareSidecar } from '../../../platform/testing/sidecar.ts'
 import { startComponentProcess, until, type ComponentProcess } from '../../../platform/testing/component-process.ts'
 import { createTopic, event, mysqlUnderTest, openStore, type TestDatabase, type TestTopic } from '../stores.ts'
 
-// A relay and a real broker that wants to know who it is, and that it must know. What is right, and what is wrong in one thing each.
+// A relay and a real broker that wants to know who it is, and that it must know. What is right, and
+// what is wrong in one thing each.
 
 let kafka: SecuredKafka
 let component: ComponentProcess
@@ -22,7 +23,9 @@ beforeAll(async () => {
   ;[metricsPort = 0] = await freePorts(1)
   ;[kafka, component, database] = await Promise.all([
     startSecuredKafka(),
-    startComponentProcess('outbox-mysql', undefined, { env: { LOG_LEVEL: 'trace', METRICS_PORT: String(metricsPort) } }),
+    startComponentProcess('outbox-mysql', undefined, {
+      env: { LOG_LEVEL: 'trace', METRICS_PORT: String(metricsPort) },
+    }),
     mysqlUnderTest().createDatabase(),
   ])
   store = openStore(component.socket)
@@ -40,8 +43,17 @@ afterAll(async () => {
 
 type Settings = Record<string, string>
 
-const password = (): Settings => ({ relayAuthType: 'password', relaySaslUsername: kafka.user.name, relaySaslPassword: kafka.user.password })
-const scram = (): Settings => ({ ...password(), relayBrokers: kafka.brokers.saslSsl, relaySaslMechanism: 'SHA-512', relayCaCert: kafka.authority.cert })
+const password = (): Settings => ({
+  relayAuthType: 'password',
+  relaySaslUsername: kafka.user.name,
+  relaySaslPassword: kafka.user.password,
+})
+const scram = (): Settings => ({
+  ...password(),
+  relayBrokers: kafka.brokers.saslSsl,
+  relaySaslMechanism: 'SHA-512',
+  relayCaCert: kafka.authority.cert,
+})
 const clientCertificate = (): Settings => ({
   relayBrokers: kafka.brokers.mutualSsl,
   relayAuthType: 'mtls',
@@ -49,7 +61,11 @@ const clientCertificate = (): Settings => ({
   relayClientCert: kafka.client.cert,
   relayClientKey: kafka.client.key,
 })
-const serverCertificate = (): Settings => ({ relayBrokers: kafka.brokers.ssl, relayAuthType: 'certificate', relayCaCert: kafka.authority.cert })
+const serverCertificate = (): Settings => ({
+  relayBrokers: kafka.brokers.ssl,
+  relayAuthType: 'certificate',
+  relayCaCert: kafka.authority.cert,
+})
 
 const right: Record<string, () => Settings> = {
   'no authentication': () => ({ relayBrokers: kafka.brokers.plaintext, relayAuthType: 'none' }),
@@ -63,14 +79,34 @@ const right: Record<string, () => Settings> = {
 
 const wrong: Record<string, { settings: () => Settings; log: string }> = {
   'the password, PLAIN': {
-    settings: () => ({ ...password(), relayBrokers: kafka.brokers.saslPlaintext, relayDisableTls: 'true', relaySaslPassword: 'not-it' }),
+    settings: () => ({
+      ...password(),
+      relayBrokers: kafka.brokers.saslPlaintext,
+      relayDisableTls: 'true',
+      relaySaslPassword: 'not-it',
+    }),
     log: 'Kafka refuses relaySaslUsername or relaySaslPassword',
   },
-  'the password, SCRAM': { settings: () => ({ ...scram(), relaySaslPassword: 'not-it' }), log: 'Kafka refuses relaySaslUsername or relaySaslPassword' },
-  'the user': { settings: () => ({ ...scram(), relaySaslUsername: 'nobody' }), log: 'Kafka refuses relaySaslUsername or relaySaslPassword' },
-  'the mechanism': { settings: () => ({ ...scram(), relaySaslMechanism: 'PLAINTEXT' }), log: 'Kafka does not take relaySaslMechanism' },
-  'the authority': { settings: () => ({ ...scram(), relayCaCert: kafka.stranger.cert }), log: 'not signed by an authority of relayCaCert' },
-  'no authority': { settings: () => ({ ...scram(), relayCaCert: '' }), log: 'not signed by an authority of relayCaCert' },
+  'the password, SCRAM': {
+    settings: () => ({ ...scram(), relaySaslPassword: 'not-it' }),
+    log: 'Kafka refuses relaySaslUsername or relaySaslPassword',
+  },
+  'the user': {
+    settings: () => ({ ...scram(), relaySaslUsername: 'nobody' }),
+    log: 'Kafka refuses relaySaslUsername or relaySaslPassword',
+  },
+  'the mechanism': {
+    settings: () => ({ ...scram(), relaySaslMechanism: 'PLAINTEXT' }),
+    log: 'Kafka does not take relaySaslMechanism',
+  },
+  'the authority': {
+    settings: () => ({ ...scram(), relayCaCert: kafka.stranger.cert }),
+    log: 'not signed by an authority of relayCaCert',
+  },
+  'no authority': {
+    settings: () => ({ ...scram(), relayCaCert: '' }),
+    log: 'not signed by an authority of relayCaCert',
+  },
   "the broker's name": {
     settings: () => ({ ...scram(), relayBrokers: kafka.brokers.saslSsl.replace('127.0.0.1', 'localhost') }),
     log: 'for another host than relayBrokers names',
@@ -86,9 +122,18 @@ const wrong: Record<string, { settings: () => Settings; log: string }> = {
     settings: () => ({ ...serverCertificate(), relayBrokers: kafka.brokers.mutualSsl }),
     log: 'Kafka refuses relayClientCert, or wants one',
   },
-  'TLS to a broker without': { settings: () => ({ ...serverCertificate(), relayBrokers: kafka.brokers.plaintext }), log: 'Kafka does not speak TLS' },
-  'no TLS to a broker with it': { settings: () => ({ relayBrokers: kafka.brokers.ssl }), log: 'where it wants TLS, set relayAuthType' },
-  'a topic that is not there': { settings: () => ({ ...scram(), relayTopic: 'nowhere' }), log: 'Kafka does not know relayTopic' },
+  'TLS to a broker without': {
+    settings: () => ({ ...serverCertificate(), relayBrokers: kafka.brokers.plaintext }),
+    log: 'Kafka does not speak TLS',
+  },
+  'no TLS to a broker with it': {
+    settings: () => ({ relayBrokers: kafka.brokers.ssl }),
+    log: 'where it wants TLS, set relayAuthType',
+  },
+  'a topic that is not there': {
+    settings: () => ({ ...scram(), relayTopic: 'nowhere' }),
+    log: 'Kafka does not know relayTopic',
+  },
 }
 
 const init = (settings: Settings) => store.init({ ...database.properties, relayTopic: topic.name, ...settings })
@@ -107,31 +152,46 @@ test.each(Object.keys(right))('events arrive: %s', async (name) => {
   await until('the event', () => topic.ofKey(name).length > 0)
 })
 
-test.each(Object.keys(wrong))('%s is wrong: commits go on, the log and a metric say why, and once it is put right the events go out', async (name) => {
-  const { settings, log } = wrong[name] ?? { settings: () => ({}), log: '' }
-  const began = component.output().length
-  const failed = await errors()
-  await init(settings())
-  await store.transact([{ key: name, value: 1 }, event(name, { name })])
-  const line = await until('a warning', () => linesSince(began).find((each) => each.includes('relay failed, trying again')))
-  expect((JSON.parse(line) as { err: { message: string } }).err.message).toContain(log)
-  await until('a metric', async () => (await errors()) > failed)
-  expect(topic.ofKey(name)).toEqual([])
-  await init(scram())
-  await until('the event', () => topic.ofKey(name).length > 0)
-})
+test.each(Object.keys(wrong))(
+  '%s is wrong: commits go on, the log and a metric say why, and once it is put right the events go out',
+  async (name) => {
+    const { settings, log } = wrong[name] ?? { settings: () => ({}), log: '' }
+    const began = component.output().length
+    const failed = await errors()
+    await init(settings())
+    await store.transact([{ key: name, value: 1 }, event(name, { name })])
+    const line = await until('a warning', () =>
+      linesSince(began).find((each) => each.includes('relay failed, trying again')),
+    )
+    expect((JSON.parse(line) as { err: { message: string } }).err.message).toContain(log)
+    await until('a metric', async () => (await errors()) > failed)
+    expect(topic.ofKey(name)).toEqual([])
+    await init(scram())
+    await until('the event', () => topic.ofKey(name).length > 0)
+  },
+)
 
 /** A sidecar with everything in its log, its credentials in a secret store of Dapr's. */
 async function startDaprd(settings: Settings) {
   const secrets = join(component.folder, '.secrets.json')
   const connectionString = database.properties['connectionString'] ?? ''
-  writeFileSync(secrets, JSON.stringify({ mysql: connectionString, kafka: { password: kafka.user.password } }), { mode: 0o600 })
+  writeFileSync(secrets, JSON.stringify({ mysql: connectionString, kafka: { password: kafka.user.password } }), {
+    mode: 0o600,
+  })
   const fromSecret = (name: string, key: string) => ({ name, secretKeyRef: { name: key, key } })
   const resource = (name: string, type: string, metadata: unknown[]) =>
-    JSON.stringify({ apiVersion: 'dapr.io/v1alpha1', kind: 'Component', metadata: { name }, spec: { type, version: 'v1', metadata }, auth: { secretStore: 'secrets' } })
+    JSON.stringify({
+      apiVersion: 'dapr.io/v1alpha1',
+      kind: 'Component',
+      metadata: { name },
+      spec: { type, version: 'v1', metadata },
+      auth: { secretStore: 'secrets' },
+    })
   const { command, httpPort, apiToken, isHealthy, remove } = await prepareSidecar({
     appId: 'app',
-    components: [{ name: 'secrets', type: 'secretstores.local.file', metadata: { secretsFile: secrets, nestedSeparator: ':' } }],
+    components: [
+      { name: 'secrets', type: 'secretstores.local.file', metadata: { secretsFile: secrets, nestedSeparator: ':' } },
+    ],
     resources: [
       resource('secret-store', 'state.outbox-mysql', [
         fromSecret('connectionString', 'mysql'),
@@ -168,7 +228,8 @@ const withoutPassword = (): Settings => {
   return { ...rest, relayTopic: topic.name }
 }
 const expectNoSecrets = (log: string) => {
-  for (const secret of [kafka.user.password, new URL(database.properties['connectionString'] ?? '').password]) expect(log).not.toContain(secret)
+  for (const secret of [kafka.user.password, new URL(database.properties['connectionString'] ?? '').password])
+    expect(log).not.toContain(secret)
 }
 
 test("connection string and password come by secretKeyRef, and stand in nobody's log", async () => {
@@ -198,7 +259,9 @@ test('a misspelt setting ends the sidecar, whose log names it and no secret', as
   } finally {
     await daprd.close()
   }
-  expect(daprd.output()).toMatch(/INVALID_SETTING: metadata field .*relayTopc.* is no setting of this component; is .*relayTopic.* meant/)
+  expect(daprd.output()).toMatch(
+    /INVALID_SETTING: metadata field .*relayTopc.* is no setting of this component; is .*relayTopic.* meant/,
+  )
   expectNoSecrets(daprd.output())
 })
 

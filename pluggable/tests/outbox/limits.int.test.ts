@@ -13,13 +13,14 @@ import {
   type TestTopic,
 } from '../stores.ts'
 
-// Keys, values and transactions at their limits, by every kind of call; what single calls take is in store-suite.ts.
+// Keys, values and transactions at their limits, by every kind of call; what single calls take is
+// in store-suite.ts.
 
 const mebibyte = 1024 * 1024
 const values: Record<string, Buffer> = {
   'a mebibyte of text': Buffer.from(JSON.stringify('x'.repeat(mebibyte - 2))),
   'a mebibyte of bytes': Buffer.from(Array.from({ length: mebibyte }, (_, n) => (n * 31) % 256)),
-  unicode: Buffer.from(JSON.stringify({ 'ключ': '値 ü é e\u0301 😀 \u0000 \u2028' })),
+  unicode: Buffer.from(JSON.stringify({ ключ: '値 ü é e\u0301 😀 \u0000 \u2028' })),
   nothing: Buffer.alloc(0),
   'one byte': Buffer.from([0]),
 }
@@ -41,7 +42,12 @@ describe.each([mysqlUnderTest(), mongodbUnderTest()])('state.$type', (store) => 
       Promise.all([startComponentProcess(store.type), startComponentProcess(store.type)]),
     ])
     ;[first, second] = components.map(({ socket }) => openStore(socket)) as [StoreClient, StoreClient]
-    const properties = { ...database.properties, relayBrokers: store.brokers, relayTopic: topic.name, maxEventBytes: String(maxEventBytes) }
+    const properties = {
+      ...database.properties,
+      relayBrokers: store.brokers,
+      relayTopic: topic.name,
+      maxEventBytes: String(maxEventBytes),
+    }
     for (const client of [first, second]) await client.init(properties)
   }, 60_000)
   afterAll(async () => {
@@ -58,7 +64,8 @@ describe.each([mysqlUnderTest(), mongodbUnderTest()])('state.$type', (store) => 
     const { items } = await first.bulkGet(keys)
     return [single, items.map(({ data }) => Buffer.from(data))]
   }
-  const same = (found: Buffer[][], expected: Buffer[]) => found.map((buffers) => buffers.map((buffer, n) => buffer.equals(expected[n] ?? Buffer.from('?'))))
+  const same = (found: Buffer[][], expected: Buffer[]) =>
+    found.map((buffers) => buffers.map((buffer, n) => buffer.equals(expected[n] ?? Buffer.from('?'))))
 
   test('values at the limits pass through single writes, bulk writes and transactions, and come back by get and bulk get', async () => {
     expect(longKeys.map((key) => Buffer.byteLength(key))).toEqual([512, 512, 512])
@@ -86,9 +93,16 @@ describe.each([mysqlUnderTest(), mongodbUnderTest()])('state.$type', (store) => 
     const [a = '', b = '', c = ''] = longKeys
     const there = async () => Promise.all(longKeys.map((key) => first.json(key)))
     await first.set({ key: a, value: 1 })
-    await first.bulkSet([{ key: b, value: 2 }, { key: c, value: 3 }])
+    await first.bulkSet([
+      { key: b, value: 2 },
+      { key: c, value: 3 },
+    ])
     expect(await there()).toEqual([1, 2, 3])
-    await first.transact([{ key: a, value: 4 }, { delete: b, etag: (await first.etag(b)) ?? '' }, { key: c, value: 5, etag: (await first.etag(c)) ?? '' }])
+    await first.transact([
+      { key: a, value: 4 },
+      { delete: b, etag: (await first.etag(b)) ?? '' },
+      { key: c, value: 5, etag: (await first.etag(c)) ?? '' },
+    ])
     expect(await there()).toEqual([4, undefined, 5])
     await first.delete(a)
     await first.bulkDelete([b, c])
@@ -104,8 +118,16 @@ describe.each([mysqlUnderTest(), mongodbUnderTest()])('state.$type', (store) => 
     const events = (round: number) => Array.from({ length: 50 }, (_, n) => event(`many-${n % 3}`, { round, n }))
     await first.transact([...writes, ...events(1)])
     const last = { key: 'many-49', value: 0, etag: 'wrong' }
-    expect((await failure(first.transact([...writes.slice(0, 49).map((write) => ({ ...write, value: -1 })), last, ...events(2)]))).details).toMatch(/^ETAG_MISMATCH/)
-    expect((await first.bulkGet(writes.map(({ key }) => key))).items.map(({ data }) => Number(Buffer.from(data).toString()))).toEqual(writes.map(({ value }) => value))
+    expect(
+      (
+        await failure(
+          first.transact([...writes.slice(0, 49).map((write) => ({ ...write, value: -1 })), last, ...events(2)]),
+        )
+      ).details,
+    ).toMatch(/^ETAG_MISMATCH/)
+    expect(
+      (await first.bulkGet(writes.map(({ key }) => key))).items.map(({ data }) => Number(Buffer.from(data).toString())),
+    ).toEqual(writes.map(({ value }) => value))
     await first.transact(events(3))
     for (const key of [0, 1, 2]) {
       const own = (round: number) => events(round).flatMap((_, n) => (n % 3 === key ? [{ round, n }] : []))
@@ -126,7 +148,9 @@ describe.each([mysqlUnderTest(), mongodbUnderTest()])('state.$type', (store) => 
         Array.from({ length: writers }, async (_, writer) => {
           for (let n = 0; n < rounds; n += 1) {
             const order = (side + writer) % 2 === 0 ? keys : keys.toReversed()
-            await client.transact(order.flatMap((key) => [{ key, value: { side, writer, n } }, event(key, { side, writer, n })]))
+            await client.transact(
+              order.flatMap((key) => [{ key, value: { side, writer, n } }, event(key, { side, writer, n })]),
+            )
           }
         }),
       ),
@@ -142,10 +166,15 @@ describe.each([mysqlUnderTest(), mongodbUnderTest()])('state.$type', (store) => 
 
   test('an event of exactly maxEventBytes passes, and one byte more is refused with nothing written', async () => {
     const id = { 'cloudevent.id': 'e'.repeat(36) }
-    const told = /has (\d+) bytes/.exec((await failure(first.transact([event('size', 'x'.repeat(maxEventBytes), id)]))).details)?.[1]
+    const told = /has (\d+) bytes/.exec(
+      (await failure(first.transact([event('size', 'x'.repeat(maxEventBytes), id)]))).details,
+    )?.[1]
     const room = 2 * maxEventBytes - Number(told)
-    const write = (length: number) => first.transact([{ key: 'size', value: length }, event('size', 'x'.repeat(length), id)])
-    expect((await failure(write(room + 1))).details).toMatch(new RegExp(`^EVENT_TOO_LARGE: .* ${maxEventBytes + 1} bytes`))
+    const write = (length: number) =>
+      first.transact([{ key: 'size', value: length }, event('size', 'x'.repeat(length), id)])
+    expect((await failure(write(room + 1))).details).toMatch(
+      new RegExp(`^EVENT_TOO_LARGE: .* ${maxEventBytes + 1} bytes`),
+    )
     expect(await first.json('size')).toBeUndefined()
     await write(room)
     const [published] = await until('the event', () => topic.ofKey('size').length > 0 && topic.ofKey('size'))

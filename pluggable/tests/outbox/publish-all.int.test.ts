@@ -12,8 +12,9 @@ import { watchTopic } from '../../../platform/testing/events.ts'
 import { startSidecar } from '../../../platform/testing/sidecar.ts'
 import { startComponentProcess, until } from '../../../platform/testing/component-process.ts'
 
-// Code that was written for Dapr's built-in outbox gets from ours what it got there: one sidecar, and the same transactions
-// through Dapr's own store with its outbox and through both of ours with `publish: all`.
+// Code that was written for Dapr's built-in outbox gets from ours what it got there: one sidecar,
+// and the same transactions through Dapr's own store with its outbox and through both of ours with
+// `publish: all`.
 
 type Upsert = { key: string; value: string | Buffer; metadata?: Record<string, string> }
 type Event = Record<string, unknown>
@@ -28,15 +29,36 @@ let api: Client
 let apiToken: string
 let published: Record<StoreName, Event[]>
 
-function call<Request, Response>(method: { path: string; requestSerialize: (request: Request) => Buffer; responseDeserialize: (bytes: Buffer) => Response }, request: Request): Promise<Response> {
+function call<Request, Response>(
+  method: {
+    path: string
+    requestSerialize: (request: Request) => Buffer
+    responseDeserialize: (bytes: Buffer) => Response
+  },
+  request: Request,
+): Promise<Response> {
   const metadata = new Metadata()
   metadata.set('dapr-api-token', apiToken)
   return new Promise((resolve, reject) =>
-    api.makeUnaryRequest(method.path, method.requestSerialize, method.responseDeserialize, request, metadata, { deadline: Date.now() + 10_000 },
-      (error: ServiceError | null, response?: Response) => (error ? reject(error) : resolve(response as Response))))
+    api.makeUnaryRequest(
+      method.path,
+      method.requestSerialize,
+      method.responseDeserialize,
+      request,
+      metadata,
+      { deadline: Date.now() + 10_000 },
+      (error: ServiceError | null, response?: Response) => (error ? reject(error) : resolve(response as Response)),
+    ),
+  )
 }
 
-const item = ({ key, value, metadata = {} }: Upsert) => ({ key, value: Buffer.from(value), etag: undefined, options: undefined, metadata })
+const item = ({ key, value, metadata = {} }: Upsert) => ({
+  key,
+  value: Buffer.from(value),
+  etag: undefined,
+  options: undefined,
+  metadata,
+})
 const upsert = (operation: Upsert) => ({ operationType: 'upsert', request: item(operation) })
 const remove = (key: string) => ({ operationType: 'delete', request: item({ key, value: '' }) })
 const transact = (storeName: StoreName, operations: ReturnType<typeof upsert>[]) =>
@@ -64,18 +86,23 @@ beforeAll(async () => {
 
   const admin = new Kafka({ brokers: TEST_KAFKA_BROKERS.split(','), logLevel: logLevel.NOTHING }).admin()
   await admin.connect()
-  // The built-in outbox sends through a topic of its own between the two: namespace, app id, topic, "outbox".
+  // The built-in outbox sends through a topic of its own between the two: namespace, app id, topic,
+  // "outbox".
   const topics = [...stores.map(topicOf), `default${run}${topicOf('builtin')}outbox`]
   await admin.createTopics({ topics: topics.map((topic) => ({ topic, numPartitions: 6 })) })
   closers.push(async () => {
     await admin.deleteTopics({ topics })
     await admin.disconnect()
   })
-  published = Object.fromEntries(await Promise.all(stores.map(async (store) => {
-    const watched = await watchTopic(topicOf(store))
-    closers.push(watched.close)
-    return [store, watched.events]
-  }))) as typeof published
+  published = Object.fromEntries(
+    await Promise.all(
+      stores.map(async (store) => {
+        const watched = await watchTopic(topicOf(store))
+        closers.push(watched.close)
+        return [store, watched.events]
+      }),
+    ),
+  ) as typeof published
 
   for (const type of ['outbox-mysql', 'outbox-mongodb']) {
     const component = await startComponentProcess(type, folder)
@@ -87,21 +114,37 @@ beforeAll(async () => {
     appId: run,
     folder,
     components: [
-      { name: 'kafka', type: 'pubsub.kafka', metadata: { brokers: TEST_KAFKA_BROKERS, authType: 'none', initialOffset: 'oldest', version: '3.6.0' } },
+      {
+        name: 'kafka',
+        type: 'pubsub.kafka',
+        metadata: { brokers: TEST_KAFKA_BROKERS, authType: 'none', initialOffset: 'oldest', version: '3.6.0' },
+      },
       {
         name: 'builtin',
         type: 'state.mysql',
         metadata: {
-          connectionString: `${decodeURIComponent(username)}:${decodeURIComponent(password)}@tcp(${host})/`, schemaName: `${run}_builtin`,
-          outboxPublishPubsub: 'kafka', outboxPublishTopic: topicOf('builtin'),
+          connectionString: `${decodeURIComponent(username)}:${decodeURIComponent(password)}@tcp(${host})/`,
+          schemaName: `${run}_builtin`,
+          outboxPublishPubsub: 'kafka',
+          outboxPublishTopic: topicOf('builtin'),
         },
       },
-      { name: 'ours-mysql', type: 'state.outbox-mysql', metadata: { connectionString: TEST_MYSQL_URL, schemaName: `${run}_ours`, ...relay('ours-mysql') } },
+      {
+        name: 'ours-mysql',
+        type: 'state.outbox-mysql',
+        metadata: { connectionString: TEST_MYSQL_URL, schemaName: `${run}_ours`, ...relay('ours-mysql') },
+      },
       {
         name: 'ours-mongodb',
         type: 'state.outbox-mongodb',
         // Keys without the app id: only `relaySource`, in which daprd puts it, can say it.
-        metadata: { connectionString: TEST_MONGODB_URI, databaseName: run, keyPrefix: 'none', relaySource: '{appID}', ...relay('ours-mongodb') },
+        metadata: {
+          connectionString: TEST_MONGODB_URI,
+          databaseName: run,
+          keyPrefix: 'none',
+          relaySource: '{appID}',
+          ...relay('ours-mongodb'),
+        },
       },
     ],
   })
@@ -117,19 +160,47 @@ afterAll(async () => {
 const json = { contentType: 'application/json' }
 const projection = { 'outbox.projection': 'true' }
 
-/** Transactions that the built-in outbox survives. Each event says by its subject where it belongs. */
+/**
+ * Transactions that the built-in outbox survives. Each event says by its subject where it belongs.
+ */
 const cases: Record<string, { operations: ReturnType<typeof upsert>[]; events?: number }> = {
-  JSON: { operations: [upsert({ key: 'json', value: '{"text":"grün","n":1.5}', metadata: { ...json, subject: 'JSON' } })] },
-  'JSON that is not said to be': { operations: [upsert({ key: 'untyped', value: '{"n":1}', metadata: { subject: 'JSON that is not said to be' } })] },
-  text: { operations: [upsert({ key: 'text', value: 'grün', metadata: { contentType: 'text/plain', subject: 'text' } })] },
-  bytes: { operations: [upsert({ key: 'bytes', value: Buffer.from([0, 255]), metadata: { contentType: 'application/octet-stream', subject: 'bytes' } })] },
-  'what is not JSON': { operations: [upsert({ key: 'no', value: '{', metadata: { ...json, subject: 'what is not JSON' } })] },
+  JSON: {
+    operations: [upsert({ key: 'json', value: '{"text":"grün","n":1.5}', metadata: { ...json, subject: 'JSON' } })],
+  },
+  'JSON that is not said to be': {
+    operations: [upsert({ key: 'untyped', value: '{"n":1}', metadata: { subject: 'JSON that is not said to be' } })],
+  },
+  text: {
+    operations: [upsert({ key: 'text', value: 'grün', metadata: { contentType: 'text/plain', subject: 'text' } })],
+  },
+  bytes: {
+    operations: [
+      upsert({
+        key: 'bytes',
+        value: Buffer.from([0, 255]),
+        metadata: { contentType: 'application/octet-stream', subject: 'bytes' },
+      }),
+    ],
+  },
+  'what is not JSON': {
+    operations: [upsert({ key: 'no', value: '{', metadata: { ...json, subject: 'what is not JSON' } })],
+  },
   attributes: {
-    operations: [upsert({ key: 'attributes', value: '1', metadata: { ...json, subject: 'attributes', type: 'a.b.v1', source: 'elsewhere', 'my-custom-ce-field': 'abc' } })],
+    operations: [
+      upsert({
+        key: 'attributes',
+        value: '1',
+        metadata: { ...json, subject: 'attributes', type: 'a.b.v1', source: 'elsewhere', 'my-custom-ce-field': 'abc' },
+      }),
+    ],
   },
   'a projection': {
     operations: [
-      upsert({ key: 'projected', value: '{"state":1}', metadata: { ...json, subject: 'a projection', type: 'of.state' } }),
+      upsert({
+        key: 'projected',
+        value: '{"state":1}',
+        metadata: { ...json, subject: 'a projection', type: 'of.state' },
+      }),
       upsert({ key: 'projected', value: '{"event":1}', metadata: { ...json, ...projection } }),
     ],
   },
@@ -143,9 +214,20 @@ const cases: Record<string, { operations: ReturnType<typeof upsert>[]; events?: 
   },
 }
 
-/** What code can build on: id, time and trace differ from event to event, and what ours adds is no part of it. */
-const comparable = ({ specversion, type, source, subject, datacontenttype, data, data_base64, 'my-custom-ce-field': custom }: Event) =>
-  ({ specversion, type, source, subject, datacontenttype, data, data_base64, custom })
+/**
+ * What code can build on: id, time and trace differ from event to event, and what ours adds is no
+ * part of it.
+ */
+const comparable = ({
+  specversion,
+  type,
+  source,
+  subject,
+  datacontenttype,
+  data,
+  data_base64,
+  'my-custom-ce-field': custom,
+}: Event) => ({ specversion, type, source, subject, datacontenttype, data, data_base64, custom })
 
 test('the same transactions publish what they publish through the built-in outbox', async () => {
   for (const store of stores) {
@@ -155,7 +237,8 @@ test('the same transactions publish what they publish through the built-in outbo
     const of = (store: StoreName) => published[store].filter((event) => event['subject'] === subject)
     for (const store of stores) await until(`${subject} through ${store}`, () => of(store).length >= events, 60_000)
     const expected = of('builtin').map(comparable)
-    for (const store of stores) expect({ store, subject, events: of(store).map(comparable) }).toEqual({ store, subject, events: expected })
+    for (const store of stores)
+      expect({ store, subject, events: of(store).map(comparable) }).toEqual({ store, subject, events: expected })
   }
   for (const store of stores) expect(published[store]).toHaveLength(9)
 })
@@ -180,15 +263,25 @@ describe.each(['ours-mysql', 'ours-mongodb'] as const)('%s', (store) => {
     ])
     await arrived(store, 'a', ({ partitionkey }) => partitionkey === 'a')
     await arrived(store, 'b', ({ partitionkey }) => partitionkey === 'b')
-    const of = (key: string) => published[store].filter(({ partitionkey }) => partitionkey === key).map(({ data }) => data)
+    const of = (key: string) =>
+      published[store].filter(({ partitionkey }) => partitionkey === key).map(({ data }) => data)
     expect([of('a'), of('b')]).toEqual([['event a'], ['event b']])
     expect([await stateOf(store, 'a'), await stateOf(store, 'b')]).toEqual(['"state a"', '"state b"'])
   })
 
   test('a plain write, a bulk write and a delete publish nothing', async () => {
     await call(DaprService.saveState, { storeName: store, states: [item({ key: 'quiet', value: '1' })] })
-    await call(DaprService.saveState, { storeName: store, states: [item({ key: 'quiet', value: '2' }), item({ key: 'quiet2', value: '2' })] })
-    await call(DaprService.deleteState, { storeName: store, key: 'quiet2', etag: undefined, options: undefined, metadata: {} })
+    await call(DaprService.saveState, {
+      storeName: store,
+      states: [item({ key: 'quiet', value: '2' }), item({ key: 'quiet2', value: '2' })],
+    })
+    await call(DaprService.deleteState, {
+      storeName: store,
+      key: 'quiet2',
+      etag: undefined,
+      options: undefined,
+      metadata: {},
+    })
     await transact(store, [remove('quiet')])
     await transact(store, [upsert({ key: 'quiet', value: '3' })])
     // Numbers have no gaps: the first one says that there was nothing before.
@@ -197,7 +290,9 @@ describe.each(['ours-mysql', 'ours-mongodb'] as const)('%s', (store) => {
   })
 
   test('an event that is too large is refused, with the state that it tells of', async () => {
-    await expect(transact(store, [upsert({ key: 'large', value: 'x'.repeat(1_000_000) })])).rejects.toThrow('EVENT_TOO_LARGE')
+    await expect(transact(store, [upsert({ key: 'large', value: 'x'.repeat(1_000_000) })])).rejects.toThrow(
+      'EVENT_TOO_LARGE',
+    )
     expect(await stateOf(store, 'large')).toBe('')
   })
 })

@@ -4,14 +4,27 @@ import { createConnection, type RowDataPacket } from 'mysql2/promise'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { startBinlogServer, type BinlogEvent } from '../../../platform/testing/binlog-server.ts'
 import { startComponentProcess, until, type ComponentProcess } from '../../../platform/testing/component-process.ts'
-import { createTopic, event, failure, mongodbUnderTest, mysqlUnderTest, openStore, type StoreClient, type StoreUnderTest, type TestDatabase } from '../stores.ts'
+import {
+  createTopic,
+  event,
+  failure,
+  mongodbUnderTest,
+  mysqlUnderTest,
+  openStore,
+  type StoreClient,
+  type StoreUnderTest,
+  type TestDatabase,
+} from '../stores.ts'
 
-// No Kafka Connect runs here. What its connectors would read is read from where they read it: the binary log, the change stream.
+// No Kafka Connect runs here. What its connectors would read is read from where they read it: the
+// binary log, the change stream.
 
 /** A row by the names of Debezium's event router. */
 type Row = { id: string; aggregatetype: string; aggregateid: string; type: string; payload: string }
 
-/** What the database's log tells of a row. `identity` is the same in its insertion and its deletion. */
+/**
+ * What the database's log tells of a row. `identity` is the same in its insertion and its deletion.
+ */
 type Change = { transaction: string; op: string; identity: string; row?: Row }
 
 type Reader = {
@@ -29,11 +42,20 @@ const topic = 'orders'
 /** The envelope as the relay sends it: only its time is not known beforehand. */
 const envelope = (key: string, sequence: number, data: unknown, payload: string) =>
   JSON.stringify({
-    specversion: '1.0', id: `${key}-${sequence}`, source: 'app', type: 'test.happened.v1', time: (JSON.parse(payload) as { time: string }).time,
-    datacontenttype: 'application/json', partitionkey: key, sequence: String(sequence), data,
+    specversion: '1.0',
+    id: `${key}-${sequence}`,
+    source: 'app',
+    type: 'test.happened.v1',
+    time: (JSON.parse(payload) as { time: string }).time,
+    datacontenttype: 'application/json',
+    partitionkey: key,
+    sequence: String(sequence),
+    data,
   })
 
-/** The rows by their transactions. @throws Error when a transaction left one of them in the table */
+/**
+ * The rows by their transactions. @throws Error when a transaction left one of them in the table
+ */
 function passedThrough(changes: Change[]): Row[][] {
   const transactions = Map.groupBy(changes, ({ transaction }) => transaction)
   return [...transactions.values()].map((own) => {
@@ -67,13 +89,28 @@ function describeRelayNone(type: StoreUnderTest['type'], open: () => Promise<Rea
       await component?.kill('SIGKILL')
       await reader?.close()
     })
-    const numbered = (key: string, sequence: number, data: unknown) => event(key, data, { 'cloudevent.id': `${key}-${sequence}` })
+    const numbered = (key: string, sequence: number, data: unknown) =>
+      event(key, data, { 'cloudevent.id': `${key}-${sequence}` })
 
     test('the events of a transaction pass through the table in that transaction, as Debezium expects them', async () => {
-      await client.transact([{ key: 'o-1', value: { n: 1 } }, numbered('o-1', 1, { text: 'grün' }), numbered('o-1', 2, 2), numbered('o-2', 1, 'x'.repeat(70_000))])
+      await client.transact([
+        { key: 'o-1', value: { n: 1 } },
+        numbered('o-1', 1, { text: 'grün' }),
+        numbered('o-1', 2, 2),
+        numbered('o-2', 1, 'x'.repeat(70_000)),
+      ])
       await client.transact([numbered('o-1', 3, { last: true })])
       const transactions = passedThrough(await reader.changes())
-      expect(transactions.map((rows) => rows.map(({ id, aggregatetype, aggregateid, type: eventType }) => ({ id, aggregatetype, aggregateid, type: eventType })))).toEqual([
+      expect(
+        transactions.map((rows) =>
+          rows.map(({ id, aggregatetype, aggregateid, type: eventType }) => ({
+            id,
+            aggregatetype,
+            aggregateid,
+            type: eventType,
+          })),
+        ),
+      ).toEqual([
         [
           { id: 'o-1-1', aggregatetype: topic, aggregateid: 'o-1', type: 'test.happened.v1' },
           { id: 'o-1-2', aggregatetype: topic, aggregateid: 'o-1', type: 'test.happened.v1' },
@@ -82,8 +119,15 @@ function describeRelayNone(type: StoreUnderTest['type'], open: () => Promise<Rea
         [{ id: 'o-1-3', aggregatetype: topic, aggregateid: 'o-1', type: 'test.happened.v1' }],
       ])
       const payloads = transactions.flat().map(({ payload }) => payload)
-      const expected: [string, number, unknown][] = [['o-1', 1, { text: 'grün' }], ['o-1', 2, 2], ['o-2', 1, 'x'.repeat(70_000)], ['o-1', 3, { last: true }]]
-      expect(payloads).toEqual(expected.map(([key, sequence, data], n) => envelope(key, sequence, data, payloads[n] ?? '{}')))
+      const expected: [string, number, unknown][] = [
+        ['o-1', 1, { text: 'grün' }],
+        ['o-1', 2, 2],
+        ['o-2', 1, 'x'.repeat(70_000)],
+        ['o-1', 3, { last: true }],
+      ]
+      expect(payloads).toEqual(
+        expected.map(([key, sequence, data], n) => envelope(key, sequence, data, payloads[n] ?? '{}')),
+      )
       expect([await reader.left(), await reader.database.waiting()]).toEqual([0, 0])
       expect(await client.json('o-1')).toEqual({ n: 1 })
     })
@@ -92,7 +136,9 @@ function describeRelayNone(type: StoreUnderTest['type'], open: () => Promise<Rea
       await client.transact([numbered('r', 1, 'first')])
       await failure(client.transact([numbered('r', 2, 'undone'), { key: 'r', value: 1, etag: 'wrong' }]))
       await client.transact([numbered('r', 2, 'second')])
-      const data = passedThrough(await reader.changes()).flat().map(({ payload }) => (JSON.parse(payload) as { data: unknown }).data)
+      const data = passedThrough(await reader.changes())
+        .flat()
+        .map(({ payload }) => (JSON.parse(payload) as { data: unknown }).data)
       expect(data).toEqual(['first', 'second'])
     })
 
@@ -106,9 +152,13 @@ function describeRelayNone(type: StoreUnderTest['type'], open: () => Promise<Rea
     test('writers at once keep the order of their numbers', async () => {
       await Promise.all(Array.from({ length: 200 }, (_, n) => client.transact([event(`many-${n % 20}`, n)])))
       const rows = passedThrough(await reader.changes()).flat()
-      const numbers = Map.groupBy(rows.map(({ payload }) => JSON.parse(payload) as { partitionkey: string; sequence: string }), ({ partitionkey }) => partitionkey)
+      const numbers = Map.groupBy(
+        rows.map(({ payload }) => JSON.parse(payload) as { partitionkey: string; sequence: string }),
+        ({ partitionkey }) => partitionkey,
+      )
       expect(numbers.size).toBe(20)
-      for (const events of numbers.values()) expect(events.map(({ sequence }) => sequence)).toEqual(['1', '2', '3', '4', '5', '6', '7', '8', '9', '10'])
+      for (const events of numbers.values())
+        expect(events.map(({ sequence }) => sequence)).toEqual(['1', '2', '3', '4', '5', '6', '7', '8', '9', '10'])
     })
 
     test('it is refused while events wait for the relay, which another setting left', async () => {
@@ -120,9 +170,14 @@ function describeRelayNone(type: StoreUnderTest['type'], open: () => Promise<Rea
         const properties = { ...database.properties, relayTopic: target.name }
         await other.init({ ...properties, relayBrokers: '127.0.0.1:1' })
         await other.transact([event('w', 1)])
-        expect((await failure(other.init({ ...properties, relay: 'none' }))).details).toMatch(/^INVALID_SETTING: .*"relay": 1 event/)
+        expect((await failure(other.init({ ...properties, relay: 'none' }))).details).toMatch(
+          /^INVALID_SETTING: .*"relay": 1 event/,
+        )
         await other.init({ ...properties, relayBrokers: reader.store.brokers })
-        await until('the relay has published it', async () => target.ofKey('w').length === 1 && (await database.waiting()) === 0)
+        await until(
+          'the relay has published it',
+          async () => target.ofKey('w').length === 1 && (await database.waiting()) === 0,
+        )
         await other.init({ ...properties, relay: 'none' })
         await other.transact([event('w', 2)])
         expect(await database.waiting()).toBe(0)
@@ -135,9 +190,13 @@ function describeRelayNone(type: StoreUnderTest['type'], open: () => Promise<Rea
   })
 }
 
-/** What a row event of MySQL's or MariaDB's binary log, version 1 or 2, says of rows of `state_outbox_router`. */
+/**
+ * What a row event of MySQL's or MariaDB's binary log, version 1 or 2, says of rows of
+ * `state_outbox_router`.
+ */
 function rowsOf(body: Buffer, version2: boolean): { identity: string; row: Row }[] {
-  // Table id and flags; then, in version 2, extra data with its length before it; six columns, and all of them are there.
+  // Table id and flags; then, in version 2, extra data with its length before it; six columns, and
+  // all of them are there.
   let at = 8 + (version2 ? body.readUInt16LE(8) : 0)
   if (body.readUInt16BE(at) !== 0x06_3f) throw new Error('not whole rows of six columns')
   at += 2
@@ -155,7 +214,10 @@ function rowsOf(body: Buffer, version2: boolean): { identity: string; row: Row }
     const [id, aggregatetype, aggregateid] = [text(2), text(2), text(2)]
     const sequence = body.readBigInt64LE(at)
     at += 8
-    rows.push({ identity: `${aggregateid} ${sequence}`, row: { id, aggregatetype, aggregateid, type: text(2), payload: text(4) } })
+    rows.push({
+      identity: `${aggregateid} ${sequence}`,
+      row: { id, aggregatetype, aggregateid, type: text(2), payload: text(4) },
+    })
   }
   return rows
 }
@@ -170,7 +232,10 @@ function changesOf(events: BinlogEvent[]): Change[] {
     if (type === 'Xid') transaction += 1
     if (table !== routerTable) continue
     const op = type.startsWith('Write_rows') ? 'insert' : type.startsWith('Delete_rows') ? 'delete' : undefined
-    if (op) changes.push(...rowsOf(body, !type.endsWith('_v1')).map((each) => ({ transaction: String(transaction), op, ...each })))
+    if (op)
+      changes.push(
+        ...rowsOf(body, !type.endsWith('_v1')).map((each) => ({ transaction: String(transaction), op, ...each })),
+      )
   }
   return changes
 }
@@ -190,7 +255,9 @@ describeRelayNone('outbox-mysql', async () => {
     },
     async left() {
       const connection = await createConnection({ uri: server.url })
-      const [rows] = await connection.query<RowDataPacket[]>(`SELECT COUNT(*) AS n FROM ${database.name}.state_outbox_router`)
+      const [rows] = await connection.query<RowDataPacket[]>(
+        `SELECT COUNT(*) AS n FROM ${database.name}.state_outbox_router`,
+      )
       await connection.end()
       return Number(rows[0]?.['n'])
     },
@@ -234,9 +301,16 @@ describeRelayNone('outbox-mongodb', async () => {
       })
       return seen.splice(0).flatMap((change): Change[] => {
         if (!('documentKey' in change) || change.ns.coll !== collection.collectionName) return []
-        const about = { transaction: JSON.stringify([change.lsid, change.txnNumber]), op: change.operationType, identity: String(change.documentKey?._id) }
+        const about = {
+          transaction: JSON.stringify([change.lsid, change.txnNumber]),
+          op: change.operationType,
+          identity: String(change.documentKey?._id),
+        }
         if (change.operationType !== 'insert') return [about]
-        const { _id, payload, ...rest } = change.fullDocument as unknown as Omit<Row, 'id' | 'payload'> & { _id: string; payload: Binary }
+        const { _id, payload, ...rest } = change.fullDocument as unknown as Omit<Row, 'id' | 'payload'> & {
+          _id: string
+          payload: Binary
+        }
         return [{ ...about, row: { id: _id, ...rest, payload: Buffer.from(payload.value()).toString() } }]
       })
     },

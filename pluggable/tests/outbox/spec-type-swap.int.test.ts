@@ -9,8 +9,8 @@ import type { GetStateResponse } from '#protos/dapr/proto/runtime/v1/state.ts'
 import { startSidecar } from '../../../platform/testing/sidecar.ts'
 import { startComponentProcess } from '../../../platform/testing/component-process.ts'
 
-// An installation of Dapr whose Component changes from `state.mysql` to `state.outbox-mysql` (or mongodb) and back, with
-// nothing else changed, as its applications see it.
+// An installation of Dapr whose Component changes from `state.mysql` to `state.outbox-mysql` (or
+// mongodb) and back, with nothing else changed, as its applications see it.
 
 type Installation = {
   type: 'mysql' | 'mongodb'
@@ -48,15 +48,16 @@ const installations: Installation[] = [
   },
   {
     type: 'mongodb',
-    // Dapr's store sends any bytes as a string, and servers that are stricter than MongoDB refuse those that are no text
-    // (value.test.ts has them).
+    // Dapr's store sends any bytes as a string, and servers that are stricter than MongoDB refuse
+    // those that are no text (value.test.ts has them).
     bytes: Buffer.from('no JSON: ä'),
     async create() {
       const name = databaseName()
       const client = await new MongoClient(mongodbUri).connect()
       return {
         metadata: { connectionString: mongodbUri, databaseName: name },
-        // The tests' server does not know the sum of $$NOW and a number, by which Dapr's store sets the field.
+        // The tests' server does not know the sum of $$NOW and a number, by which Dapr's store sets
+        // the field.
         expireInAnHour: (key) =>
           client
             .db(name)
@@ -91,7 +92,15 @@ async function openApplication(type: string, metadata: Record<string, string>, s
     })
   return {
     /** JSON by HTTP. */
-    async save(items: { key: string; value: unknown; etag?: string; metadata?: Record<string, string>; options?: { concurrency: string } }[]) {
+    async save(
+      items: {
+        key: string
+        value: unknown
+        etag?: string
+        metadata?: Record<string, string>
+        options?: { concurrency: string }
+      }[],
+    ) {
       const response = await fetch(`http://127.0.0.1:${sidecar.httpPort}/v1.0/state/store`, {
         method: 'POST',
         headers: { 'dapr-api-token': sidecar.apiToken, 'content-type': 'application/json' },
@@ -102,7 +111,9 @@ async function openApplication(type: string, metadata: Record<string, string>, s
     saveBytes: (key: string, value: Uint8Array) =>
       new Promise<void>((resolve, reject) => {
         const state = { key, value, etag: undefined, metadata: {}, options: undefined }
-        client.saveState({ storeName: 'store', states: [state] }, headers, (error) => (error ? reject(error) : resolve()))
+        client.saveState({ storeName: 'store', states: [state] }, headers, (error) =>
+          error ? reject(error) : resolve(),
+        )
       }),
     async read(keys: string[]): Promise<Record<string, Entry>> {
       const entries: Record<string, Entry> = {}
@@ -194,8 +205,12 @@ describe.each(installations)('state.$type', ({ type, bytes, create }) => {
       expect(await application.read(keys)).toEqual(before)
       // An etag from before still lets one writer through.
       const etag = before['object']?.etag ?? ''
-      expect(await application.save([{ key: 'object', value: { new: 1 }, etag, options: { concurrency: 'first-write' } }])).toBe(204)
-      expect(await application.save([{ key: 'object', value: { new: 2 }, etag, options: { concurrency: 'first-write' } }])).toBe(409)
+      expect(
+        await application.save([{ key: 'object', value: { new: 1 }, etag, options: { concurrency: 'first-write' } }]),
+      ).toBe(204)
+      expect(
+        await application.save([{ key: 'object', value: { new: 2 }, etag, options: { concurrency: 'first-write' } }]),
+      ).toBe(409)
       await application.save([
         { key: 'Number', value: 'not number' },
         { key: 'k'.repeat(400), value: [1] },
@@ -209,7 +224,9 @@ describe.each(installations)('state.$type', ({ type, bytes, create }) => {
     await using(builtIn, async (application) => {
       expect(await application.read(Object.keys(after))).toEqual(after)
       const etag = after['object']?.etag ?? ''
-      expect(await application.save([{ key: 'object', value: { new: 3 }, etag, options: { concurrency: 'first-write' } }])).toBe(204)
+      expect(
+        await application.save([{ key: 'object', value: { new: 3 }, etag, options: { concurrency: 'first-write' } }]),
+      ).toBe(204)
     })
   }, 120_000)
 })
@@ -224,7 +241,9 @@ test('the id column of a table that state.mysql made is widened, and compared by
       `CREATE TABLE ${name}.state (id VARCHAR(255) NOT NULL PRIMARY KEY, value JSON NOT NULL, isbinary BOOLEAN NOT NULL, insertDate TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP,
        updateDate TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP ON UPDATE CURRENT_TIMESTAMP, eTag VARCHAR(36) NOT NULL)`,
     )
-    await connection.query(`INSERT INTO ${name}.state (id, value, isbinary, eTag) VALUES ('app||schlüssel', '{"a": 1}', 0, 'one')`)
+    await connection.query(
+      `INSERT INTO ${name}.state (id, value, isbinary, eTag) VALUES ('app||schlüssel', '{"a": 1}', 0, 'one')`,
+    )
     const url = new URL(mysqlUrl)
     url.pathname = `/${name}`
     await using(
@@ -235,7 +254,9 @@ test('the id column of a table that state.mysql made is widened, and compared by
           SCHLÜSSEL: { text: '', etag: '', expires: undefined },
         }),
     )
-    const [columns] = await connection.query<RowDataPacket[]>(`SHOW COLUMNS FROM ${name}.state WHERE Field IN ('id', 'expiredate')`)
+    const [columns] = await connection.query<RowDataPacket[]>(
+      `SHOW COLUMNS FROM ${name}.state WHERE Field IN ('id', 'expiredate')`,
+    )
     expect(columns.map((column) => column['Type'])).toEqual(['varbinary(1024)', 'timestamp'])
   } finally {
     await component.kill('SIGTERM')

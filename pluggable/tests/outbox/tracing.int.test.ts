@@ -4,8 +4,23 @@ import { afterAll, beforeAll, expect, test } from 'vitest'
 import { OutputBindingClient } from '#protos/dapr/proto/components/v1/bindings.ts'
 import { startServers, type Shop } from '../../../platform/start/shop.ts'
 import { freePorts } from '../../../platform/testing/free-ports.ts'
-import { clientFor, startComponentProcess, until, type ComponentProcess } from '../../../platform/testing/component-process.ts'
-import { createTopic, event, failure, mongodbUnderTest, mysqlUnderTest, openStore, type StoreClient, type TestDatabase, type TestTopic } from '../stores.ts'
+import {
+  clientFor,
+  startComponentProcess,
+  until,
+  type ComponentProcess,
+} from '../../../platform/testing/component-process.ts'
+import {
+  createTopic,
+  event,
+  failure,
+  mongodbUnderTest,
+  mysqlUnderTest,
+  openStore,
+  type StoreClient,
+  type TestDatabase,
+  type TestTopic,
+} from '../stores.ts'
 
 type Span = {
   traceID: string
@@ -22,21 +37,33 @@ beforeAll(async () => {
 }, 600_000)
 afterAll(() => jaeger.stop())
 
-const newTraceparent = (sampled = true) => `00-${randomBytes(16).toString('hex')}-${randomBytes(8).toString('hex')}-${sampled ? '01' : '00'}`
+const newTraceparent = (sampled = true) =>
+  `00-${randomBytes(16).toString('hex')}-${randomBytes(8).toString('hex')}-${sampled ? '01' : '00'}`
 const traceOf = (traceparent: string) => traceparent.split('-')[1] ?? ''
 const tagsOf = ({ tags }: Span) => Object.fromEntries(tags.map(({ key, value }) => [key, value]))
 
 async function query(path: string): Promise<{ spans: Span[]; processes: Record<string, { serviceName: string }> }[]> {
   const response = await fetch(`http://127.0.0.1:${jaeger.ports.jaegerQuery}/api/${path}`)
-  return response.ok ? ((await response.json()) as { data: { spans: Span[]; processes: Record<string, { serviceName: string }> }[] }).data : []
+  return response.ok
+    ? ((await response.json()) as { data: { spans: Span[]; processes: Record<string, { serviceName: string }> }[] })
+        .data
+    : []
 }
 
 /** The spans of a trace, once `count` are there. */
 const spansOf = (traceparent: string, count: number) =>
-  until('the trace', async () => {
-    const [trace] = await query(`traces/${traceOf(traceparent)}`)
-    return trace && trace.spans.length >= count && trace.spans.map((span) => ({ ...span, service: trace.processes[span.processID]?.serviceName }))
-  }, 20_000)
+  until(
+    'the trace',
+    async () => {
+      const [trace] = await query(`traces/${traceOf(traceparent)}`)
+      return (
+        trace &&
+        trace.spans.length >= count &&
+        trace.spans.map((span) => ({ ...span, service: trace.processes[span.processID]?.serviceName }))
+      )
+    },
+    20_000,
+  )
 
 for (const store of [mysqlUnderTest(), mongodbUnderTest()]) {
   let component: ComponentProcess
@@ -48,7 +75,10 @@ for (const store of [mysqlUnderTest(), mongodbUnderTest()]) {
   beforeAll(async () => {
     database = await store.createDatabase()
     topic = await createTopic(store.brokers)
-    const variables = { OTEL_EXPORTER_OTLP_ENDPOINT: `http://127.0.0.1:${jaeger.ports.otlp}`, OTEL_BSP_SCHEDULE_DELAY: '100' }
+    const variables = {
+      OTEL_EXPORTER_OTLP_ENDPOINT: `http://127.0.0.1:${jaeger.ports.otlp}`,
+      OTEL_BSP_SCHEDULE_DELAY: '100',
+    }
     component = await startComponentProcess(store.type, undefined, { env: variables })
     client = openStore(component.socket)
     await client.init({ ...database.properties, relayBrokers: store.brokers, relayTopic: topic.name })
@@ -95,44 +125,78 @@ for (const store of [mysqlUnderTest(), mongodbUnderTest()]) {
     expect(raced?.operationName).toBe(`Set ${table}`)
     expect([tagsOf(raced!)['error.type'], tagsOf(raced!)['error']]).toEqual(['ETAG_MISMATCH', undefined])
 
-    // Four commits may have gone out in one send or in several; the two sampled ones are linked to, once each.
-    const sends = await until('the sends', async () => {
-      const found = (await query(`traces?service=test-${store.type}&operation=${encodeURIComponent(`send ${topic.name}`)}&limit=100`)).flatMap(({ spans }) => spans)
-      return found.flatMap(({ references }) => references).length >= 2 && found
-    }, 20_000)
-    expect(sends.flatMap(({ references }) => references.map(({ refType, traceID, spanID }) => `${refType} ${traceID}-${spanID}`)).toSorted()).toEqual(
-      [one, other].map((each) => `FOLLOWS_FROM ${each.slice(3, 52)}`).toSorted(),
+    // Four commits may have gone out in one send or in several; the two sampled ones are linked to,
+    // once each.
+    const sends = await until(
+      'the sends',
+      async () => {
+        const found = (
+          await query(
+            `traces?service=test-${store.type}&operation=${encodeURIComponent(`send ${topic.name}`)}&limit=100`,
+          )
+        ).flatMap(({ spans }) => spans)
+        return found.flatMap(({ references }) => references).length >= 2 && found
+      },
+      20_000,
     )
+    expect(
+      sends
+        .flatMap(({ references }) =>
+          references.map(({ refType, traceID, spanID }) => `${refType} ${traceID}-${spanID}`),
+        )
+        .toSorted(),
+    ).toEqual([one, other].map((each) => `FOLLOWS_FROM ${each.slice(3, 52)}`).toSorted())
     for (const send of sends) {
       expect([one, other].map(traceOf)).not.toContain(send.traceID)
       expect(tagsOf(send)).toMatchObject({
-        'span.kind': 'producer', 'messaging.system': 'kafka', 'messaging.operation.type': 'send', 'messaging.destination.name': topic.name,
+        'span.kind': 'producer',
+        'messaging.system': 'kafka',
+        'messaging.operation.type': 'send',
+        'messaging.destination.name': topic.name,
         'messaging.batch.message_count': expect.any(Number),
       })
     }
     // The event keeps its committer's, as it was given.
-    const published = ['traced-a', 'traced-b', 'traced-c', 'traced-d'].map((key) => until(key, () => topic.ofKey(key)[0]))
-    expect((await Promise.all(published)).map(({ event: { traceparent } }) => traceparent)).toEqual([one, other, unsampled, undefined])
+    const published = ['traced-a', 'traced-b', 'traced-c', 'traced-d'].map((key) =>
+      until(key, () => topic.ofKey(key)[0]),
+    )
+    expect((await Promise.all(published)).map(({ event: { traceparent } }) => traceparent)).toEqual([
+      one,
+      other,
+      unsampled,
+      undefined,
+    ])
   })
 
   test(`state.${store.type}: a read without a trace makes none`, async () => {
     const asked = newTraceparent()
     await client.get('a')
-    await client.bulkSet([{ key: 'b', value: 1, metadata: { traceparent: asked } }, { key: 'c', value: 1, metadata: { traceparent: asked } }])
+    await client.bulkSet([
+      { key: 'b', value: 1, metadata: { traceparent: asked } },
+      { key: 'c', value: 1, metadata: { traceparent: asked } },
+    ])
     await spansOf(asked, 1)
     const names = (await query(`services/test-${store.type}/operations`)) as unknown as string[]
-    expect(names.toSorted()).toEqual([`BulkSet ${table}`, `Set ${table}`, `Transact ${table}`, `send ${topic.name}`].toSorted())
+    expect(names.toSorted()).toEqual(
+      [`BulkSet ${table}`, `Set ${table}`, `Transact ${table}`, `send ${topic.name}`].toSorted(),
+    )
   })
 }
 
 test('a collector that is away costs spans, and neither a call nor the time to end', async () => {
   const [port] = await freePorts(1)
-  const component = await startComponentProcess('bindings-mongodb', undefined, { env: { OTEL_EXPORTER_OTLP_ENDPOINT: `http://127.0.0.1:${port}` } })
+  const component = await startComponentProcess('bindings-mongodb', undefined, {
+    env: { OTEL_EXPORTER_OTLP_ENDPOINT: `http://127.0.0.1:${port}` },
+  })
   const client = clientFor(OutputBindingClient, component.socket, 'query')
   const database = await mongodbUnderTest().createDatabase()
   try {
     await client.call((c) => c.init, { metadata: { properties: { ...database.properties, collectionName: 'things' } } })
-    await client.call((c) => c.invoke, { operation: 'count', data: Buffer.from('{"filter":{}}'), metadata: { traceparent: newTraceparent() } })
+    await client.call((c) => c.invoke, {
+      operation: 'count',
+      data: Buffer.from('{"filter":{}}'),
+      metadata: { traceparent: newTraceparent() },
+    })
     const began = performance.now()
     await component.kill('SIGTERM')
     expect(performance.now() - began).toBeLessThan(4_000)
@@ -152,7 +216,11 @@ test('bindings.mongodb: a query joins the trace that daprd passes on', async () 
   try {
     await client.call((c) => c.init, { metadata: { properties: { ...database.properties, collectionName: 'things' } } })
     const traceparent = newTraceparent()
-    await client.call((c) => c.invoke, { operation: 'count', data: Buffer.from('{"filter":{}}'), metadata: { traceparent } })
+    await client.call((c) => c.invoke, {
+      operation: 'count',
+      data: Buffer.from('{"filter":{}}'),
+      metadata: { traceparent },
+    })
     const [span] = await spansOf(traceparent, 1)
     expect([span?.operationName, span?.service]).toEqual(['count things', 'test-mongodb'])
   } finally {

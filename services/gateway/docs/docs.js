@@ -1,4 +1,5 @@
-// Shows /openapi.json and lets every operation be tried. Everything is made by textContent: what the API answers is never markup here.
+// Shows /openapi.json and lets every operation be tried. Everything is made by textContent: what
+// the API answers is never markup here.
 
 const session = { accessToken: undefined }
 const $ = (id) => document.getElementById(id)
@@ -17,7 +18,15 @@ function h(tag, props = {}, ...children) {
 const api = await (await fetch('/openapi.json')).json()
 $('about').textContent = api.info.description
 
-const resolve = (schema) => (schema?.$ref ? resolve(schema.$ref.split('/').slice(1).reduce((at, key) => at[key], api)) : (schema ?? {}))
+const resolve = (schema) =>
+  schema?.$ref
+    ? resolve(
+        schema.$ref
+          .split('/')
+          .slice(1)
+          .reduce((at, key) => at[key], api),
+      )
+    : (schema ?? {})
 
 /** An example of a schema, put together from those of its parts. */
 function example(schema) {
@@ -26,7 +35,8 @@ function example(schema) {
   if (s.default !== undefined) return s.default
   if (s.enum) return s.enum[0]
   if (s.anyOf ?? s.oneOf) return example((s.anyOf ?? s.oneOf)[0])
-  if (s.type === 'object') return Object.fromEntries(Object.entries(s.properties ?? {}).map(([name, part]) => [name, example(part)]))
+  if (s.type === 'object')
+    return Object.fromEntries(Object.entries(s.properties ?? {}).map(([name, part]) => [name, example(part)]))
   if (s.type === 'array') return s.items ? [example(s.items)] : []
   return { string: 'text', integer: 1, number: 1, boolean: true }[s.type] ?? null
 }
@@ -35,28 +45,72 @@ function show(path, method, operation) {
   const parameters = operation.parameters ?? []
   const body = operation.requestBody?.content['application/json'].schema
   const result = h('pre', { hidden: true })
-  const form = h('form', {},
-    ...parameters.map((p) => h('label', { title: p.description ?? '' }, `${p.name} (${p.in}${p.required ? ', required' : ''})`,
-      h('input', { name: `${p.in}.${p.name}`, required: Boolean(p.required), value: initial(p) }))),
-    body && h('label', { className: 'wide' }, 'body', h('textarea', { name: 'body', spellcheck: false, value: JSON.stringify(example(body), null, 2) })),
-    h('button', {}, 'Send'))
+  const form = h(
+    'form',
+    {},
+    ...parameters.map((p) =>
+      h(
+        'label',
+        { title: p.description ?? '' },
+        `${p.name} (${p.in}${p.required ? ', required' : ''})`,
+        h('input', { name: `${p.in}.${p.name}`, required: Boolean(p.required), value: initial(p) }),
+      ),
+    ),
+    body &&
+      h(
+        'label',
+        { className: 'wide' },
+        'body',
+        h('textarea', { name: 'body', spellcheck: false, value: JSON.stringify(example(body), null, 2) }),
+      ),
+    h('button', {}, 'Send'),
+  )
   form.addEventListener('submit', (event) => {
     event.preventDefault()
     send(path, method, parameters, new FormData(form), result)
   })
-  const responses = Object.entries(operation.responses).map(([status, { description, content }]) => h('tr', {},
-    h('td', {}, h('code', {}, status)),
-    h('td', {}, h('div', {}, description), status < 300 ? h('pre', {}, JSON.stringify(example(Object.values(content)[0].schema), null, 2)) : undefined)))
-  return h('details', { id: operation.operationId },
-    h('summary', {}, h('span', { className: `method ${method}` }, method), h('span', { className: 'path' }, path), ' ', h('span', { className: 'summary' }, operation.summary)),
-    h('div', {},
+  const responses = Object.entries(operation.responses).map(([status, { description, content }]) =>
+    h(
+      'tr',
+      {},
+      h('td', {}, h('code', {}, status)),
+      h(
+        'td',
+        {},
+        h('div', {}, description),
+        status < 300 ? h('pre', {}, JSON.stringify(example(Object.values(content)[0].schema), null, 2)) : undefined,
+      ),
+    ),
+  )
+  return h(
+    'details',
+    { id: operation.operationId },
+    h(
+      'summary',
+      {},
+      h('span', { className: `method ${method}` }, method),
+      h('span', { className: 'path' }, path),
+      ' ',
+      h('span', { className: 'summary' }, operation.summary),
+    ),
+    h(
+      'div',
+      {},
       operation.description && h('p', {}, operation.description),
-      h('p', { className: 'hint' }, operation.security?.length ? 'Needs an access token: log in above.' : 'Open to everybody.'),
-      form, result,
-      h('table', {}, h('tbody', {}, ...responses))))
+      h(
+        'p',
+        { className: 'hint' },
+        operation.security?.length ? 'Needs an access token: log in above.' : 'Open to everybody.',
+      ),
+      form,
+      result,
+      h('table', {}, h('tbody', {}, ...responses)),
+    ),
+  )
 }
 
-const initial = (p) => (p.name === 'Idempotency-Key' ? crypto.randomUUID() : p.required ? String(example(p.schema)) : '')
+const initial = (p) =>
+  p.name === 'Idempotency-Key' ? crypto.randomUUID() : p.required ? String(example(p.schema)) : ''
 
 async function send(path, method, parameters, form, result) {
   const headers = session.accessToken ? { authorization: `Bearer ${session.accessToken}` } : {}
@@ -74,9 +128,15 @@ async function send(path, method, parameters, form, result) {
   result.hidden = false
   result.textContent = '…'
   try {
-    const response = await fetch(target + (query.size ? `?${query}` : ''), { method: method.toUpperCase(), headers, body: body || undefined })
+    const response = await fetch(target + (query.size ? `?${query}` : ''), {
+      method: method.toUpperCase(),
+      headers,
+      body: body || undefined,
+    })
     const text = await response.text()
-    const shown = ['location', 'traceparent', 'x-request-id', 'etag', 'retry-after'].filter((name) => response.headers.has(name)).map((name) => `${name}: ${response.headers.get(name)}`)
+    const shown = ['location', 'traceparent', 'x-request-id', 'etag', 'retry-after']
+      .filter((name) => response.headers.has(name))
+      .map((name) => `${name}: ${response.headers.get(name)}`)
     result.textContent = [`${response.status} ${response.statusText}`, ...shown, '', pretty(text)].join('\n')
     result.scrollIntoView({ block: 'nearest' })
   } catch (error) {
@@ -95,20 +155,37 @@ function pretty(text) {
 $('login').addEventListener('submit', async (event) => {
   event.preventDefault()
   const response = await fetch('/v1/sessions', {
-    method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(Object.fromEntries(new FormData($('login')))),
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify(Object.fromEntries(new FormData($('login')))),
   })
   const answer = await response.json()
   session.accessToken = answer.accessToken
   $('who').textContent = response.ok ? 'logged in' : answer.detail
 })
 
-const operations = Object.entries(api.paths).flatMap(([path, methods]) => Object.entries(methods).map(([method, operation]) => ({ path, method, operation })))
-$('operations').replaceChildren(...api.tags.flatMap(({ name }) => [
-  h('h2', {}, name),
-  ...operations.filter(({ operation }) => operation.tags.includes(name)).map(({ path, method, operation }) => show(path, method, operation)),
-]))
-$('codes').append(...Object.entries(api['x-problem-codes']).map(([code, { status, title }]) =>
-  h('tr', { id: `problem-${code}` }, h('td', {}, h('code', {}, code)), h('td', {}, String(status)), h('td', {}, title))))
+const operations = Object.entries(api.paths).flatMap(([path, methods]) =>
+  Object.entries(methods).map(([method, operation]) => ({ path, method, operation })),
+)
+$('operations').replaceChildren(
+  ...api.tags.flatMap(({ name }) => [
+    h('h2', {}, name),
+    ...operations
+      .filter(({ operation }) => operation.tags.includes(name))
+      .map(({ path, method, operation }) => show(path, method, operation)),
+  ]),
+)
+$('codes').append(
+  ...Object.entries(api['x-problem-codes']).map(([code, { status, title }]) =>
+    h(
+      'tr',
+      { id: `problem-${code}` },
+      h('td', {}, h('code', {}, code)),
+      h('td', {}, String(status)),
+      h('td', {}, title),
+    ),
+  ),
+)
 // The address may name a code or an operation that was not there yet when the page opened.
 if (location.hash) {
   const target = document.getElementById(location.hash.slice(1))

@@ -4,20 +4,36 @@ import type { Clients } from '../clients.ts'
 import { operation } from '../operation.ts'
 import { inField, pageOf, text, toPage } from '../schemas.ts'
 
-const category = z.object({
-  id: z.string().meta({ examples: ['c-mzxw6ytboi'] }),
-  name: z.string().meta({ examples: ['Planters'] }),
-  parentId: z.string().nullable().meta({ description: 'null at the top', examples: ['c-gezdgnbvgy'] }),
-  path: z.string().meta({ description: 'The ids from the top, its own last.', examples: ['c-gezdgnbvgy/c-mzxw6ytboi/'] }),
-}).meta({ id: 'Category' })
+const category = z
+  .object({
+    id: z.string().meta({ examples: ['c-mzxw6ytboi'] }),
+    name: z.string().meta({ examples: ['Planters'] }),
+    parentId: z
+      .string()
+      .nullable()
+      .meta({ description: 'null at the top', examples: ['c-gezdgnbvgy'] }),
+    path: z
+      .string()
+      .meta({ description: 'The ids from the top, its own last.', examples: ['c-gezdgnbvgy/c-mzxw6ytboi/'] }),
+  })
+  .meta({ id: 'Category' })
 
 const withChildren = category.extend({ children: z.array(category) }).meta({ id: 'CategoryWithChildren' })
 
-const toCategory = ({ id, name, parentId, path }: Category): z.infer<typeof category> => ({ id, name, parentId: parentId === '' ? null : parentId, path })
+const toCategory = ({ id, name, parentId, path }: Category): z.infer<typeof category> => ({
+  id,
+  name,
+  parentId: parentId === '' ? null : parentId,
+  path,
+})
 
 export const categories = ({ catalog }: Clients) => [
   operation({
-    id: 'listCategories', method: 'get', path: '/v1/categories', tag: 'Catalogue', access: 'public',
+    id: 'listCategories',
+    method: 'get',
+    path: '/v1/categories',
+    tag: 'Catalogue',
+    access: 'public',
     summary: 'The whole tree of categories, parents before their children',
     responses: { 200: { description: 'All on one page', schema: pageOf(category) } },
     async handle({ call }) {
@@ -26,20 +42,39 @@ export const categories = ({ catalog }: Clients) => [
     },
   }),
   operation({
-    id: 'getCategory', method: 'get', path: '/v1/categories/{categoryId}', tag: 'Catalogue', access: 'public',
+    id: 'getCategory',
+    method: 'get',
+    path: '/v1/categories/{categoryId}',
+    tag: 'Catalogue',
+    access: 'public',
     summary: 'One category with its direct children',
     params: z.object({ categoryId: text(1, 100).meta({ examples: ['c-gezdgnbvgy'] }) }),
     responses: { 200: { description: 'The category', schema: withChildren } },
     problems: ['category_not_found'],
     async handle({ params, call }) {
       const { category, children } = await catalog.getCategory({ categoryId: params.categoryId }, call)
-      return { status: 200, body: { ...toCategory(category!), children: children.map(toCategory) } satisfies z.infer<typeof withChildren> }
+      return {
+        status: 200,
+        body: { ...toCategory(category!), children: children.map(toCategory) } satisfies z.infer<typeof withChildren>,
+      }
     },
   }),
   operation({
-    id: 'ensureCategory', method: 'post', path: '/v1/categories', tag: 'Catalogue', access: 'staff',
+    id: 'ensureCategory',
+    method: 'post',
+    path: '/v1/categories',
+    tag: 'Catalogue',
+    access: 'staff',
     summary: 'Find or create the category at the end of a path of names, and those above it',
-    body: z.strictObject({ path: z.array(text(1, 100)).min(1).max(10).meta({ description: 'From the top.', examples: [['Home & Garden', 'Planters']] }) }).meta({ id: 'CategoryPath' }),
+    body: z
+      .strictObject({
+        path: z
+          .array(text(1, 100))
+          .min(1)
+          .max(10)
+          .meta({ description: 'From the top.', examples: [['Home & Garden', 'Planters']] }),
+      })
+      .meta({ id: 'CategoryPath' }),
     responses: { 200: { description: 'The category', schema: category } },
     async handle({ body, call }) {
       const { category: found } = await inField('path', catalog.ensureCategory({ names: body.path }, call), 'names')

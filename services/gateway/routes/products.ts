@@ -6,21 +6,35 @@ import type { Clients } from '../clients.ts'
 import { isStaff, operation } from '../operation.ts'
 import { characters, money, moneyOut, inField, pageOf, paging, sku, text, time, toMoney, toPage } from '../schemas.ts'
 
-const handle = z.string().min(1).max(255).regex(/^[a-z0-9]+(-[a-z0-9]+)*$/, 'must be lower-case letters, digits and single hyphens')
+const handle = z
+  .string()
+  .min(1)
+  .max(255)
+  .regex(/^[a-z0-9]+(-[a-z0-9]+)*$/, 'must be lower-case letters, digits and single hyphens')
   .meta({ description: 'Names the product in URLs; never changes.', examples: ['clay-plant-pot'] })
 
-const attributes = z.record(text(1, 100), z.unknown()).refine((a) => Object.keys(a).length <= 200, 'must have at most 200 entries')
+const attributes = z
+  .record(text(1, 100), z.unknown())
+  .refine((a) => Object.keys(a).length <= 200, 'must have at most 200 entries')
   .meta({ description: 'Free form.', examples: [{ material: 'clay', tags: ['Pot', 'Plants'] }] })
 
-const options = z.record(text(1, 100), text(1, 255)).refine((o) => Object.keys(o).length <= 5, 'must have at most 5 entries')
+const options = z
+  .record(text(1, 100), text(1, 255))
+  .refine((o) => Object.keys(o).length <= 5, 'must have at most 5 entries')
   .meta({ examples: [{ Size: 'Large' }] })
 
 const fields = {
   title: text(1, 255).meta({ examples: ['Clay Plant Pot'] }),
-  description: characters(0, 65_536).meta({ description: 'HTML; sanitised when stored.', examples: ['<p>Classic blown clay pot for plants</p>'] }),
+  description: characters(0, 65_536).meta({
+    description: 'HTML; sanitised when stored.',
+    examples: ['<p>Classic blown clay pot for plants</p>'],
+  }),
   vendor: text(0, 255).meta({ examples: ['Company 123'] }),
   categoryId: text(0, 100).meta({ examples: ['c-mzxw6ytboi'] }),
-  images: z.array(z.url({ protocol: /^https?$/, error: 'must be an http or https URL' }).max(2_048)).max(50).meta({ examples: [['https://images.example/pot.jpg']] }),
+  images: z
+    .array(z.url({ protocol: /^https?$/, error: 'must be an http or https URL' }).max(2_048))
+    .max(50)
+    .meta({ examples: [['https://images.example/pot.jpg']] }),
   attributes,
   published: z.boolean().meta({ description: 'Whether shoppers see it.' }),
 }
@@ -28,12 +42,17 @@ const fields = {
 const uniqueSkus = (variants: { sku: string }[], context: z.core.$RefinementCtx) => {
   const seen = new Set<string>()
   for (const [i, { sku }] of variants.entries()) {
-    if (seen.has(sku)) context.addIssue({ code: 'custom', path: [i, 'sku'], message: 'stands in another variant too', input: undefined })
+    if (seen.has(sku))
+      context.addIssue({ code: 'custom', path: [i, 'sku'], message: 'stands in another variant too', input: undefined })
     seen.add(sku)
   }
 }
 
-const variants = z.array(z.strictObject({ sku, options: options.default({}), price: money })).min(1).max(100).superRefine(uniqueSkus)
+const variants = z
+  .array(z.strictObject({ sku, options: options.default({}), price: money }))
+  .min(1)
+  .max(100)
+  .superRefine(uniqueSkus)
 
 /** A product as it is written: everything but its handle has its place here or a default. */
 const written = {
@@ -49,54 +68,95 @@ const written = {
 const replacement = z.strictObject(written).meta({ id: 'ProductReplacement' })
 const creation = z.strictObject({ handle, ...written }).meta({ id: 'ProductCreation' })
 
-const change = z.strictObject({
-  ...fields,
-  variants: z.array(z.strictObject({ sku, options: options.optional(), price: money.optional() })).min(1).max(100).superRefine(uniqueSkus)
-    .meta({ description: 'Changes of the variants with these SKUs; the others stay.' }),
-}).partial().refine((body) => Object.keys(body).length > 0, 'must change something').meta({ id: 'ProductChange', examples: [{ variants: [{ sku: 'clay-plant-pot-large', price: { amount: 1499, currency: 'USD' } }] }] })
+const change = z
+  .strictObject({
+    ...fields,
+    variants: z
+      .array(z.strictObject({ sku, options: options.optional(), price: money.optional() }))
+      .min(1)
+      .max(100)
+      .superRefine(uniqueSkus)
+      .meta({ description: 'Changes of the variants with these SKUs; the others stay.' }),
+  })
+  .partial()
+  .refine((body) => Object.keys(body).length > 0, 'must change something')
+  .meta({
+    id: 'ProductChange',
+    examples: [{ variants: [{ sku: 'clay-plant-pot-large', price: { amount: 1499, currency: 'USD' } }] }],
+  })
 
-const product = z.object({
-  id: z.string().meta({ examples: ['p-mzxw6ytboi4gk3dfmnzgs43tmu'] }),
-  handle: z.string().meta({ examples: ['clay-plant-pot'] }),
-  title: z.string().meta({ examples: ['Clay Plant Pot'] }),
-  description: z.string().meta({ description: 'Sanitised HTML.', examples: ['<p>Classic blown clay pot for plants</p>'] }),
-  vendor: z.string().meta({ examples: ['Company 123'] }),
-  categoryId: z.string().meta({ examples: ['c-mzxw6ytboi'] }),
-  images: z.array(z.string()).meta({ examples: [['https://images.example/pot.jpg']] }),
-  attributes: z.record(z.string(), z.unknown()).meta({ examples: [{ material: 'clay' }] }),
-  variants: z.array(z.object({
-    sku: z.string().meta({ examples: ['clay-plant-pot-large'] }),
-    options: z.record(z.string(), z.string()).meta({ examples: [{ Size: 'Large' }] }),
-    price: moneyOut,
-    available: z.int().meta({ description: 'How many can be bought; true to within two seconds.', examples: [3] }),
-  })),
-  published: z.boolean(),
-  updatedAt: time,
-}).meta({ id: 'Product' })
+const product = z
+  .object({
+    id: z.string().meta({ examples: ['p-mzxw6ytboi4gk3dfmnzgs43tmu'] }),
+    handle: z.string().meta({ examples: ['clay-plant-pot'] }),
+    title: z.string().meta({ examples: ['Clay Plant Pot'] }),
+    description: z
+      .string()
+      .meta({ description: 'Sanitised HTML.', examples: ['<p>Classic blown clay pot for plants</p>'] }),
+    vendor: z.string().meta({ examples: ['Company 123'] }),
+    categoryId: z.string().meta({ examples: ['c-mzxw6ytboi'] }),
+    images: z.array(z.string()).meta({ examples: [['https://images.example/pot.jpg']] }),
+    attributes: z.record(z.string(), z.unknown()).meta({ examples: [{ material: 'clay' }] }),
+    variants: z.array(
+      z.object({
+        sku: z.string().meta({ examples: ['clay-plant-pot-large'] }),
+        options: z.record(z.string(), z.string()).meta({ examples: [{ Size: 'Large' }] }),
+        price: moneyOut,
+        available: z.int().meta({ description: 'How many can be bought; true to within two seconds.', examples: [3] }),
+      }),
+    ),
+    published: z.boolean(),
+    updatedAt: time,
+  })
+  .meta({ id: 'Product' })
 
 const toProduct = (p: Product): z.infer<typeof product> => ({
-  id: p.id, handle: p.handle, title: p.title, description: p.description, vendor: p.vendor, categoryId: p.categoryId, images: p.images,
+  id: p.id,
+  handle: p.handle,
+  title: p.title,
+  description: p.description,
+  vendor: p.vendor,
+  categoryId: p.categoryId,
+  images: p.images,
   attributes: p.attributes ?? {},
-  variants: p.variants.map(({ sku, options, price, available }) => ({ sku, options, price: toMoney(price), available })),
+  variants: p.variants.map(({ sku, options, price, available }) => ({
+    sku,
+    options,
+    price: toMoney(price),
+    available,
+  })),
   published: p.published,
   updatedAt: p.updatedAt,
 })
 
 const toMessage = (handle: string, p: z.infer<typeof replacement>): Product => ({
-  ...p, handle, id: '', updatedAt: '', variants: p.variants.map((v) => ({ ...v, available: 0 })),
+  ...p,
+  handle,
+  id: '',
+  updatedAt: '',
+  variants: p.variants.map((v) => ({ ...v, available: 0 })),
 })
 
 const locationOf = (p: Product) => ({ Location: `/v1/products/${encodeURIComponent(p.handle)}` })
 
-const productId = z.object({ productId: text(1, 255).meta({ description: 'Its id or its handle.', examples: ['clay-plant-pot'] }) })
+const productId = z.object({
+  productId: text(1, 255).meta({ description: 'Its id or its handle.', examples: ['clay-plant-pot'] }),
+})
 
-/** A stored product with a change laid over it. Throws `sku_not_found` naming the first variant that is not the product's. Exported for its test. */
+/**
+ * A stored product with a change laid over it. Throws `sku_not_found` naming the first variant that
+ * is not the product's. Exported for its test.
+ */
 export function applyChange(current: Product, { variants, ...rest }: z.infer<typeof change>): Product {
   const unknown = variants?.findIndex(({ sku }) => !current.variants.some((v) => v.sku === sku)) ?? -1
-  if (unknown !== -1) throw rejected('sku_not_found', 'The product has no variant with this SKU', [{ field: `variants.${unknown}.sku`, message: 'is no variant of this product' }])
+  if (unknown !== -1)
+    throw rejected('sku_not_found', 'The product has no variant with this SKU', [
+      { field: `variants.${unknown}.sku`, message: 'is no variant of this product' },
+    ])
   const defined = Object.fromEntries(Object.entries(rest).filter(([, value]) => value !== undefined))
   return {
-    ...current, ...defined,
+    ...current,
+    ...defined,
     variants: current.variants.map((v): Variant => {
       const changed = variants?.find(({ sku }) => sku === v.sku)
       return changed ? { ...v, options: changed.options ?? v.options, price: changed.price ?? v.price } : v
@@ -105,23 +165,38 @@ export function applyChange(current: Product, { variants, ...rest }: z.infer<typ
 }
 
 export const products = ({ catalog }: Clients) => {
-  const find = async (idOrHandle: string, call: CallOptions): Promise<Product> => (await catalog.getProduct({ idOrHandle }, call)).product!
+  const find = async (idOrHandle: string, call: CallOptions): Promise<Product> =>
+    (await catalog.getProduct({ idOrHandle }, call)).product!
 
   return [
     operation({
-      id: 'listProducts', method: 'get', path: '/v1/products', tag: 'Catalogue', access: 'public',
+      id: 'listProducts',
+      method: 'get',
+      path: '/v1/products',
+      tag: 'Catalogue',
+      access: 'public',
       summary: 'Published products, page by page',
-      query: z.strictObject({ category: text(1, 100).optional().meta({ description: 'A category: it and everything below it.' }), ...paging }),
+      query: z.strictObject({
+        category: text(1, 100).optional().meta({ description: 'A category: it and everything below it.' }),
+        ...paging,
+      }),
       names: 'category',
       responses: { 200: { description: 'A page', schema: pageOf(product) } },
       problems: ['bad_cursor', 'category_not_found'],
       async handle({ query, call }) {
-        const { products, nextCursor } = await catalog.listProducts({ categoryId: query.category ?? '', limit: query.limit, cursor: query.cursor ?? '' }, call)
+        const { products, nextCursor } = await catalog.listProducts(
+          { categoryId: query.category ?? '', limit: query.limit, cursor: query.cursor ?? '' },
+          call,
+        )
         return { status: 200, body: toPage(products.map(toProduct), nextCursor) }
       },
     }),
     operation({
-      id: 'getProduct', method: 'get', path: '/v1/products/{productId}', tag: 'Catalogue', access: 'optional',
+      id: 'getProduct',
+      method: 'get',
+      path: '/v1/products/{productId}',
+      tag: 'Catalogue',
+      access: 'optional',
       summary: 'One product',
       description: 'With the token of a seller or an admin also one that is not published.',
       params: productId,
@@ -130,33 +205,54 @@ export const products = ({ catalog }: Clients) => {
       async handle({ params, user, call }) {
         const found = await find(params.productId, call)
         if (!found.published && !isStaff(user)) throw notFound('product_not_found', 'There is no such product')
-        return { status: 200, body: toProduct(found), headers: { 'Cache-Control': user ? 'private, no-store' : 'no-cache', Vary: 'Authorization' } }
+        return {
+          status: 200,
+          body: toProduct(found),
+          headers: { 'Cache-Control': user ? 'private, no-store' : 'no-cache', Vary: 'Authorization' },
+        }
       },
     }),
     operation({
-      id: 'createProduct', method: 'post', path: '/v1/products', tag: 'Catalogue', access: 'staff',
+      id: 'createProduct',
+      method: 'post',
+      path: '/v1/products',
+      tag: 'Catalogue',
+      access: 'staff',
       summary: 'Create a product',
       body: creation,
-      responses: { 201: { description: 'The product', schema: product, headers: { Location: 'Where the product is' } } },
+      responses: {
+        201: { description: 'The product', schema: product, headers: { Location: 'Where the product is' } },
+      },
       problems: ['handle_taken', 'sku_taken', 'category_not_found'],
       async handle({ body: { handle, ...body }, call }) {
-        // Two that create one handle at once end as create and replace, as with PUT: catalog knows only the upsert.
-        const there = await find(handle, call).then(() => true, (error) => {
-          if (error instanceof AppError && error.kind === 'not_found') return false
-          throw error
-        })
+        // Two that create one handle at once end as create and replace, as with PUT: catalog knows
+        // only the upsert.
+        const there = await find(handle, call).then(
+          () => true,
+          (error) => {
+            if (error instanceof AppError && error.kind === 'not_found') return false
+            throw error
+          },
+        )
         if (there) throw exists('handle_taken', 'A product has this handle; PUT replaces it')
         const { product } = await catalog.upsertProduct({ product: toMessage(handle, body) }, call)
         return { status: 201, body: toProduct(product!), headers: locationOf(product!) }
       },
     }),
     operation({
-      id: 'putProduct', method: 'put', path: '/v1/products/{productId}', tag: 'Catalogue', access: 'staff',
+      id: 'putProduct',
+      method: 'put',
+      path: '/v1/products/{productId}',
+      tag: 'Catalogue',
+      access: 'staff',
       summary: 'Create the product with this handle, or replace it',
       description: 'Harmless when repeated. What can be bought is not touched: see stock.',
       params: z.object({ productId: handle }),
       body: replacement,
-      responses: { 200: { description: 'Replaced', schema: product }, 201: { description: 'Created', schema: product, headers: { Location: 'Where the product is' } } },
+      responses: {
+        200: { description: 'Replaced', schema: product },
+        201: { description: 'Created', schema: product, headers: { Location: 'Where the product is' } },
+      },
       problems: ['sku_taken', 'category_not_found'],
       async handle({ params, body, call }) {
         const { product, created } = await catalog.upsertProduct({ product: toMessage(params.productId, body) }, call)
@@ -164,7 +260,11 @@ export const products = ({ catalog }: Clients) => {
       },
     }),
     operation({
-      id: 'changeProduct', method: 'patch', path: '/v1/products/{productId}', tag: 'Catalogue', access: 'staff',
+      id: 'changeProduct',
+      method: 'patch',
+      path: '/v1/products/{productId}',
+      tag: 'Catalogue',
+      access: 'staff',
       summary: 'Change some fields or prices of a product',
       params: productId,
       body: change,
@@ -173,10 +273,14 @@ export const products = ({ catalog }: Clients) => {
       async handle({ params, body, call }) {
         const current = await find(params.productId, call)
         const changed = applyChange(current, body)
-        // One price on its own, the commonest change, goes past the read above, so that it cannot undo what somebody else changes meanwhile.
+        // One price on its own, the commonest change, goes past the read above, so that it cannot
+        // undo what somebody else changes meanwhile.
         const [only] = body.variants ?? []
         if (only?.price && !only.options && body.variants?.length === 1 && Object.keys(body).length === 1) {
-          const { product } = await inField('variants.0', catalog.changePrice({ sku: only.sku, price: only.price }, call))
+          const { product } = await inField(
+            'variants.0',
+            catalog.changePrice({ sku: only.sku, price: only.price }, call),
+          )
           return { status: 200, body: toProduct(product!) }
         }
         const { product } = await catalog.upsertProduct({ product: changed }, call)

@@ -5,30 +5,61 @@ import { operation, type Answer } from '../operation.ts'
 import { characters } from '../schemas.ts'
 import { email } from './users.ts'
 
-const session = z.object({
-  accessToken: z.string().meta({ description: 'A JWT: send it as Authorization: Bearer.', examples: ['eyJhbGciOiJFUzI1NiJ9.e30.c2ln'] }),
-  refreshToken: z.string().meta({ description: 'Good for one refresh.', examples: ['rt_2v8xq'] }),
-  expiresInSeconds: z.int().meta({ examples: [900] }),
-}).meta({ id: 'Session' })
+const session = z
+  .object({
+    accessToken: z
+      .string()
+      .meta({ description: 'A JWT: send it as Authorization: Bearer.', examples: ['eyJhbGciOiJFUzI1NiJ9.e30.c2ln'] }),
+    refreshToken: z.string().meta({ description: 'Good for one refresh.', examples: ['rt_2v8xq'] }),
+    expiresInSeconds: z.int().meta({ examples: [900] }),
+  })
+  .meta({ id: 'Session' })
 
 const answer = (tokens: Tokens | undefined): Answer => {
   const { accessToken, refreshToken, expiresInSeconds } = tokens!
-  return { status: 201, headers: { 'Cache-Control': 'no-store' }, body: { accessToken, refreshToken, expiresInSeconds } satisfies z.infer<typeof session> }
+  return {
+    status: 201,
+    headers: { 'Cache-Control': 'no-store' },
+    body: { accessToken, refreshToken, expiresInSeconds } satisfies z.infer<typeof session>,
+  }
 }
 
 export const sessions = ({ users }: Clients) => [
   operation({
-    id: 'logIn', method: 'post', path: '/v1/sessions', tag: 'Accounts', access: 'public', limit: 'auth',
+    id: 'logIn',
+    method: 'post',
+    path: '/v1/sessions',
+    tag: 'Accounts',
+    access: 'public',
+    limit: 'auth',
     summary: 'Log in',
-    body: z.strictObject({ email, password: characters(1, 256).meta({ format: 'password', examples: ['correct horse battery staple'] }) }).meta({ id: 'Credentials' }),
+    body: z
+      .strictObject({
+        email,
+        password: characters(1, 256).meta({ format: 'password', examples: ['correct horse battery staple'] }),
+      })
+      .meta({ id: 'Credentials' }),
     responses: { 201: { description: 'Tokens', schema: session } },
     problems: ['bad_credentials', 'too_many_logins'],
     handle: async ({ body, call }) => answer((await users.authenticate(body, call)).tokens),
   }),
   operation({
-    id: 'refreshSession', method: 'post', path: '/v1/sessions/refresh', tag: 'Accounts', access: 'public', limit: 'auth',
+    id: 'refreshSession',
+    method: 'post',
+    path: '/v1/sessions/refresh',
+    tag: 'Accounts',
+    access: 'public',
+    limit: 'auth',
     summary: 'Exchange a refresh token, which is then used up, for new tokens',
-    body: z.strictObject({ refreshToken: z.string().min(1).max(1_000).meta({ examples: ['rt_2v8xq'] }) }).meta({ id: 'Refresh' }),
+    body: z
+      .strictObject({
+        refreshToken: z
+          .string()
+          .min(1)
+          .max(1_000)
+          .meta({ examples: ['rt_2v8xq'] }),
+      })
+      .meta({ id: 'Refresh' }),
     responses: { 201: { description: 'Tokens', schema: session } },
     problems: ['bad_refresh_token'],
     handle: async ({ body, call }) => answer((await users.refresh(body, call)).tokens),

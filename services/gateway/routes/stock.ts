@@ -7,14 +7,16 @@ import { sku, text } from '../schemas.ts'
 
 const maxQuantity = 1_000_000_000
 
-const level = z.object({
-  sku: z.string().meta({ examples: ['clay-plant-pot-large'] }),
-  onHand: z.int().meta({ description: 'Units ever supplied, less units taken away.', examples: [10] }),
-  reserved: z.int().meta({ description: 'Units held for orders that are under way.', examples: [1] }),
-  sold: z.int().meta({ description: 'Units of confirmed orders.', examples: [2] }),
-  available: z.int().meta({ description: 'onHand - reserved - sold', examples: [7] }),
-  version: z.int().meta({ description: 'Grows by one with each change.', examples: [4] }),
-}).meta({ id: 'StockLevel' })
+const level = z
+  .object({
+    sku: z.string().meta({ examples: ['clay-plant-pot-large'] }),
+    onHand: z.int().meta({ description: 'Units ever supplied, less units taken away.', examples: [10] }),
+    reserved: z.int().meta({ description: 'Units held for orders that are under way.', examples: [1] }),
+    sold: z.int().meta({ description: 'Units of confirmed orders.', examples: [2] }),
+    available: z.int().meta({ description: 'onHand - reserved - sold', examples: [7] }),
+    version: z.int().meta({ description: 'Grows by one with each change.', examples: [4] }),
+  })
+  .meta({ id: 'StockLevel' })
 
 const toLevel = (l: StockLevel | undefined): z.infer<typeof level> => {
   const { sku, onHand, reserved, sold, available, version } = l!
@@ -25,7 +27,11 @@ const params = z.object({ sku })
 
 export const stock = ({ inventory }: Clients) => [
   operation({
-    id: 'getStock', method: 'get', path: '/v1/stock/{sku}', tag: 'Stock', access: 'staff',
+    id: 'getStock',
+    method: 'get',
+    path: '/v1/stock/{sku}',
+    tag: 'Stock',
+    access: 'staff',
     summary: 'The stock of one SKU',
     params,
     responses: { 200: { description: 'The level', schema: level } },
@@ -37,28 +43,61 @@ export const stock = ({ inventory }: Clients) => [
     },
   }),
   operation({
-    id: 'putStock', method: 'put', path: '/v1/stock/{sku}', tag: 'Stock', access: 'staff',
+    id: 'putStock',
+    method: 'put',
+    path: '/v1/stock/{sku}',
+    tag: 'Stock',
+    access: 'staff',
     summary: 'State how many units a source has supplied in all',
-    description: 'Repeating it changes nothing; another quantity changes what is on hand by the difference; what is reserved or sold stays so.',
+    description:
+      'Repeating it changes nothing; another quantity changes what is on hand by the difference; what is reserved or sold stays so.',
     params,
-    body: z.strictObject({
-      source: text(1, 100).meta({ description: 'An import, a warehouse …', examples: ['import'] }),
-      quantity: z.int().min(0).max(maxQuantity).meta({ examples: [10] }),
-    }).meta({ id: 'Supply' }),
+    body: z
+      .strictObject({
+        source: text(1, 100).meta({ description: 'An import, a warehouse …', examples: ['import'] }),
+        quantity: z
+          .int()
+          .min(0)
+          .max(maxQuantity)
+          .meta({ examples: [10] }),
+      })
+      .meta({ id: 'Supply' }),
     responses: { 200: { description: 'The level', schema: level } },
     problems: ['insufficient_stock'],
-    handle: async ({ params, body, call }) => ({ status: 200, body: toLevel((await inventory.setSupply({ sku: params.sku, ...body }, call)).level) }),
+    handle: async ({ params, body, call }) => ({
+      status: 200,
+      body: toLevel((await inventory.setSupply({ sku: params.sku, ...body }, call)).level),
+    }),
   }),
   operation({
-    id: 'adjustStock', method: 'post', path: '/v1/stock/{sku}/adjustments', tag: 'Stock', access: 'staff',
+    id: 'adjustStock',
+    method: 'post',
+    path: '/v1/stock/{sku}/adjustments',
+    tag: 'Stock',
+    access: 'staff',
     summary: 'Add to what is on hand, or take from it',
     params,
-    body: z.strictObject({
-      id: text(1, 200).meta({ description: 'Chosen by the caller: the same id counts once.', examples: ['delivery-2026-03-01-7'] }),
-      delta: z.int().min(-maxQuantity).max(maxQuantity).refine((n) => n !== 0, 'must not be 0').meta({ examples: [5] }),
-    }).meta({ id: 'Adjustment' }),
+    body: z
+      .strictObject({
+        id: text(1, 200).meta({
+          description: 'Chosen by the caller: the same id counts once.',
+          examples: ['delivery-2026-03-01-7'],
+        }),
+        delta: z
+          .int()
+          .min(-maxQuantity)
+          .max(maxQuantity)
+          .refine((n) => n !== 0, 'must not be 0')
+          .meta({ examples: [5] }),
+      })
+      .meta({ id: 'Adjustment' }),
     responses: { 200: { description: 'The level', schema: level } },
     problems: ['insufficient_stock', 'adjustment_id_reused'],
-    handle: async ({ params, body, call }) => ({ status: 200, body: toLevel((await inventory.adjust({ sku: params.sku, delta: body.delta, adjustmentId: body.id }, call)).level) }),
+    handle: async ({ params, body, call }) => ({
+      status: 200,
+      body: toLevel(
+        (await inventory.adjust({ sku: params.sku, delta: body.delta, adjustmentId: body.id }, call)).level,
+      ),
+    }),
   }),
 ]

@@ -5,34 +5,62 @@ import { characters, text, time } from '../schemas.ts'
 
 const password = characters(8, 256).meta({ format: 'password', examples: ['correct horse battery staple'] })
 // What an address is, users knows.
-export const email = characters(3, 254).regex(/^[^@\s]+@[^@\s]+$/, 'must be an email address').meta({ format: 'email', examples: ['ada@example.com'] })
+export const email = characters(3, 254)
+  .regex(/^[^@\s]+@[^@\s]+$/, 'must be an email address')
+  .meta({ format: 'email', examples: ['ada@example.com'] })
 
-const account = z.object({
-  id: z.string().meta({ examples: ['u-0a3-01k9z0j8tq4v7n0c8y5b3m2r1d'] }),
-  email: z.string().meta({ examples: ['ada@example.com'] }),
-  name: z.string().meta({ examples: ['Ada'] }),
-}).meta({ id: 'Account' })
+const account = z
+  .object({
+    id: z.string().meta({ examples: ['u-0a3-01k9z0j8tq4v7n0c8y5b3m2r1d'] }),
+    email: z.string().meta({ examples: ['ada@example.com'] }),
+    name: z.string().meta({ examples: ['Ada'] }),
+  })
+  .meta({ id: 'Account' })
 
-const me = account.extend({
-  roles: z.array(z.string()).meta({ description: 'shopper, seller, admin', examples: [['shopper']] }),
-  createdAt: time,
-}).meta({ id: 'Me' })
+const me = account
+  .extend({
+    roles: z.array(z.string()).meta({ description: 'shopper, seller, admin', examples: [['shopper']] }),
+    createdAt: time,
+  })
+  .meta({ id: 'Me' })
 
 export const users = ({ users }: Clients) => [
   operation({
-    id: 'registerUser', method: 'post', path: '/v1/users', tag: 'Accounts', access: 'public', limit: 'auth',
+    id: 'registerUser',
+    method: 'post',
+    path: '/v1/users',
+    tag: 'Accounts',
+    access: 'public',
+    limit: 'auth',
     summary: 'Register',
-    description: 'Makes an account with the role "shopper". Counted by the tight limit of log-ins, unless an admin or a seller sends a token.',
-    body: z.strictObject({ email, password, name: text(1, 200).meta({ examples: ['Ada'] }) }).meta({ id: 'Registration' }),
-    responses: { 201: { description: 'The account', schema: account, headers: { Location: 'Where the account is, once logged in' } } },
+    description:
+      'Makes an account with the role "shopper". Counted by the tight limit of log-ins, unless an admin or a seller sends a token.',
+    body: z
+      .strictObject({ email, password, name: text(1, 200).meta({ examples: ['Ada'] }) })
+      .meta({ id: 'Registration' }),
+    responses: {
+      201: {
+        description: 'The account',
+        schema: account,
+        headers: { Location: 'Where the account is, once logged in' },
+      },
+    },
     problems: ['email_taken', 'too_many_logins'],
     async handle({ body, call }) {
       const { user } = await users.register(body, call)
-      return { status: 201, headers: { Location: '/v1/users/me', 'Cache-Control': 'no-store' }, body: { id: user!.id, email: user!.email, name: user!.name } satisfies z.infer<typeof account> }
+      return {
+        status: 201,
+        headers: { Location: '/v1/users/me', 'Cache-Control': 'no-store' },
+        body: { id: user!.id, email: user!.email, name: user!.name } satisfies z.infer<typeof account>,
+      }
     },
   }),
   operation({
-    id: 'getMe', method: 'get', path: '/v1/users/me', tag: 'Accounts', access: 'user',
+    id: 'getMe',
+    method: 'get',
+    path: '/v1/users/me',
+    tag: 'Accounts',
+    access: 'user',
     summary: 'Your own account',
     responses: { 200: { description: 'The account', schema: me } },
     problems: ['user_not_found'],

@@ -1673,7 +1673,10 @@ export const CatalogServiceService = {
     responseSerialize: (value: GetProductResponse): Buffer => Buffer.from(GetProductResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): GetProductResponse => GetProductResponse.decode(value),
   },
-  /** Many variants by SKU, with the price that holds now. SKUs that are not there or not published are left out. */
+  /**
+   * Many variants by SKU, with the price that holds now. SKUs that are not there or not published
+   * are left out.
+   */
   batchGetVariants: {
     path: "/shop.catalog.v1.CatalogService/BatchGetVariants" as const,
     requestStream: false as const,
@@ -1753,7 +1756,10 @@ export interface CatalogServiceServer extends UntypedServiceImplementation {
   listProducts: handleUnaryCall<ListProductsRequest, ListProductsResponse>;
   /** One product, published or not, by its id or its handle. NOT_FOUND product_not_found. */
   getProduct: handleUnaryCall<GetProductRequest, GetProductResponse>;
-  /** Many variants by SKU, with the price that holds now. SKUs that are not there or not published are left out. */
+  /**
+   * Many variants by SKU, with the price that holds now. SKUs that are not there or not published
+   * are left out.
+   */
   batchGetVariants: handleUnaryCall<BatchGetVariantsRequest, BatchGetVariantsResponse>;
   /**
    * Creates the product with this handle, or replaces it. Harmless when repeated.
@@ -1806,7 +1812,10 @@ export interface CatalogServiceClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: GetProductResponse) => void,
   ): ClientUnaryCall;
-  /** Many variants by SKU, with the price that holds now. SKUs that are not there or not published are left out. */
+  /**
+   * Many variants by SKU, with the price that holds now. SKUs that are not there or not published
+   * are left out.
+   */
   batchGetVariants(
     request: BatchGetVariantsRequest,
     callback: (error: ServiceError | null, response: BatchGetVariantsResponse) => void,

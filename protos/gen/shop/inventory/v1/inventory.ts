@@ -582,9 +582,9 @@ export const InventoryServiceService = {
     responseDeserialize: (value: Buffer): GetAvailabilityResponse => GetAvailabilityResponse.decode(value),
   },
   /**
-   * Adds to (or, negative, takes from) what is on hand, once per adjustment_id.
-   * FAILED_PRECONDITION insufficient_stock: less would be on hand than is reserved and sold; adjustment_id_reused: the id
-   * named another adjustment before.
+   * Adds to (or, negative, takes from) what is on hand, once per adjustment_id. FAILED_PRECONDITION
+   * insufficient_stock: less would be on hand than is reserved and sold; adjustment_id_reused: the
+   * id named another adjustment before.
    */
   adjust: {
     path: "/shop.inventory.v1.InventoryService/Adjust" as const,
@@ -596,9 +596,9 @@ export const InventoryServiceService = {
     responseDeserialize: (value: Buffer): AdjustResponse => AdjustResponse.decode(value),
   },
   /**
-   * States how many units a source (an import file, a warehouse) has supplied in all. Repeating it changes nothing, another
-   * quantity changes what is on hand by the difference, and units reserved or sold stay so.
-   * FAILED_PRECONDITION insufficient_stock: as for Adjust.
+   * States how many units a source (an import file, a warehouse) has supplied in all. Repeating it
+   * changes nothing, another quantity changes what is on hand by the difference, and units reserved
+   * or sold stay so. FAILED_PRECONDITION insufficient_stock: as for Adjust.
    */
   setSupply: {
     path: "/shop.inventory.v1.InventoryService/SetSupply" as const,
@@ -615,15 +615,15 @@ export interface InventoryServiceServer extends UntypedServiceImplementation {
   /** SKUs without a stock record are left out. */
   getAvailability: handleUnaryCall<GetAvailabilityRequest, GetAvailabilityResponse>;
   /**
-   * Adds to (or, negative, takes from) what is on hand, once per adjustment_id.
-   * FAILED_PRECONDITION insufficient_stock: less would be on hand than is reserved and sold; adjustment_id_reused: the id
-   * named another adjustment before.
+   * Adds to (or, negative, takes from) what is on hand, once per adjustment_id. FAILED_PRECONDITION
+   * insufficient_stock: less would be on hand than is reserved and sold; adjustment_id_reused: the
+   * id named another adjustment before.
    */
   adjust: handleUnaryCall<AdjustRequest, AdjustResponse>;
   /**
-   * States how many units a source (an import file, a warehouse) has supplied in all. Repeating it changes nothing, another
-   * quantity changes what is on hand by the difference, and units reserved or sold stay so.
-   * FAILED_PRECONDITION insufficient_stock: as for Adjust.
+   * States how many units a source (an import file, a warehouse) has supplied in all. Repeating it
+   * changes nothing, another quantity changes what is on hand by the difference, and units reserved
+   * or sold stay so. FAILED_PRECONDITION insufficient_stock: as for Adjust.
    */
   setSupply: handleUnaryCall<SetSupplyRequest, SetSupplyResponse>;
 }
@@ -646,9 +646,9 @@ export interface InventoryServiceClient extends Client {
     callback: (error: ServiceError | null, response: GetAvailabilityResponse) => void,
   ): ClientUnaryCall;
   /**
-   * Adds to (or, negative, takes from) what is on hand, once per adjustment_id.
-   * FAILED_PRECONDITION insufficient_stock: less would be on hand than is reserved and sold; adjustment_id_reused: the id
-   * named another adjustment before.
+   * Adds to (or, negative, takes from) what is on hand, once per adjustment_id. FAILED_PRECONDITION
+   * insufficient_stock: less would be on hand than is reserved and sold; adjustment_id_reused: the
+   * id named another adjustment before.
    */
   adjust(
     request: AdjustRequest,
@@ -666,9 +666,9 @@ export interface InventoryServiceClient extends Client {
     callback: (error: ServiceError | null, response: AdjustResponse) => void,
   ): ClientUnaryCall;
   /**
-   * States how many units a source (an import file, a warehouse) has supplied in all. Repeating it changes nothing, another
-   * quantity changes what is on hand by the difference, and units reserved or sold stay so.
-   * FAILED_PRECONDITION insufficient_stock: as for Adjust.
+   * States how many units a source (an import file, a warehouse) has supplied in all. Repeating it
+   * changes nothing, another quantity changes what is on hand by the difference, and units reserved
+   * or sold stay so. FAILED_PRECONDITION insufficient_stock: as for Adjust.
    */
   setSupply(
     request: SetSupplyRequest,

@@ -56,7 +56,10 @@ export interface Order {
   id: string;
   userId: string;
   status: OrderStatus;
-  /** Why it was cancelled: out_of_stock, card_declined, insufficient_funds, cancelled_by_shopper, … Else empty. */
+  /**
+   * Why it was cancelled: out_of_stock, card_declined, insufficient_funds, cancelled_by_shopper, …
+   * Else empty.
+   */
   reason: string;
   lines: OrderLine[];
   total:
@@ -957,10 +960,11 @@ export const CancelResponse: MessageFns<CancelResponse> = {
 export type OrdersServiceService = typeof OrdersServiceService;
 export const OrdersServiceService = {
   /**
-   * Places an order: validates the shopper, prices the lines and stores it as PENDING. The same user and idempotency key
-   * always name the same order; repeating the call answers with the order as it is now.
-   * NOT_FOUND user_not_found. FAILED_PRECONDITION user_deactivated, sku_not_found (names the line), mixed_currencies,
-   * unknown_payment_method, idempotency_key_reused (the same key with another request).
+   * Places an order: validates the shopper, prices the lines and stores it as PENDING. The same
+   * user and idempotency key always name the same order; repeating the call answers with the order
+   * as it is now. NOT_FOUND user_not_found. FAILED_PRECONDITION user_deactivated, sku_not_found
+   * (names the line), mixed_currencies, unknown_payment_method, idempotency_key_reused (the same
+   * key with another request).
    */
   place: {
     path: "/shop.orders.v1.OrdersService/Place" as const,
@@ -1008,10 +1012,11 @@ export const OrdersServiceService = {
 
 export interface OrdersServiceServer extends UntypedServiceImplementation {
   /**
-   * Places an order: validates the shopper, prices the lines and stores it as PENDING. The same user and idempotency key
-   * always name the same order; repeating the call answers with the order as it is now.
-   * NOT_FOUND user_not_found. FAILED_PRECONDITION user_deactivated, sku_not_found (names the line), mixed_currencies,
-   * unknown_payment_method, idempotency_key_reused (the same key with another request).
+   * Places an order: validates the shopper, prices the lines and stores it as PENDING. The same
+   * user and idempotency key always name the same order; repeating the call answers with the order
+   * as it is now. NOT_FOUND user_not_found. FAILED_PRECONDITION user_deactivated, sku_not_found
+   * (names the line), mixed_currencies, unknown_payment_method, idempotency_key_reused (the same
+   * key with another request).
    */
   place: handleUnaryCall<PlaceRequest, PlaceResponse>;
   /** NOT_FOUND order_not_found, also when it belongs to another user. */
@@ -1027,10 +1032,11 @@ export interface OrdersServiceServer extends UntypedServiceImplementation {
 
 export interface OrdersServiceClient extends Client {
   /**
-   * Places an order: validates the shopper, prices the lines and stores it as PENDING. The same user and idempotency key
-   * always name the same order; repeating the call answers with the order as it is now.
-   * NOT_FOUND user_not_found. FAILED_PRECONDITION user_deactivated, sku_not_found (names the line), mixed_currencies,
-   * unknown_payment_method, idempotency_key_reused (the same key with another request).
+   * Places an order: validates the shopper, prices the lines and stores it as PENDING. The same
+   * user and idempotency key always name the same order; repeating the call answers with the order
+   * as it is now. NOT_FOUND user_not_found. FAILED_PRECONDITION user_deactivated, sku_not_found
+   * (names the line), mixed_currencies, unknown_payment_method, idempotency_key_reused (the same
+   * key with another request).
    */
   place(
     request: PlaceRequest,

@@ -418,7 +418,10 @@ export const PaymentsServiceService = {
     responseSerialize: (value: GetResponse): Buffer => Buffer.from(GetResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): GetResponse => GetResponse.decode(value),
   },
-  /** Refunds a captured payment in full, once. NOT_FOUND payment_not_found. FAILED_PRECONDITION payment_not_captured. */
+  /**
+   * Refunds a captured payment in full, once. NOT_FOUND payment_not_found. FAILED_PRECONDITION
+   * payment_not_captured.
+   */
   refund: {
     path: "/shop.payments.v1.PaymentsService/Refund" as const,
     requestStream: false as const,
@@ -433,7 +436,10 @@ export const PaymentsServiceService = {
 export interface PaymentsServiceServer extends UntypedServiceImplementation {
   /** NOT_FOUND payment_not_found: nothing was asked of payments for this order. */
   get: handleUnaryCall<GetRequest, GetResponse>;
-  /** Refunds a captured payment in full, once. NOT_FOUND payment_not_found. FAILED_PRECONDITION payment_not_captured. */
+  /**
+   * Refunds a captured payment in full, once. NOT_FOUND payment_not_found. FAILED_PRECONDITION
+   * payment_not_captured.
+   */
   refund: handleUnaryCall<RefundRequest, RefundResponse>;
 }
 
@@ -451,7 +457,10 @@ export interface PaymentsServiceClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: GetResponse) => void,
   ): ClientUnaryCall;
-  /** Refunds a captured payment in full, once. NOT_FOUND payment_not_found. FAILED_PRECONDITION payment_not_captured. */
+  /**
+   * Refunds a captured payment in full, once. NOT_FOUND payment_not_found. FAILED_PRECONDITION
+   * payment_not_captured.
+   */
   refund(
     request: RefundRequest,
     callback: (error: ServiceError | null, response: RefundResponse) => void,

@@ -1230,8 +1230,8 @@ export const GetJwksResponse: MessageFns<GetJwksResponse> = {
 export type UsersServiceService = typeof UsersServiceService;
 export const UsersServiceService = {
   /**
-   * Creates an account with the role "shopper".
-   * ALREADY_EXISTS email_taken: an account has this email. INVALID_ARGUMENT: a field is not acceptable.
+   * Creates an account with the role "shopper". ALREADY_EXISTS email_taken: an account has this
+   * email. INVALID_ARGUMENT: a field is not acceptable.
    */
   register: {
     path: "/shop.users.v1.UsersService/Register" as const,
@@ -1243,8 +1243,8 @@ export const UsersServiceService = {
     responseDeserialize: (value: Buffer): RegisterResponse => RegisterResponse.decode(value),
   },
   /**
-   * Checks a password and starts a session.
-   * UNAUTHENTICATED bad_credentials: no such account, a wrong password or a deactivated account; which of them is not said.
+   * Checks a password and starts a session. UNAUTHENTICATED bad_credentials: no such account, a
+   * wrong password or a deactivated account; which of them is not said.
    */
   authenticate: {
     path: "/shop.users.v1.UsersService/Authenticate" as const,
@@ -1293,7 +1293,10 @@ export const UsersServiceService = {
       Buffer.from(ValidateUserResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): ValidateUserResponse => ValidateUserResponse.decode(value),
   },
-  /** Ends an account: it can neither log in nor order. Harmless when repeated. NOT_FOUND user_not_found. */
+  /**
+   * Ends an account: it can neither log in nor order. Harmless when repeated. NOT_FOUND
+   * user_not_found.
+   */
   deactivate: {
     path: "/shop.users.v1.UsersService/Deactivate" as const,
     requestStream: false as const,
@@ -1330,13 +1333,13 @@ export const UsersServiceService = {
 
 export interface UsersServiceServer extends UntypedServiceImplementation {
   /**
-   * Creates an account with the role "shopper".
-   * ALREADY_EXISTS email_taken: an account has this email. INVALID_ARGUMENT: a field is not acceptable.
+   * Creates an account with the role "shopper". ALREADY_EXISTS email_taken: an account has this
+   * email. INVALID_ARGUMENT: a field is not acceptable.
    */
   register: handleUnaryCall<RegisterRequest, RegisterResponse>;
   /**
-   * Checks a password and starts a session.
-   * UNAUTHENTICATED bad_credentials: no such account, a wrong password or a deactivated account; which of them is not said.
+   * Checks a password and starts a session. UNAUTHENTICATED bad_credentials: no such account, a
+   * wrong password or a deactivated account; which of them is not said.
    */
   authenticate: handleUnaryCall<AuthenticateRequest, AuthenticateResponse>;
   /**
@@ -1351,7 +1354,10 @@ export interface UsersServiceServer extends UntypedServiceImplementation {
    * NOT_FOUND user_not_found. FAILED_PRECONDITION user_deactivated.
    */
   validateUser: handleUnaryCall<ValidateUserRequest, ValidateUserResponse>;
-  /** Ends an account: it can neither log in nor order. Harmless when repeated. NOT_FOUND user_not_found. */
+  /**
+   * Ends an account: it can neither log in nor order. Harmless when repeated. NOT_FOUND
+   * user_not_found.
+   */
   deactivate: handleUnaryCall<DeactivateRequest, DeactivateResponse>;
   /**
    * Sets an account's roles, and creates the account if a password is given and it is not there.
@@ -1364,8 +1370,8 @@ export interface UsersServiceServer extends UntypedServiceImplementation {
 
 export interface UsersServiceClient extends Client {
   /**
-   * Creates an account with the role "shopper".
-   * ALREADY_EXISTS email_taken: an account has this email. INVALID_ARGUMENT: a field is not acceptable.
+   * Creates an account with the role "shopper". ALREADY_EXISTS email_taken: an account has this
+   * email. INVALID_ARGUMENT: a field is not acceptable.
    */
   register(
     request: RegisterRequest,
@@ -1383,8 +1389,8 @@ export interface UsersServiceClient extends Client {
     callback: (error: ServiceError | null, response: RegisterResponse) => void,
   ): ClientUnaryCall;
   /**
-   * Checks a password and starts a session.
-   * UNAUTHENTICATED bad_credentials: no such account, a wrong password or a deactivated account; which of them is not said.
+   * Checks a password and starts a session. UNAUTHENTICATED bad_credentials: no such account, a
+   * wrong password or a deactivated account; which of them is not said.
    */
   authenticate(
     request: AuthenticateRequest,
@@ -1455,7 +1461,10 @@ export interface UsersServiceClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: ValidateUserResponse) => void,
   ): ClientUnaryCall;
-  /** Ends an account: it can neither log in nor order. Harmless when repeated. NOT_FOUND user_not_found. */
+  /**
+   * Ends an account: it can neither log in nor order. Harmless when repeated. NOT_FOUND
+   * user_not_found.
+   */
   deactivate(
     request: DeactivateRequest,
     callback: (error: ServiceError | null, response: DeactivateResponse) => void,
