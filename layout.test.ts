@@ -1,24 +1,29 @@
-import { globSync, readFileSync } from 'node:fs'
+// The rules of the layout (docs/architecture.md), read from the source: who may import what, what
+// stands where, and how long a line may be.
+import { execFileSync } from 'node:child_process'
+import { existsSync, globSync, readFileSync } from 'node:fs'
 import { dirname, join, relative } from 'node:path'
-import { expect, it } from 'vitest'
-
-// The rules of the layout (docs/architecture.md), read from the source: who may import what.
+import { describe, expect, it, test } from 'vitest'
+import { parseAllDocuments } from 'yaml'
+import { serviceNames } from './platform/processes/ports.ts'
 
 type Import = { file: string; target: string }
 
 const root = import.meta.dirname
+const read = (file: string) => readFileSync(join(root, file), 'utf8')
 
 /**
- * Every import that is there when the program runs (not of types): packages by name, own files by
+ * Every import of a program at run time (types are gone by then): packages by name, own files by
  * their path from the root.
  */
-function imports(pattern: string): Import[] {
-  return globSync(pattern, { cwd: root }).flatMap((file) => {
-    const source = readFileSync(join(root, file), 'utf8')
-    return [...source.replaceAll(/^import type .*$/gm, '').matchAll(/(?:from|import)\s*\(?\s*['"]([^'"]+)['"]/g)].map(
-      ([, name]) => ({ file, target: resolve(file, name!) }),
-    )
-  })
+function imports(pattern: string | string[]): Import[] {
+  return globSync(pattern, { cwd: root }).flatMap((file) =>
+    [
+      ...read(file)
+        .replaceAll(/^(import|export) type [^;]*? from .*$/gm, '')
+        .matchAll(/(?:from|import)\s*\(?\s*['"]([^'"]+)['"]/g),
+    ].map(([, name]) => ({ file, target: resolve(file, name!) })),
+  )
 }
 
 function resolve(file: string, name: string): string {
@@ -26,33 +31,161 @@ function resolve(file: string, name: string): string {
   return name.replace(/^#lib\//, 'lib/').replace(/^#protos\//, 'protos/gen/')
 }
 
-const isTest = ({ file }: Import) => file.endsWith('.test.ts')
+const isTest = (file: string) => file.endsWith('.test.ts')
 const places = (found: Import[]) => found.map(({ file, target }) => `${file} imports ${target}`)
 
-it('a service imports no database or broker driver, nor does what services share', () => {
-  const drivers = /^(mongodb|mysql2|kafkajs|mysql|pg|redis|ioredis|mongoose|node:sqlite|node:net|node:dgram)(\/|$)/
-  const all = [...imports('services/**/*.ts'), ...imports('lib/**/*.ts')]
-  expect(all.length).toBeGreaterThan(50)
-  expect(places(all.filter((i) => drivers.test(i.target) && !isTest(i)))).toEqual([])
-})
+/**
+ * The layers, each with those that it may import besides itself. Tests may also use the helpers of
+ * platform/testing.
+ */
+const layers: Record<string, string[]> = {
+  protos: [],
+  lib: ['protos'],
+  services: ['lib', 'protos'],
+  pluggable: ['lib', 'protos'],
+  examples: ['lib', 'protos'],
+  platform: ['lib', 'protos'],
+  'pluggable/tests': ['pluggable', 'platform', 'lib', 'protos'],
+  bench: ['pluggable', 'platform', 'lib', 'protos'],
+  e2e: ['platform', 'lib', 'protos'],
+  cli: ['bench', 'e2e', 'pluggable/tests', 'platform', 'lib', 'protos'],
+}
 
-it('services do not import each other', () => {
-  const owner = (path: string) => /^services\/([^/]+)\//.exec(path)?.[1]
-  const crossing = imports('services/**/*.ts').filter((i) => owner(i.target) && owner(i.target) !== owner(i.file))
-  expect(places(crossing)).toEqual([])
-})
+function layerOf(path: string): string | undefined {
+  if (path.startsWith('pluggable/tests/')) return 'pluggable/tests'
+  const [folder = ''] = path.split('/')
+  return folder in layers ? folder : undefined
+}
 
-it('components know no service, and lib knows neither', () => {
-  const wrong = [
-    ...imports('components/**/*.ts').filter((i) => i.target.startsWith('services/')),
-    ...imports('lib/**/*.ts').filter((i) => /^(services|components|platform)\//.test(i.target)),
-  ]
-  expect(places(wrong)).toEqual([])
-})
-
-it('in a service only stores, clients and main talk to the sidecar', () => {
-  const wrong = imports('services/**/*.ts').filter(
-    (i) => i.target === 'lib/dapr.ts' && !isTest(i) && !/(-store|-client|main)\.ts$/.test(i.file),
+describe('imports', () => {
+  const all = imports(Object.keys(layers).map((layer) => `${layer}/**/*.ts`)).filter(
+    ({ file }, i, list) => list.findIndex((other) => other.file === file && other.target === list[i]!.target) === i,
   )
-  expect(places(wrong)).toEqual([])
+
+  it('run one way between folders', () => {
+    expect(all.length).toBeGreaterThan(500)
+    const wrong = all.filter(({ file, target }) => {
+      const from = layerOf(file)!
+      const to = layerOf(target)
+      if (to === undefined || to === from || layers[from]!.includes(to)) return false
+      return !(isTest(file) && (target.startsWith('platform/') || target.startsWith('examples/')))
+    })
+    expect(places(wrong)).toEqual([])
+  })
+
+  it('have no circle between folders below the layers', () => {
+    const edges = new Map<string, Set<string>>()
+    for (const { file, target } of all) {
+      if (isTest(file) || layerOf(target) === undefined) continue
+      const [from, to] = [dirname(file), dirname(target)]
+      if (from !== to) edges.set(from, (edges.get(from) ?? new Set()).add(to))
+    }
+    expect(circles(edges)).toEqual([])
+  })
+
+  it('of a service name no database or broker driver, nor does what services share', () => {
+    const drivers = /^(mongodb|mysql2|kafkajs|mysql|pg|redis|ioredis|mongoose|node:sqlite|node:net|node:dgram)(\/|$)/
+    const wrong = all.filter(
+      ({ file, target }) => /^(services|lib)\//.test(file) && drivers.test(target) && !isTest(file),
+    )
+    expect(places(wrong)).toEqual([])
+  })
+
+  it('do not cross from one service to another', () => {
+    const owner = (path: string) => /^services\/([^/]+)\//.exec(path)?.[1]
+    expect(places(all.filter(({ file, target }) => owner(target) && owner(target) !== owner(file)))).toEqual([])
+  })
+
+  it('reach the sidecar from stores, clients and main only', () => {
+    const wrong = all.filter(
+      ({ file, target }) =>
+        file.startsWith('services/') &&
+        target === 'lib/dapr.ts' &&
+        !isTest(file) &&
+        !/(-store|-client|main)\.ts$/.test(file),
+    )
+    expect(places(wrong)).toEqual([])
+  })
+})
+
+/** Each circle once, as the folders along it. */
+function circles(edges: Map<string, Set<string>>): string[] {
+  const found: string[] = []
+  const finished = new Set<string>()
+  const visit = (folder: string, path: string[]) => {
+    if (path.includes(folder)) return void found.push([...path.slice(path.indexOf(folder)), folder].join(' -> '))
+    if (finished.has(folder)) return
+    for (const next of edges.get(folder) ?? []) visit(next, [...path, folder])
+    finished.add(folder)
+  }
+  for (const folder of edges.keys()) visit(folder, [])
+  return found
+}
+
+describe('YAML', () => {
+  const documents = (pattern: string) =>
+    globSync(pattern, { cwd: root }).flatMap((file) =>
+      parseAllDocuments(read(file)).map((document) => ({ file, resource: document.toJS() as Resource })),
+    )
+  type Resource = { kind: string; metadata: { name: string }; scopes?: string[] }
+
+  test('every service has its folder in dapr-config, and no folder is left over', () => {
+    const folders = globSync('dapr-config/*/', { cwd: root }).map((folder) => folder.split('/')[1])
+    expect(folders.toSorted()).toEqual([...serviceNames].toSorted())
+    const services = globSync('services/*/main.ts', { cwd: root }).map((file) => file.split('/')[1])
+    expect(services.toSorted()).toEqual([...serviceNames].toSorted())
+  })
+
+  test('components/ holds Component YAML by service and nothing else', () => {
+    const files = globSync('components/**/*', { cwd: root, withFileTypes: true }).filter((entry) => entry.isFile())
+    expect(files.map(({ name }) => name).filter((name) => !name.endsWith('.yaml'))).toEqual([])
+    const folders = globSync('components/*/', { cwd: root }).map((folder) => folder.split('/')[1]!)
+    expect(folders.filter((name) => name !== 'shared' && !(serviceNames as readonly string[]).includes(name))).toEqual(
+      [],
+    )
+  })
+
+  test("what stands in a service's folder is scoped to that service alone", () => {
+    const own = [...documents('components/*/*.yaml'), ...documents('dapr-config/*/*.yaml')].filter(
+      ({ file, resource }) => !file.startsWith('components/shared/') && resource.kind !== 'Configuration',
+    )
+    expect(own.length).toBeGreaterThan(10)
+    const wrong = own.filter(({ file, resource }) => resource.scopes?.join() !== file.split('/')[1])
+    expect(wrong.map(({ file, resource }) => `${file}: scopes ${JSON.stringify(resource.scopes)}`)).toEqual([])
+  })
+
+  test('shared resources name in their scopes only services that exist', () => {
+    const shared = [...documents('components/shared/*.yaml'), ...documents('dapr-config/*.yaml')]
+    const unknown = shared.flatMap(({ file, resource }) =>
+      (resource.scopes ?? [])
+        .filter((scope) => !(serviceNames as readonly string[]).includes(scope))
+        .map((scope) => `${file} names ${scope}`),
+    )
+    expect(unknown).toEqual([])
+  })
+})
+
+/** Generated code, other people's protos, and data. */
+const untouched = /^protos\/(gen|dapr|google)\/|^bench\/results\/|^package-lock\.json$|\.csv$|\.svg$/
+
+test('no line of code is over 120 columns, and no comment over 100', () => {
+  const files = execFileSync('git', ['ls-files', '--cached', '--others', '--exclude-standard'], {
+    cwd: root,
+    encoding: 'utf8',
+  })
+    .split('\n')
+    .filter((file) => /\.(ts|js|go|proto|ya?ml|css|html|sh)$/.test(file) && !untouched.test(file))
+    .filter((file) => existsSync(join(root, file)))
+  expect(files.length).toBeGreaterThan(300)
+  const long = files.flatMap((file) =>
+    read(file)
+      .split('\n')
+      .flatMap((line, i) => {
+        const isComment = /^\s*(\/\/|\*|\/\*|#)/.test(line)
+        // A link cannot be broken.
+        const most = isComment ? (/https?:\/\//.test(line) ? Infinity : 100) : 120
+        return line.length > most ? [`${file}:${i + 1}: ${line.length} columns`] : []
+      }),
+  )
+  expect(long).toEqual([])
 })

@@ -55,7 +55,7 @@ export async function setRoles(
   const ask = async (password: string): Promise<User> => {
     for (;;) {
       try {
-        const { user } = await users.setRoles(
+        const { user } = await users.setUserRoles(
           { email: o.email, roles: [o.role], password, name: password === '' ? '' : o.name },
           { timeoutMs: 5_000 },
         )

@@ -1,4 +1,4 @@
-import { spawn } from 'node:child_process'
+import { spawn, spawnSync } from 'node:child_process'
 import { existsSync, globSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { root } from '../../platform/processes/paths.ts'
@@ -30,7 +30,9 @@ export async function test(args: string[], { keep = false }: { keep?: boolean })
     check(progress, 'Lint', 'oxlint', ['--deny-warnings']),
     check(progress, 'Type check', 'tsc', ['--noEmit']),
     check(progress, 'Lint protos', 'buf', ['lint', 'protos', '--path', 'protos/shop']),
+    check(progress, 'Format', 'oxfmt', ['--check', '.']),
     progress.step({ title: 'Generated code' }, generatedIsFresh),
+    progress.step({ title: 'Protos are compatible' }, protosAreCompatible),
   ])
   progress.close()
   const failures = checked.flatMap((result) => (result.status === 'rejected' ? [(result.reason as Error).message] : []))
@@ -63,6 +65,28 @@ async function generatedIsFresh(): Promise<void> {
     files(made).join() === files(committed).join() &&
     files(made).every((file) => read(made, file) === read(committed, file))
   if (!same) throw new Error('protos/gen is not what the protos generate: npm run generate, then commit it')
+}
+
+/**
+ * What a client of another language has compiled against main must keep working. A main that has no
+ * rule for it yet guards nothing, and a clone without main (a shallow one in CI, say) has nothing
+ * to compare with.
+ */
+async function protosAreCompatible(): Promise<void> {
+  const git = (...args: string[]) => spawnSync('git', args, { cwd: root, encoding: 'utf8' })
+  const main = ['origin/main', 'main'].find(
+    (name) => git('rev-parse', '--verify', '--quiet', `${name}^{commit}`).status === 0,
+  )
+  if (main === undefined || !/^breaking:/m.test(git('show', `${main}:buf.yaml`).stdout)) return
+  const commit = git('rev-parse', `${main}^{commit}`).stdout.trim()
+  const { code, output } = await capture('buf', [
+    'breaking',
+    '--against',
+    `.git#ref=${commit}`,
+    '--path',
+    'protos/shop',
+  ])
+  if (code !== 0) throw new Error(`The protos break clients of ${main}:\n${output}`)
 }
 
 const bin = (command: string) => {

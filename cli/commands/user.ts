@@ -5,7 +5,10 @@ import { localShop } from '../local-shop.ts'
 
 type Options = { email: string; role: 'admin' | 'seller' | 'shopper'; name?: string }
 
-/** Adds `user --email E --role R`, which needs no account: whoever runs it is on the shop's own host. */
+/**
+ * Adds `user --email E --role R`, which needs no account: whoever runs it is on the shop's own
+ * host.
+ */
 export function register(program: Command): void {
   program
     .command('user')

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { isStale, makeOnce } from './cache.ts'
-import { startTime } from '../supervise/process-info.ts'
+import { startTime } from '../process-info.ts'
 
 let folder: string
 beforeEach(() => {

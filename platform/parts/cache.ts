@@ -4,7 +4,7 @@
 import { linkSync, mkdirSync, readFileSync, readdirSync, renameSync, rmSync, existsSync, writeFileSync } from 'node:fs'
 import { homedir } from 'node:os'
 import { basename, dirname, join } from 'node:path'
-import { isAlive, startTime } from '../supervise/process-info.ts'
+import { isAlive, startTime } from '../process-info.ts'
 import { poll } from '../poll.ts'
 
 export function cacheFolder(env: NodeJS.ProcessEnv = process.env): string {

@@ -1,6 +1,7 @@
 // The one description of all processes: what `npm start`, the tests and the Tiltfile run. A pure
 // function; nothing is started or written here.
 import { join } from 'node:path'
+import { daprdCommand } from '../daprd/command.ts'
 import type { Paths } from './paths.ts'
 import { serviceNames, type Ports, type ServiceName } from './ports.ts'
 import type { Secrets } from './secrets.ts'
@@ -53,6 +54,10 @@ export type Context = {
   gatewaySettings: Record<string, string>
 }
 
+/**
+ * In Kubernetes it is 35: Kafka's consumer drains for up to 30 s. Here every consumer is safe
+ * against repeats, and Ctrl-C should not take half a minute.
+ */
 const daprGraceSeconds = 10
 
 /**
@@ -363,61 +368,26 @@ function sidecarOf(context: Context, service: ServiceName): Process {
   const own = ports.services[service]
   const { protocol, components } = services[service]
   const generated = join(paths.generated, 'dapr', service)
+  const inClone = (...names: string[]) => join(paths.root, ...names)
   return {
     name: `${service}-dapr`,
     kind: 'sidecar',
-    command: [
-      servers.daprd?.from === 'address' || servers.daprd === undefined ? 'daprd' : servers.daprd.path,
-      '--app-id',
-      service,
-      '--app-port',
-      String(own.app),
-      '--app-protocol',
-      protocol,
-      // No --enable-app-health-check: a sidecar that finds its app unhealthy ends its subscriptions
-      // and begins them again, and where a message was being retried meanwhile, daprd 1.18 was seen
-      // to consume nothing any more. The inbound retry (dapr-config/resources) already waits for an
-      // app that is away.
-      '--dapr-listen-addresses',
-      '127.0.0.1',
-      '--dapr-grpc-port',
-      String(own.daprGrpc),
-      '--dapr-http-port',
-      String(own.daprHttp),
-      '--dapr-internal-grpc-listen-address',
-      '127.0.0.1',
-      '--dapr-internal-grpc-port',
-      String(own.daprInternal),
-      '--metrics-listen-address',
-      '127.0.0.1',
-      '--metrics-port',
-      String(own.daprMetrics),
-      // In Kubernetes it is 35: Kafka's consumer drains for up to 30 s. Here every consumer is safe
-      // against repeats, and Ctrl-C should not take half a minute.
-      '--dapr-graceful-shutdown-seconds',
-      String(daprGraceSeconds),
-      '--max-body-size',
-      '4Mi',
-      '--enable-mtls',
-      '--sentry-address',
-      `127.0.0.1:${ports.sentry}`,
-      // Merged, in this order.
-      '--config',
-      join(paths.generated, 'dapr', 'config.yaml'),
-      '--config',
-      join(paths.root, 'dapr-config', service, 'access.yaml'),
-      '--resources-path',
-      join(paths.root, 'components', 'shared'),
-      ...(context.programs(`components/${service}`)
-        ? ['--resources-path', join(paths.root, 'components', service)]
-        : []),
-      '--resources-path',
-      join(paths.root, 'dapr-config'),
-      '--resources-path',
-      join(paths.root, 'dapr-config', service),
-      '--resources-path',
-      join(generated, 'resources'),
-    ],
+    command: daprdCommand({
+      daprd: servers.daprd?.from === 'address' || servers.daprd === undefined ? 'daprd' : servers.daprd.path,
+      appId: service,
+      app: { port: own.app, protocol },
+      ports: { grpc: own.daprGrpc, http: own.daprHttp, internal: own.daprInternal, metrics: own.daprMetrics },
+      configs: [join(paths.generated, 'dapr', 'config.yaml'), inClone('dapr-config', service, 'access.yaml')],
+      resources: [
+        inClone('components', 'shared'),
+        ...(context.programs(`components/${service}`) ? [inClone('components', service)] : []),
+        inClone('dapr-config'),
+        inClone('dapr-config', service),
+        join(generated, 'resources'),
+      ],
+      graceSeconds: daprGraceSeconds,
+      sentryPort: ports.sentry,
+    }),
     env: {
       NAMESPACE: 'default',
       DAPR_TRUST_ANCHORS: trustAnchors,

@@ -14,7 +14,7 @@ import {
   takeOwnership,
 } from './leftovers.ts'
 import { createPaths } from '../processes/paths.ts'
-import { isAlive, parseStat } from './process-info.ts'
+import { isAlive, parseStat } from '../process-info.ts'
 
 test('a pid that another process has by now is not taken for ours', () => {
   const recorded = [{ name: 'orders', pid: process.pid, started: 'before' }]

@@ -3,7 +3,7 @@
 import { existsSync, readFileSync, readdirSync, readlinkSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import type { Paths } from '../processes/paths.ts'
 import { poll } from '../poll.ts'
-import { isAlive, startTime } from './process-info.ts'
+import { isAlive, startTime } from '../process-info.ts'
 
 export type Recorded = { name: string; pid: number; started: string }
 

@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { recordPids } from './leftovers.ts'
 import type { Paths } from '../processes/paths.ts'
-import { residentBytes } from './process-info.ts'
+import { residentBytes } from '../process-info.ts'
 import type { Kind, Process } from '../processes/processes.ts'
 import { processStates, type ProcessState } from './process-compose.ts'
 

@@ -10,6 +10,7 @@ import { MongoClient } from 'mongodb'
 import { createConnection } from 'mysql2/promise'
 import { parse, stringify } from 'yaml'
 import { createDapr, type CallOptions, type Dapr, type RpcClient } from '#lib/dapr.ts'
+import { daprdCommand } from '../daprd/command.ts'
 import { poll } from '../poll.ts'
 import { createProgress } from '../progress.ts'
 import { ensureParts } from '../parts/ensure.ts'
@@ -112,39 +113,16 @@ export async function startService(name: ServiceName): Promise<RunningService> {
 
   try {
     await Promise.all(services[name].components.map(startComponent))
-    start(
-      'sidecar',
-      daprd.from === 'address' ? 'daprd' : daprd.path,
-      [
-        '--app-id',
-        name,
-        '--app-port',
-        String(app),
-        '--app-protocol',
-        services[name].protocol,
-        '--dapr-listen-addresses',
-        '127.0.0.1',
-        '--dapr-grpc-port',
-        String(daprGrpc),
-        '--dapr-http-port',
-        String(daprHttp),
-        '--dapr-internal-grpc-listen-address',
-        '127.0.0.1',
-        '--dapr-internal-grpc-port',
-        String(daprInternal),
-        '--metrics-listen-address',
-        '127.0.0.1',
-        '--metrics-port',
-        String(daprMetrics),
-        '--dapr-graceful-shutdown-seconds',
-        '1',
-        '--config',
-        join(folder, 'config.yaml'),
-        '--resources-path',
-        resources,
-      ],
-      { DAPR_HOST_IP: '127.0.0.1', KAFKA_BROKERS: process.env['TEST_KAFKA_BROKERS'] },
-    )
+    const [file = '', ...args] = daprdCommand({
+      daprd: daprd.from === 'address' ? 'daprd' : daprd.path,
+      appId: name,
+      app: { port: app, protocol: services[name].protocol },
+      ports: { grpc: daprGrpc, http: daprHttp, internal: daprInternal, metrics: daprMetrics },
+      configs: [join(folder, 'config.yaml')],
+      resources: [resources],
+      graceSeconds: 1,
+    })
+    start('sidecar', file, args, { DAPR_HOST_IP: '127.0.0.1', KAFKA_BROKERS: process.env['TEST_KAFKA_BROKERS'] })
     start('service', process.execPath, [`services/${name}/main.ts`], {
       APP_PORT: String(app),
       ADMIN_PORT: String(admin),

@@ -7,6 +7,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createDapr, type Dapr } from '#lib/dapr.ts'
+import { daprdCommand } from '../daprd/command.ts'
 import { poll } from '../poll.ts'
 import { createProgress } from '../progress.ts'
 import { ensureParts } from '../parts/ensure.ts'
@@ -76,32 +77,15 @@ export async function prepareSidecar(o: SidecarOptions): Promise<PreparedSidecar
   )
   const [grpcPort = 0, httpPort = 0, internalPort = 0, metricsPort = 0] = await freePorts(4)
   const apiToken = randomUUID()
-  const args = [
-    '--app-id',
-    o.appId,
-    '--log-level',
-    'warn',
-    '--dapr-listen-addresses',
-    '127.0.0.1',
-    '--dapr-grpc-port',
-    String(grpcPort),
-    '--dapr-http-port',
-    String(httpPort),
-    '--dapr-internal-grpc-listen-address',
-    '127.0.0.1',
-    '--dapr-internal-grpc-port',
-    String(internalPort),
-    '--metrics-listen-address',
-    '127.0.0.1',
-    '--metrics-port',
-    String(metricsPort),
-    '--resources-path',
-    folder,
-    '--config',
-    configuration,
-    '--dapr-graceful-shutdown-seconds',
-    '1',
-  ]
+  const [file = '', ...args] = daprdCommand({
+    daprd: program,
+    appId: o.appId,
+    ports: { grpc: grpcPort, http: httpPort, internal: internalPort, metrics: metricsPort },
+    configs: [configuration],
+    resources: [folder],
+    graceSeconds: 1,
+    logLevel: 'warn',
+  })
   const env = {
     PATH: process.env['PATH'],
     NAMESPACE: 'default',
@@ -110,7 +94,7 @@ export async function prepareSidecar(o: SidecarOptions): Promise<PreparedSidecar
     DAPR_HOST_IP: '127.0.0.1',
   }
   return {
-    command: { file: program, args, env },
+    command: { file, args, env },
     grpcPort,
     httpPort,
     apiToken,

@@ -16,7 +16,7 @@ export const createInventoryService = (o: { store: StockStore }) =>
       return { levels: (await o.store.levels(skus)).map(toLevel) }
     },
 
-    async adjust({ sku, delta, adjustmentId }) {
+    async adjustStock({ sku, delta, adjustmentId }) {
       checkSku(sku)
       if (delta === 0 || Math.abs(delta) > maxQuantity)
         throw invalid('delta', `from -${maxQuantity} to ${maxQuantity}, not 0`)

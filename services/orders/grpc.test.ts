@@ -2,7 +2,7 @@ import { Metadata } from '@grpc/grpc-js'
 import { pino } from 'pino'
 import { describe, expect, test } from 'vitest'
 import type { Call } from '#lib/grpc-server.ts'
-import type { ListRequest, PlaceRequest } from '#protos/shop/orders/v1/orders.ts'
+import type { ListOrdersRequest, PlaceOrderRequest } from '#protos/shop/orders/v1/orders.ts'
 import { createOrdersService } from './grpc.ts'
 
 // What is refused before anything else is asked: neither the store nor another service may be
@@ -19,7 +19,7 @@ const { handlers } = createOrdersService({
 const call: Call = { callerAppId: 'gateway', log: pino({ level: 'silent' }), metadata: new Metadata() }
 const rpc = (name: string, request: object) => handlers[name]!(request as never, call)
 
-const good: PlaceRequest = {
+const good: PlaceOrderRequest = {
   userId: 'u-1',
   idempotencyKey: 'k',
   lines: [{ sku: 'a', quantity: 1 }],
@@ -28,7 +28,7 @@ const good: PlaceRequest = {
 const line = (sku: string, quantity = 1) => ({ sku, quantity })
 
 describe('Place refuses', () => {
-  test.each<[string, string[], Partial<PlaceRequest>]>([
+  test.each<[string, string[], Partial<PlaceOrderRequest>]>([
     ['no lines', ['lines'], { lines: [] }],
     ['101 lines', ['lines'], { lines: Array.from({ length: 101 }, (_, i) => line(`a${i}`)) }],
     ['no SKU', ['lines.0.sku'], { lines: [line('')] }],
@@ -43,7 +43,7 @@ describe('Place refuses', () => {
     ['no payment method', ['payment.method'], { paymentMethod: '' }],
     ['a user id that would be another key', ['userId'], { userId: 'u-1}:x' }],
   ])('%s, naming the field', async (_, fields, wrong) => {
-    await expect(rpc('place', { ...good, ...wrong })).rejects.toMatchObject({
+    await expect(rpc('placeOrder', { ...good, ...wrong })).rejects.toMatchObject({
       kind: 'invalid',
       fields: fields.map((field) => ({ field })),
     })
@@ -51,7 +51,8 @@ describe('Place refuses', () => {
 })
 
 describe('List refuses', () => {
-  const list = (wrong: Partial<ListRequest>) => rpc('list', { userId: 'u-1', limit: 10, cursor: '', ...wrong })
+  const list = (wrong: Partial<ListOrdersRequest>) =>
+    rpc('listOrders', { userId: 'u-1', limit: 10, cursor: '', ...wrong })
   test.each([0, -1, 101])('limit %d', async (limit) => {
     await expect(list({ limit })).rejects.toMatchObject({ kind: 'invalid', fields: [{ field: 'limit' }] })
   })
@@ -70,7 +71,7 @@ describe('List refuses', () => {
   })
 })
 
-test.each(['get', 'cancel'])('%s knows no order by an id that none can have', async (method) => {
+test.each(['getOrder', 'cancelOrder'])('%s knows no order by an id that none can have', async (method) => {
   for (const orderId of ['', 'o-1', 'o-||', `o-${'A'.repeat(26)}`])
     await expect(rpc(method, { userId: 'u-1', orderId })).rejects.toMatchObject({
       kind: 'not_found',

@@ -2,7 +2,7 @@ import {
   OrdersServiceService,
   OrderStatus,
   type Order as OrderMessage,
-  type PlaceRequest,
+  type PlaceOrderRequest,
 } from '#protos/shop/orders/v1/orders.ts'
 import { AppError, invalid, notFound, rejected, type FieldError } from '#lib/errors.ts'
 import { implement } from '#lib/grpc-server.ts'
@@ -29,7 +29,7 @@ export function createOrdersService(o: {
   const { store, users, catalog, now } = o
 
   return implement(OrdersServiceService, {
-    async place(request, { log }) {
+    async placeOrder(request, { log }) {
       checkPlace(request)
       const { userId, idempotencyKey, paymentMethod } = request
       const asked = fingerprint(request.lines, paymentMethod)
@@ -63,13 +63,13 @@ export function createOrdersService(o: {
       return { order: toMessage(sameRequest(order, asked)) }
     },
 
-    async get({ userId, orderId: id }) {
+    async getOrder({ userId, orderId: id }) {
       const order = isUserId(userId) && isOrderId(id) ? await store.get(userId, id) : undefined
       if (!order) throw orderNotFound()
       return { order: toMessage(order) }
     },
 
-    async list({ userId, limit, cursor }) {
+    async listOrders({ userId, limit, cursor }) {
       if (!isUserId(userId)) throw invalid('userId', 'is not a user id')
       if (limit < 1 || limit > maxLimit) throw invalid('limit', `1 to ${maxLimit}`)
       const page = await store.list(userId, limit, cursor === '' ? undefined : readCursor(cursor))
@@ -77,7 +77,7 @@ export function createOrdersService(o: {
       return { orders: page.orders.map(toMessage), nextCursor: page.next ? writeCursor(page.next) : '' }
     },
 
-    async cancel({ userId, orderId: id }, { log }) {
+    async cancelOrder({ userId, orderId: id }, { log }) {
       const decided =
         isUserId(userId) && isOrderId(id)
           ? await store.move(userId, id, { type: 'cancel', reason: 'cancelled_by_shopper' }, now)
@@ -98,7 +98,7 @@ function sameRequest(order: Order, asked: string): Order {
   ])
 }
 
-function checkPlace({ userId, idempotencyKey, lines, paymentMethod }: PlaceRequest) {
+function checkPlace({ userId, idempotencyKey, lines, paymentMethod }: PlaceOrderRequest) {
   const fields: FieldError[] = []
   const check = (field: string, fine: boolean, message: string) => {
     if (!fine) fields.push({ field, message })

@@ -12,11 +12,11 @@ import type { Payments } from './payments.ts'
 /** The RPCs of shop.payments.v1. */
 export const createPaymentsService = (o: { store: PaymentStore; payments: Payments }) =>
   implement(PaymentsServiceService, {
-    async get({ orderId }) {
+    async getPayment({ orderId }) {
       return { payment: toMessage(isOrderId(orderId) ? await o.store.get(orderId) : undefined) }
     },
 
-    async refund({ orderId }) {
+    async refundPayment({ orderId }) {
       const payment = isOrderId(orderId) ? await o.payments.refund(orderId) : undefined
       if (payment && payment.status !== 'REFUNDED')
         throw rejected('payment_not_captured', 'only a captured payment can be refunded')

@@ -43,11 +43,11 @@ export function createUsersHandlers(o: {
   }
 
   return {
-    async register(request) {
+    async registerUser(request) {
       return { user: userOf(await create(parseNewAccount(request), ['shopper'])) }
     },
 
-    async authenticate({ email, password }) {
+    async authenticateUser({ email, password }) {
       const address = normaliseEmail(email)
       const account = address === undefined ? undefined : await o.store.findByEmail(address)
       // Longer than any password, so never right, but not worth hashing in full.
@@ -57,7 +57,7 @@ export function createUsersHandlers(o: {
       return { tokens: await o.sessions.start(account) }
     },
 
-    async refresh({ refreshToken }) {
+    async refreshTokens({ refreshToken }) {
       return { tokens: await o.sessions.refresh(refreshToken) }
     },
 
@@ -74,7 +74,7 @@ export function createUsersHandlers(o: {
       return {}
     },
 
-    async deactivate({ userId }) {
+    async deactivateUser({ userId }) {
       await o.store.update(
         userId,
         (account) => (account.active ? { ...account, active: false } : account),
@@ -83,7 +83,7 @@ export function createUsersHandlers(o: {
       return {}
     },
 
-    async setRoles(request, { callerAppId }) {
+    async setUserRoles(request, { callerAppId }) {
       // Beside the sidecar's access control: whoever gives roles is on this service's own host,
       // never another app.
       if (callerAppId !== '' && callerAppId !== 'users')

@@ -17,11 +17,11 @@ const state = service.dapr.state('users-store')
 const password = 'correct horse'
 const newEmail = () => `Ada.${ulid()}@example.com`
 async function register(email = newEmail()) {
-  const { user } = await users.register({ email, password, name: 'Ada' })
+  const { user } = await users.registerUser({ email, password, name: 'Ada' })
   return user!
 }
 async function logIn(email: string, given = password) {
-  const { tokens } = await users.authenticate({ email, password: given })
+  const { tokens } = await users.authenticateUser({ email, password: given })
   return tokens!
 }
 const code = (code: string) => expect.objectContaining({ code })
@@ -53,7 +53,7 @@ test.each([
   ['password', { password: 'short' }],
   ['name', { name: '\ud800' }],
 ])('a wrong %s is named', async (field, wrong) => {
-  await expect(users.register({ email: newEmail(), password, name: 'Ada', ...wrong })).rejects.toMatchObject({
+  await expect(users.registerUser({ email: newEmail(), password, name: 'Ada', ...wrong })).rejects.toMatchObject({
     kind: 'invalid',
     fields: [{ field }],
   })
@@ -69,7 +69,7 @@ test.each([
 ])('no user is found by an id that is %s', async (_, userId) => {
   await expect(users.getUser({ userId })).rejects.toEqual(code('user_not_found'))
   await expect(users.validateUser({ userId })).rejects.toEqual(code('user_not_found'))
-  await expect(users.deactivate({ userId })).rejects.toEqual(code('user_not_found'))
+  await expect(users.deactivateUser({ userId })).rejects.toEqual(code('user_not_found'))
 })
 
 describe('logging in', () => {
@@ -115,9 +115,9 @@ describe('a refresh token', () => {
   test('is good for one exchange', async () => {
     const user = await register()
     const first = await logIn(user.email)
-    const second = (await users.refresh({ refreshToken: first.refreshToken })).tokens!
-    await expect(users.refresh({ refreshToken: first.refreshToken })).rejects.toEqual(code('bad_refresh_token'))
-    expect((await users.refresh({ refreshToken: second.refreshToken })).tokens!.refreshToken).not.toBe(
+    const second = (await users.refreshTokens({ refreshToken: first.refreshToken })).tokens!
+    await expect(users.refreshTokens({ refreshToken: first.refreshToken })).rejects.toEqual(code('bad_refresh_token'))
+    expect((await users.refreshTokens({ refreshToken: second.refreshToken })).tokens!.refreshToken).not.toBe(
       second.refreshToken,
     )
   })
@@ -125,7 +125,7 @@ describe('a refresh token', () => {
   test('used ten times at once gives one session', async () => {
     const user = await register()
     const { refreshToken } = await logIn(user.email)
-    const outcomes = await Promise.allSettled(Array.from({ length: 10 }, () => users.refresh({ refreshToken })))
+    const outcomes = await Promise.allSettled(Array.from({ length: 10 }, () => users.refreshTokens({ refreshToken })))
     expect(outcomes.filter((o) => o.status === 'fulfilled')).toHaveLength(1)
     expect(outcomes.flatMap((o) => (o.status === 'rejected' ? [o.reason.code] : []))).toEqual(
       Array(9).fill('bad_refresh_token'),
@@ -139,25 +139,25 @@ describe('a refresh token', () => {
     ['a control character', '\0'],
     ['a long text', 'x'.repeat(100_000)],
   ])('is not %s', async (_, refreshToken) => {
-    await expect(users.refresh({ refreshToken })).rejects.toEqual(code('bad_refresh_token'))
+    await expect(users.refreshTokens({ refreshToken })).rejects.toEqual(code('bad_refresh_token'))
   })
 })
 
 test('a deactivated account neither logs in, nor refreshes, nor orders; twice is as good as once', async () => {
   const user = await register()
   const { refreshToken } = await logIn(user.email)
-  await users.deactivate({ userId: user.id })
-  await users.deactivate({ userId: user.id })
+  await users.deactivateUser({ userId: user.id })
+  await users.deactivateUser({ userId: user.id })
   await expect(logIn(user.email)).rejects.toEqual(code('bad_credentials'))
-  await expect(users.refresh({ refreshToken })).rejects.toEqual(code('bad_refresh_token'))
+  await expect(users.refreshTokens({ refreshToken })).rejects.toEqual(code('bad_refresh_token'))
   await expect(users.validateUser({ userId: user.id })).rejects.toEqual(code('user_deactivated'))
   expect((await users.getUser({ userId: user.id })).user!.active).toBe(false)
 })
 
 test('what happens to an account is published in order, without anything personal', async () => {
   const { id } = await register()
-  await users.deactivate({ userId: id })
-  await users.deactivate({ userId: id })
+  await users.deactivateUser({ userId: id })
+  await users.deactivateUser({ userId: id })
   expect(await published.eventsOf(id, 2)).toMatchObject([
     { type: 'users.user-registered.v1', source: 'users', sequence: '1', data: { userId: id } },
     { type: 'users.user-deactivated.v1', source: 'users', sequence: '2', data: { userId: id } },
@@ -168,7 +168,7 @@ test('what happens to an account is published in order, without anything persona
 describe('an operator', () => {
   test('gives roles to an account, and the next token has them', async () => {
     const user = await register()
-    const { user: changed } = await users.setRoles({
+    const { user: changed } = await users.setUserRoles({
       email: user.email,
       roles: ['seller', 'shopper'],
       password: '',
@@ -184,14 +184,14 @@ describe('an operator', () => {
 
   test('makes the first admin, and may say so twice', async () => {
     const request = { email: newEmail(), roles: ['admin'], password, name: 'Root' }
-    const [one, two] = [await users.setRoles(request), await users.setRoles(request)]
+    const [one, two] = [await users.setUserRoles(request), await users.setUserRoles(request)]
     expect(two).toEqual(one)
     expect(one.user!.roles).toEqual(['admin'])
     await logIn(request.email)
   })
 
   test('who names an account that is not there is told so', async () => {
-    await expect(users.setRoles({ email: newEmail(), roles: ['admin'], password: '', name: '' })).rejects.toEqual(
+    await expect(users.setUserRoles({ email: newEmail(), roles: ['admin'], password: '', name: '' })).rejects.toEqual(
       code('user_not_found'),
     )
   })

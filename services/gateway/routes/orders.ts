@@ -140,7 +140,7 @@ export const orders = ({ orders }: Clients) => [
       'commit_unknown',
     ],
     async handle({ user, headers, body, call }) {
-      const { order } = await orders.place(
+      const { order } = await orders.placeOrder(
         {
           userId: user.id,
           idempotencyKey: headers['Idempotency-Key'],
@@ -163,7 +163,7 @@ export const orders = ({ orders }: Clients) => [
     responses: { 200: { description: 'A page', schema: pageOf(order) } },
     problems: ['bad_cursor'],
     async handle({ user, query, call }) {
-      const { orders: found, nextCursor } = await orders.list(
+      const { orders: found, nextCursor } = await orders.listOrders(
         { userId: user.id, limit: query.limit, cursor: query.cursor ?? '' },
         call,
       )
@@ -182,7 +182,7 @@ export const orders = ({ orders }: Clients) => [
     problems: ['order_not_found'],
     handle: async ({ user, params, call }) => ({
       status: 200,
-      body: toOrder((await orders.get({ userId: user.id, orderId: params.orderId }, call)).order),
+      body: toOrder((await orders.getOrder({ userId: user.id, orderId: params.orderId }, call)).order),
     }),
   }),
   operation({
@@ -199,7 +199,7 @@ export const orders = ({ orders }: Clients) => [
     problems: ['order_not_found', 'order_confirmed'],
     handle: async ({ user, params, call }) => ({
       status: 200,
-      body: toOrder((await orders.cancel({ userId: user.id, orderId: params.orderId }, call)).order),
+      body: toOrder((await orders.cancelOrder({ userId: user.id, orderId: params.orderId }, call)).order),
     }),
   }),
 ]

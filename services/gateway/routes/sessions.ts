@@ -41,7 +41,7 @@ export const sessions = ({ users }: Clients) => [
       .meta({ id: 'Credentials' }),
     responses: { 201: { description: 'Tokens', schema: session } },
     problems: ['bad_credentials', 'too_many_logins'],
-    handle: async ({ body, call }) => answer((await users.authenticate(body, call)).tokens),
+    handle: async ({ body, call }) => answer((await users.authenticateUser(body, call)).tokens),
   }),
   operation({
     id: 'refreshSession',
@@ -62,6 +62,6 @@ export const sessions = ({ users }: Clients) => [
       .meta({ id: 'Refresh' }),
     responses: { 201: { description: 'Tokens', schema: session } },
     problems: ['bad_refresh_token'],
-    handle: async ({ body, call }) => answer((await users.refresh(body, call)).tokens),
+    handle: async ({ body, call }) => answer((await users.refreshTokens(body, call)).tokens),
   }),
 ]

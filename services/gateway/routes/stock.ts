@@ -96,7 +96,7 @@ export const stock = ({ inventory }: Clients) => [
     handle: async ({ params, body, call }) => ({
       status: 200,
       body: toLevel(
-        (await inventory.adjust({ sku: params.sku, delta: body.delta, adjustmentId: body.id }, call)).level,
+        (await inventory.adjustStock({ sku: params.sku, delta: body.delta, adjustmentId: body.id }, call)).level,
       ),
     }),
   }),

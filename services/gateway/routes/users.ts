@@ -47,7 +47,7 @@ export const users = ({ users }: Clients) => [
     },
     problems: ['email_taken', 'too_many_logins'],
     async handle({ body, call }) {
-      const { user } = await users.register(body, call)
+      const { user } = await users.registerUser(body, call)
       return {
         status: 201,
         headers: { Location: '/v1/users/me', 'Cache-Control': 'no-store' },

@@ -25,7 +25,7 @@ export const protobufFileName = "shop/inventory/v1/inventory.proto";
 
 export interface StockLevel {
   sku: string;
-  /** Units ever supplied, less units taken away by Adjust. */
+  /** Units ever supplied, less units taken away by AdjustStock. */
   onHand: number;
   /** Units held for orders that are not terminal. */
   reserved: number;
@@ -46,14 +46,14 @@ export interface GetAvailabilityResponse {
   levels: StockLevel[];
 }
 
-export interface AdjustRequest {
+export interface AdjustStockRequest {
   sku: string;
   delta: number;
   /** 1 to 200 characters, chosen by the caller. */
   adjustmentId: string;
 }
 
-export interface AdjustResponse {
+export interface AdjustStockResponse {
   level: StockLevel | undefined;
 }
 
@@ -294,12 +294,12 @@ export const GetAvailabilityResponse: MessageFns<GetAvailabilityResponse> = {
   },
 };
 
-function createBaseAdjustRequest(): AdjustRequest {
+function createBaseAdjustStockRequest(): AdjustStockRequest {
   return { sku: "", delta: 0, adjustmentId: "" };
 }
 
-export const AdjustRequest: MessageFns<AdjustRequest> = {
-  encode(message: AdjustRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+export const AdjustStockRequest: MessageFns<AdjustStockRequest> = {
+  encode(message: AdjustStockRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.sku !== "") {
       writer.uint32(10).string(message.sku);
     }
@@ -312,7 +312,7 @@ export const AdjustRequest: MessageFns<AdjustRequest> = {
     return writer;
   },
 
-  decode(input: BinaryReader | Uint8Array, length?: number): AdjustRequest {
+  decode(input: BinaryReader | Uint8Array, length?: number): AdjustStockRequest {
     const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
     const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
     if (previousRecursionDepth >= 100) {
@@ -321,7 +321,7 @@ export const AdjustRequest: MessageFns<AdjustRequest> = {
     (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
     try {
       const end = length === undefined ? reader.len : reader.pos + length;
-      const message = createBaseAdjustRequest();
+      const message = createBaseAdjustStockRequest();
       while (reader.pos < end) {
         const tag = reader.uint32();
         switch (tag >>> 3) {
@@ -361,11 +361,11 @@ export const AdjustRequest: MessageFns<AdjustRequest> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<AdjustRequest>, I>>(base?: I): AdjustRequest {
-    return AdjustRequest.fromPartial(base ?? ({} as any));
+  create<I extends Exact<DeepPartial<AdjustStockRequest>, I>>(base?: I): AdjustStockRequest {
+    return AdjustStockRequest.fromPartial(base ?? ({} as any));
   },
-  fromPartial<I extends Exact<DeepPartial<AdjustRequest>, I>>(object: I): AdjustRequest {
-    const message = createBaseAdjustRequest();
+  fromPartial<I extends Exact<DeepPartial<AdjustStockRequest>, I>>(object: I): AdjustStockRequest {
+    const message = createBaseAdjustStockRequest();
     message.sku = object.sku ?? "";
     message.delta = object.delta ?? 0;
     message.adjustmentId = object.adjustmentId ?? "";
@@ -373,19 +373,19 @@ export const AdjustRequest: MessageFns<AdjustRequest> = {
   },
 };
 
-function createBaseAdjustResponse(): AdjustResponse {
+function createBaseAdjustStockResponse(): AdjustStockResponse {
   return { level: undefined };
 }
 
-export const AdjustResponse: MessageFns<AdjustResponse> = {
-  encode(message: AdjustResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+export const AdjustStockResponse: MessageFns<AdjustStockResponse> = {
+  encode(message: AdjustStockResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.level !== undefined) {
       StockLevel.encode(message.level, writer.uint32(10).fork()).join();
     }
     return writer;
   },
 
-  decode(input: BinaryReader | Uint8Array, length?: number): AdjustResponse {
+  decode(input: BinaryReader | Uint8Array, length?: number): AdjustStockResponse {
     const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
     const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
     if (previousRecursionDepth >= 100) {
@@ -394,7 +394,7 @@ export const AdjustResponse: MessageFns<AdjustResponse> = {
     (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
     try {
       const end = length === undefined ? reader.len : reader.pos + length;
-      const message = createBaseAdjustResponse();
+      const message = createBaseAdjustStockResponse();
       while (reader.pos < end) {
         const tag = reader.uint32();
         switch (tag >>> 3) {
@@ -418,11 +418,11 @@ export const AdjustResponse: MessageFns<AdjustResponse> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<AdjustResponse>, I>>(base?: I): AdjustResponse {
-    return AdjustResponse.fromPartial(base ?? ({} as any));
+  create<I extends Exact<DeepPartial<AdjustStockResponse>, I>>(base?: I): AdjustStockResponse {
+    return AdjustStockResponse.fromPartial(base ?? ({} as any));
   },
-  fromPartial<I extends Exact<DeepPartial<AdjustResponse>, I>>(object: I): AdjustResponse {
-    const message = createBaseAdjustResponse();
+  fromPartial<I extends Exact<DeepPartial<AdjustStockResponse>, I>>(object: I): AdjustStockResponse {
+    const message = createBaseAdjustStockResponse();
     message.level = (object.level !== undefined && object.level !== null)
       ? StockLevel.fromPartial(object.level)
       : undefined;
@@ -586,19 +586,19 @@ export const InventoryServiceService = {
    * insufficient_stock: less would be on hand than is reserved and sold; adjustment_id_reused: the
    * id named another adjustment before.
    */
-  adjust: {
-    path: "/shop.inventory.v1.InventoryService/Adjust" as const,
+  adjustStock: {
+    path: "/shop.inventory.v1.InventoryService/AdjustStock" as const,
     requestStream: false as const,
     responseStream: false as const,
-    requestSerialize: (value: AdjustRequest): Buffer => Buffer.from(AdjustRequest.encode(value).finish()),
-    requestDeserialize: (value: Buffer): AdjustRequest => AdjustRequest.decode(value),
-    responseSerialize: (value: AdjustResponse): Buffer => Buffer.from(AdjustResponse.encode(value).finish()),
-    responseDeserialize: (value: Buffer): AdjustResponse => AdjustResponse.decode(value),
+    requestSerialize: (value: AdjustStockRequest): Buffer => Buffer.from(AdjustStockRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): AdjustStockRequest => AdjustStockRequest.decode(value),
+    responseSerialize: (value: AdjustStockResponse): Buffer => Buffer.from(AdjustStockResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): AdjustStockResponse => AdjustStockResponse.decode(value),
   },
   /**
    * States how many units a source (an import file, a warehouse) has supplied in all. Repeating it
    * changes nothing, another quantity changes what is on hand by the difference, and units reserved
-   * or sold stay so. FAILED_PRECONDITION insufficient_stock: as for Adjust.
+   * or sold stay so. FAILED_PRECONDITION insufficient_stock: as for AdjustStock.
    */
   setSupply: {
     path: "/shop.inventory.v1.InventoryService/SetSupply" as const,
@@ -619,11 +619,11 @@ export interface InventoryServiceServer extends UntypedServiceImplementation {
    * insufficient_stock: less would be on hand than is reserved and sold; adjustment_id_reused: the
    * id named another adjustment before.
    */
-  adjust: handleUnaryCall<AdjustRequest, AdjustResponse>;
+  adjustStock: handleUnaryCall<AdjustStockRequest, AdjustStockResponse>;
   /**
    * States how many units a source (an import file, a warehouse) has supplied in all. Repeating it
    * changes nothing, another quantity changes what is on hand by the difference, and units reserved
-   * or sold stay so. FAILED_PRECONDITION insufficient_stock: as for Adjust.
+   * or sold stay so. FAILED_PRECONDITION insufficient_stock: as for AdjustStock.
    */
   setSupply: handleUnaryCall<SetSupplyRequest, SetSupplyResponse>;
 }
@@ -650,25 +650,25 @@ export interface InventoryServiceClient extends Client {
    * insufficient_stock: less would be on hand than is reserved and sold; adjustment_id_reused: the
    * id named another adjustment before.
    */
-  adjust(
-    request: AdjustRequest,
-    callback: (error: ServiceError | null, response: AdjustResponse) => void,
+  adjustStock(
+    request: AdjustStockRequest,
+    callback: (error: ServiceError | null, response: AdjustStockResponse) => void,
   ): ClientUnaryCall;
-  adjust(
-    request: AdjustRequest,
+  adjustStock(
+    request: AdjustStockRequest,
     metadata: Metadata,
-    callback: (error: ServiceError | null, response: AdjustResponse) => void,
+    callback: (error: ServiceError | null, response: AdjustStockResponse) => void,
   ): ClientUnaryCall;
-  adjust(
-    request: AdjustRequest,
+  adjustStock(
+    request: AdjustStockRequest,
     metadata: Metadata,
     options: Partial<CallOptions>,
-    callback: (error: ServiceError | null, response: AdjustResponse) => void,
+    callback: (error: ServiceError | null, response: AdjustStockResponse) => void,
   ): ClientUnaryCall;
   /**
    * States how many units a source (an import file, a warehouse) has supplied in all. Repeating it
    * changes nothing, another quantity changes what is on hand by the difference, and units reserved
-   * or sold stay so. FAILED_PRECONDITION insufficient_stock: as for Adjust.
+   * or sold stay so. FAILED_PRECONDITION insufficient_stock: as for AdjustStock.
    */
   setSupply(
     request: SetSupplyRequest,

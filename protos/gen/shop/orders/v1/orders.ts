@@ -70,7 +70,7 @@ export interface Order {
   updatedAt: string;
 }
 
-export interface PlaceRequest {
+export interface PlaceOrderRequest {
   userId: string;
   /** 1 to 255 characters */
   idempotencyKey: string;
@@ -86,38 +86,38 @@ export interface PlaceLine {
   quantity: number;
 }
 
-export interface PlaceResponse {
+export interface PlaceOrderResponse {
   order: Order | undefined;
 }
 
-export interface GetRequest {
+export interface GetOrderRequest {
   userId: string;
   orderId: string;
 }
 
-export interface GetResponse {
+export interface GetOrderResponse {
   order: Order | undefined;
 }
 
-export interface ListRequest {
+export interface ListOrdersRequest {
   userId: string;
   /** 1 to 100 */
   limit: number;
   cursor: string;
 }
 
-export interface ListResponse {
+export interface ListOrdersResponse {
   orders: Order[];
   /** Empty on the last page. */
   nextCursor: string;
 }
 
-export interface CancelRequest {
+export interface CancelOrderRequest {
   userId: string;
   orderId: string;
 }
 
-export interface CancelResponse {
+export interface CancelOrderResponse {
   order: Order | undefined;
 }
 
@@ -353,12 +353,12 @@ export const Order: MessageFns<Order> = {
   },
 };
 
-function createBasePlaceRequest(): PlaceRequest {
+function createBasePlaceOrderRequest(): PlaceOrderRequest {
   return { userId: "", idempotencyKey: "", lines: [], paymentMethod: "" };
 }
 
-export const PlaceRequest: MessageFns<PlaceRequest> = {
-  encode(message: PlaceRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+export const PlaceOrderRequest: MessageFns<PlaceOrderRequest> = {
+  encode(message: PlaceOrderRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.userId !== "") {
       writer.uint32(10).string(message.userId);
     }
@@ -374,7 +374,7 @@ export const PlaceRequest: MessageFns<PlaceRequest> = {
     return writer;
   },
 
-  decode(input: BinaryReader | Uint8Array, length?: number): PlaceRequest {
+  decode(input: BinaryReader | Uint8Array, length?: number): PlaceOrderRequest {
     const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
     const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
     if (previousRecursionDepth >= 100) {
@@ -383,7 +383,7 @@ export const PlaceRequest: MessageFns<PlaceRequest> = {
     (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
     try {
       const end = length === undefined ? reader.len : reader.pos + length;
-      const message = createBasePlaceRequest();
+      const message = createBasePlaceOrderRequest();
       while (reader.pos < end) {
         const tag = reader.uint32();
         switch (tag >>> 3) {
@@ -431,11 +431,11 @@ export const PlaceRequest: MessageFns<PlaceRequest> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<PlaceRequest>, I>>(base?: I): PlaceRequest {
-    return PlaceRequest.fromPartial(base ?? ({} as any));
+  create<I extends Exact<DeepPartial<PlaceOrderRequest>, I>>(base?: I): PlaceOrderRequest {
+    return PlaceOrderRequest.fromPartial(base ?? ({} as any));
   },
-  fromPartial<I extends Exact<DeepPartial<PlaceRequest>, I>>(object: I): PlaceRequest {
-    const message = createBasePlaceRequest();
+  fromPartial<I extends Exact<DeepPartial<PlaceOrderRequest>, I>>(object: I): PlaceOrderRequest {
+    const message = createBasePlaceOrderRequest();
     message.userId = object.userId ?? "";
     message.idempotencyKey = object.idempotencyKey ?? "";
     message.lines = object.lines?.map((e) => PlaceLine.fromPartial(e)) || [];
@@ -511,19 +511,19 @@ export const PlaceLine: MessageFns<PlaceLine> = {
   },
 };
 
-function createBasePlaceResponse(): PlaceResponse {
+function createBasePlaceOrderResponse(): PlaceOrderResponse {
   return { order: undefined };
 }
 
-export const PlaceResponse: MessageFns<PlaceResponse> = {
-  encode(message: PlaceResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+export const PlaceOrderResponse: MessageFns<PlaceOrderResponse> = {
+  encode(message: PlaceOrderResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.order !== undefined) {
       Order.encode(message.order, writer.uint32(10).fork()).join();
     }
     return writer;
   },
 
-  decode(input: BinaryReader | Uint8Array, length?: number): PlaceResponse {
+  decode(input: BinaryReader | Uint8Array, length?: number): PlaceOrderResponse {
     const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
     const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
     if (previousRecursionDepth >= 100) {
@@ -532,7 +532,7 @@ export const PlaceResponse: MessageFns<PlaceResponse> = {
     (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
     try {
       const end = length === undefined ? reader.len : reader.pos + length;
-      const message = createBasePlaceResponse();
+      const message = createBasePlaceOrderResponse();
       while (reader.pos < end) {
         const tag = reader.uint32();
         switch (tag >>> 3) {
@@ -556,22 +556,22 @@ export const PlaceResponse: MessageFns<PlaceResponse> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<PlaceResponse>, I>>(base?: I): PlaceResponse {
-    return PlaceResponse.fromPartial(base ?? ({} as any));
+  create<I extends Exact<DeepPartial<PlaceOrderResponse>, I>>(base?: I): PlaceOrderResponse {
+    return PlaceOrderResponse.fromPartial(base ?? ({} as any));
   },
-  fromPartial<I extends Exact<DeepPartial<PlaceResponse>, I>>(object: I): PlaceResponse {
-    const message = createBasePlaceResponse();
+  fromPartial<I extends Exact<DeepPartial<PlaceOrderResponse>, I>>(object: I): PlaceOrderResponse {
+    const message = createBasePlaceOrderResponse();
     message.order = (object.order !== undefined && object.order !== null) ? Order.fromPartial(object.order) : undefined;
     return message;
   },
 };
 
-function createBaseGetRequest(): GetRequest {
+function createBaseGetOrderRequest(): GetOrderRequest {
   return { userId: "", orderId: "" };
 }
 
-export const GetRequest: MessageFns<GetRequest> = {
-  encode(message: GetRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+export const GetOrderRequest: MessageFns<GetOrderRequest> = {
+  encode(message: GetOrderRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.userId !== "") {
       writer.uint32(10).string(message.userId);
     }
@@ -581,7 +581,7 @@ export const GetRequest: MessageFns<GetRequest> = {
     return writer;
   },
 
-  decode(input: BinaryReader | Uint8Array, length?: number): GetRequest {
+  decode(input: BinaryReader | Uint8Array, length?: number): GetOrderRequest {
     const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
     const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
     if (previousRecursionDepth >= 100) {
@@ -590,7 +590,7 @@ export const GetRequest: MessageFns<GetRequest> = {
     (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
     try {
       const end = length === undefined ? reader.len : reader.pos + length;
-      const message = createBaseGetRequest();
+      const message = createBaseGetOrderRequest();
       while (reader.pos < end) {
         const tag = reader.uint32();
         switch (tag >>> 3) {
@@ -622,30 +622,30 @@ export const GetRequest: MessageFns<GetRequest> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<GetRequest>, I>>(base?: I): GetRequest {
-    return GetRequest.fromPartial(base ?? ({} as any));
+  create<I extends Exact<DeepPartial<GetOrderRequest>, I>>(base?: I): GetOrderRequest {
+    return GetOrderRequest.fromPartial(base ?? ({} as any));
   },
-  fromPartial<I extends Exact<DeepPartial<GetRequest>, I>>(object: I): GetRequest {
-    const message = createBaseGetRequest();
+  fromPartial<I extends Exact<DeepPartial<GetOrderRequest>, I>>(object: I): GetOrderRequest {
+    const message = createBaseGetOrderRequest();
     message.userId = object.userId ?? "";
     message.orderId = object.orderId ?? "";
     return message;
   },
 };
 
-function createBaseGetResponse(): GetResponse {
+function createBaseGetOrderResponse(): GetOrderResponse {
   return { order: undefined };
 }
 
-export const GetResponse: MessageFns<GetResponse> = {
-  encode(message: GetResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+export const GetOrderResponse: MessageFns<GetOrderResponse> = {
+  encode(message: GetOrderResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.order !== undefined) {
       Order.encode(message.order, writer.uint32(10).fork()).join();
     }
     return writer;
   },
 
-  decode(input: BinaryReader | Uint8Array, length?: number): GetResponse {
+  decode(input: BinaryReader | Uint8Array, length?: number): GetOrderResponse {
     const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
     const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
     if (previousRecursionDepth >= 100) {
@@ -654,7 +654,7 @@ export const GetResponse: MessageFns<GetResponse> = {
     (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
     try {
       const end = length === undefined ? reader.len : reader.pos + length;
-      const message = createBaseGetResponse();
+      const message = createBaseGetOrderResponse();
       while (reader.pos < end) {
         const tag = reader.uint32();
         switch (tag >>> 3) {
@@ -678,22 +678,22 @@ export const GetResponse: MessageFns<GetResponse> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<GetResponse>, I>>(base?: I): GetResponse {
-    return GetResponse.fromPartial(base ?? ({} as any));
+  create<I extends Exact<DeepPartial<GetOrderResponse>, I>>(base?: I): GetOrderResponse {
+    return GetOrderResponse.fromPartial(base ?? ({} as any));
   },
-  fromPartial<I extends Exact<DeepPartial<GetResponse>, I>>(object: I): GetResponse {
-    const message = createBaseGetResponse();
+  fromPartial<I extends Exact<DeepPartial<GetOrderResponse>, I>>(object: I): GetOrderResponse {
+    const message = createBaseGetOrderResponse();
     message.order = (object.order !== undefined && object.order !== null) ? Order.fromPartial(object.order) : undefined;
     return message;
   },
 };
 
-function createBaseListRequest(): ListRequest {
+function createBaseListOrdersRequest(): ListOrdersRequest {
   return { userId: "", limit: 0, cursor: "" };
 }
 
-export const ListRequest: MessageFns<ListRequest> = {
-  encode(message: ListRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+export const ListOrdersRequest: MessageFns<ListOrdersRequest> = {
+  encode(message: ListOrdersRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.userId !== "") {
       writer.uint32(10).string(message.userId);
     }
@@ -706,7 +706,7 @@ export const ListRequest: MessageFns<ListRequest> = {
     return writer;
   },
 
-  decode(input: BinaryReader | Uint8Array, length?: number): ListRequest {
+  decode(input: BinaryReader | Uint8Array, length?: number): ListOrdersRequest {
     const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
     const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
     if (previousRecursionDepth >= 100) {
@@ -715,7 +715,7 @@ export const ListRequest: MessageFns<ListRequest> = {
     (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
     try {
       const end = length === undefined ? reader.len : reader.pos + length;
-      const message = createBaseListRequest();
+      const message = createBaseListOrdersRequest();
       while (reader.pos < end) {
         const tag = reader.uint32();
         switch (tag >>> 3) {
@@ -755,11 +755,11 @@ export const ListRequest: MessageFns<ListRequest> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<ListRequest>, I>>(base?: I): ListRequest {
-    return ListRequest.fromPartial(base ?? ({} as any));
+  create<I extends Exact<DeepPartial<ListOrdersRequest>, I>>(base?: I): ListOrdersRequest {
+    return ListOrdersRequest.fromPartial(base ?? ({} as any));
   },
-  fromPartial<I extends Exact<DeepPartial<ListRequest>, I>>(object: I): ListRequest {
-    const message = createBaseListRequest();
+  fromPartial<I extends Exact<DeepPartial<ListOrdersRequest>, I>>(object: I): ListOrdersRequest {
+    const message = createBaseListOrdersRequest();
     message.userId = object.userId ?? "";
     message.limit = object.limit ?? 0;
     message.cursor = object.cursor ?? "";
@@ -767,12 +767,12 @@ export const ListRequest: MessageFns<ListRequest> = {
   },
 };
 
-function createBaseListResponse(): ListResponse {
+function createBaseListOrdersResponse(): ListOrdersResponse {
   return { orders: [], nextCursor: "" };
 }
 
-export const ListResponse: MessageFns<ListResponse> = {
-  encode(message: ListResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+export const ListOrdersResponse: MessageFns<ListOrdersResponse> = {
+  encode(message: ListOrdersResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     for (const v of message.orders) {
       Order.encode(v!, writer.uint32(10).fork()).join();
     }
@@ -782,7 +782,7 @@ export const ListResponse: MessageFns<ListResponse> = {
     return writer;
   },
 
-  decode(input: BinaryReader | Uint8Array, length?: number): ListResponse {
+  decode(input: BinaryReader | Uint8Array, length?: number): ListOrdersResponse {
     const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
     const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
     if (previousRecursionDepth >= 100) {
@@ -791,7 +791,7 @@ export const ListResponse: MessageFns<ListResponse> = {
     (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
     try {
       const end = length === undefined ? reader.len : reader.pos + length;
-      const message = createBaseListResponse();
+      const message = createBaseListOrdersResponse();
       while (reader.pos < end) {
         const tag = reader.uint32();
         switch (tag >>> 3) {
@@ -823,23 +823,23 @@ export const ListResponse: MessageFns<ListResponse> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<ListResponse>, I>>(base?: I): ListResponse {
-    return ListResponse.fromPartial(base ?? ({} as any));
+  create<I extends Exact<DeepPartial<ListOrdersResponse>, I>>(base?: I): ListOrdersResponse {
+    return ListOrdersResponse.fromPartial(base ?? ({} as any));
   },
-  fromPartial<I extends Exact<DeepPartial<ListResponse>, I>>(object: I): ListResponse {
-    const message = createBaseListResponse();
+  fromPartial<I extends Exact<DeepPartial<ListOrdersResponse>, I>>(object: I): ListOrdersResponse {
+    const message = createBaseListOrdersResponse();
     message.orders = object.orders?.map((e) => Order.fromPartial(e)) || [];
     message.nextCursor = object.nextCursor ?? "";
     return message;
   },
 };
 
-function createBaseCancelRequest(): CancelRequest {
+function createBaseCancelOrderRequest(): CancelOrderRequest {
   return { userId: "", orderId: "" };
 }
 
-export const CancelRequest: MessageFns<CancelRequest> = {
-  encode(message: CancelRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+export const CancelOrderRequest: MessageFns<CancelOrderRequest> = {
+  encode(message: CancelOrderRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.userId !== "") {
       writer.uint32(10).string(message.userId);
     }
@@ -849,7 +849,7 @@ export const CancelRequest: MessageFns<CancelRequest> = {
     return writer;
   },
 
-  decode(input: BinaryReader | Uint8Array, length?: number): CancelRequest {
+  decode(input: BinaryReader | Uint8Array, length?: number): CancelOrderRequest {
     const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
     const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
     if (previousRecursionDepth >= 100) {
@@ -858,7 +858,7 @@ export const CancelRequest: MessageFns<CancelRequest> = {
     (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
     try {
       const end = length === undefined ? reader.len : reader.pos + length;
-      const message = createBaseCancelRequest();
+      const message = createBaseCancelOrderRequest();
       while (reader.pos < end) {
         const tag = reader.uint32();
         switch (tag >>> 3) {
@@ -890,30 +890,30 @@ export const CancelRequest: MessageFns<CancelRequest> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<CancelRequest>, I>>(base?: I): CancelRequest {
-    return CancelRequest.fromPartial(base ?? ({} as any));
+  create<I extends Exact<DeepPartial<CancelOrderRequest>, I>>(base?: I): CancelOrderRequest {
+    return CancelOrderRequest.fromPartial(base ?? ({} as any));
   },
-  fromPartial<I extends Exact<DeepPartial<CancelRequest>, I>>(object: I): CancelRequest {
-    const message = createBaseCancelRequest();
+  fromPartial<I extends Exact<DeepPartial<CancelOrderRequest>, I>>(object: I): CancelOrderRequest {
+    const message = createBaseCancelOrderRequest();
     message.userId = object.userId ?? "";
     message.orderId = object.orderId ?? "";
     return message;
   },
 };
 
-function createBaseCancelResponse(): CancelResponse {
+function createBaseCancelOrderResponse(): CancelOrderResponse {
   return { order: undefined };
 }
 
-export const CancelResponse: MessageFns<CancelResponse> = {
-  encode(message: CancelResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+export const CancelOrderResponse: MessageFns<CancelOrderResponse> = {
+  encode(message: CancelOrderResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.order !== undefined) {
       Order.encode(message.order, writer.uint32(10).fork()).join();
     }
     return writer;
   },
 
-  decode(input: BinaryReader | Uint8Array, length?: number): CancelResponse {
+  decode(input: BinaryReader | Uint8Array, length?: number): CancelOrderResponse {
     const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
     const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
     if (previousRecursionDepth >= 100) {
@@ -922,7 +922,7 @@ export const CancelResponse: MessageFns<CancelResponse> = {
     (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
     try {
       const end = length === undefined ? reader.len : reader.pos + length;
-      const message = createBaseCancelResponse();
+      const message = createBaseCancelOrderResponse();
       while (reader.pos < end) {
         const tag = reader.uint32();
         switch (tag >>> 3) {
@@ -946,11 +946,11 @@ export const CancelResponse: MessageFns<CancelResponse> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<CancelResponse>, I>>(base?: I): CancelResponse {
-    return CancelResponse.fromPartial(base ?? ({} as any));
+  create<I extends Exact<DeepPartial<CancelOrderResponse>, I>>(base?: I): CancelOrderResponse {
+    return CancelOrderResponse.fromPartial(base ?? ({} as any));
   },
-  fromPartial<I extends Exact<DeepPartial<CancelResponse>, I>>(object: I): CancelResponse {
-    const message = createBaseCancelResponse();
+  fromPartial<I extends Exact<DeepPartial<CancelOrderResponse>, I>>(object: I): CancelOrderResponse {
+    const message = createBaseCancelOrderResponse();
     message.order = (object.order !== undefined && object.order !== null) ? Order.fromPartial(object.order) : undefined;
     return message;
   },
@@ -966,47 +966,47 @@ export const OrdersServiceService = {
    * (names the line), mixed_currencies, unknown_payment_method, idempotency_key_reused (the same
    * key with another request).
    */
-  place: {
-    path: "/shop.orders.v1.OrdersService/Place" as const,
+  placeOrder: {
+    path: "/shop.orders.v1.OrdersService/PlaceOrder" as const,
     requestStream: false as const,
     responseStream: false as const,
-    requestSerialize: (value: PlaceRequest): Buffer => Buffer.from(PlaceRequest.encode(value).finish()),
-    requestDeserialize: (value: Buffer): PlaceRequest => PlaceRequest.decode(value),
-    responseSerialize: (value: PlaceResponse): Buffer => Buffer.from(PlaceResponse.encode(value).finish()),
-    responseDeserialize: (value: Buffer): PlaceResponse => PlaceResponse.decode(value),
+    requestSerialize: (value: PlaceOrderRequest): Buffer => Buffer.from(PlaceOrderRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): PlaceOrderRequest => PlaceOrderRequest.decode(value),
+    responseSerialize: (value: PlaceOrderResponse): Buffer => Buffer.from(PlaceOrderResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): PlaceOrderResponse => PlaceOrderResponse.decode(value),
   },
   /** NOT_FOUND order_not_found, also when it belongs to another user. */
-  get: {
-    path: "/shop.orders.v1.OrdersService/Get" as const,
+  getOrder: {
+    path: "/shop.orders.v1.OrdersService/GetOrder" as const,
     requestStream: false as const,
     responseStream: false as const,
-    requestSerialize: (value: GetRequest): Buffer => Buffer.from(GetRequest.encode(value).finish()),
-    requestDeserialize: (value: Buffer): GetRequest => GetRequest.decode(value),
-    responseSerialize: (value: GetResponse): Buffer => Buffer.from(GetResponse.encode(value).finish()),
-    responseDeserialize: (value: Buffer): GetResponse => GetResponse.decode(value),
+    requestSerialize: (value: GetOrderRequest): Buffer => Buffer.from(GetOrderRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): GetOrderRequest => GetOrderRequest.decode(value),
+    responseSerialize: (value: GetOrderResponse): Buffer => Buffer.from(GetOrderResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): GetOrderResponse => GetOrderResponse.decode(value),
   },
   /** A user's orders, newest first. INVALID_ARGUMENT bad_cursor. */
-  list: {
-    path: "/shop.orders.v1.OrdersService/List" as const,
+  listOrders: {
+    path: "/shop.orders.v1.OrdersService/ListOrders" as const,
     requestStream: false as const,
     responseStream: false as const,
-    requestSerialize: (value: ListRequest): Buffer => Buffer.from(ListRequest.encode(value).finish()),
-    requestDeserialize: (value: Buffer): ListRequest => ListRequest.decode(value),
-    responseSerialize: (value: ListResponse): Buffer => Buffer.from(ListResponse.encode(value).finish()),
-    responseDeserialize: (value: Buffer): ListResponse => ListResponse.decode(value),
+    requestSerialize: (value: ListOrdersRequest): Buffer => Buffer.from(ListOrdersRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ListOrdersRequest => ListOrdersRequest.decode(value),
+    responseSerialize: (value: ListOrdersResponse): Buffer => Buffer.from(ListOrdersResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): ListOrdersResponse => ListOrdersResponse.decode(value),
   },
   /**
    * Cancels an order that is not terminal; repeating it is harmless.
    * NOT_FOUND order_not_found. FAILED_PRECONDITION order_confirmed: too late.
    */
-  cancel: {
-    path: "/shop.orders.v1.OrdersService/Cancel" as const,
+  cancelOrder: {
+    path: "/shop.orders.v1.OrdersService/CancelOrder" as const,
     requestStream: false as const,
     responseStream: false as const,
-    requestSerialize: (value: CancelRequest): Buffer => Buffer.from(CancelRequest.encode(value).finish()),
-    requestDeserialize: (value: Buffer): CancelRequest => CancelRequest.decode(value),
-    responseSerialize: (value: CancelResponse): Buffer => Buffer.from(CancelResponse.encode(value).finish()),
-    responseDeserialize: (value: Buffer): CancelResponse => CancelResponse.decode(value),
+    requestSerialize: (value: CancelOrderRequest): Buffer => Buffer.from(CancelOrderRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): CancelOrderRequest => CancelOrderRequest.decode(value),
+    responseSerialize: (value: CancelOrderResponse): Buffer => Buffer.from(CancelOrderResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): CancelOrderResponse => CancelOrderResponse.decode(value),
   },
 } as const;
 
@@ -1018,16 +1018,16 @@ export interface OrdersServiceServer extends UntypedServiceImplementation {
    * (names the line), mixed_currencies, unknown_payment_method, idempotency_key_reused (the same
    * key with another request).
    */
-  place: handleUnaryCall<PlaceRequest, PlaceResponse>;
+  placeOrder: handleUnaryCall<PlaceOrderRequest, PlaceOrderResponse>;
   /** NOT_FOUND order_not_found, also when it belongs to another user. */
-  get: handleUnaryCall<GetRequest, GetResponse>;
+  getOrder: handleUnaryCall<GetOrderRequest, GetOrderResponse>;
   /** A user's orders, newest first. INVALID_ARGUMENT bad_cursor. */
-  list: handleUnaryCall<ListRequest, ListResponse>;
+  listOrders: handleUnaryCall<ListOrdersRequest, ListOrdersResponse>;
   /**
    * Cancels an order that is not terminal; repeating it is harmless.
    * NOT_FOUND order_not_found. FAILED_PRECONDITION order_confirmed: too late.
    */
-  cancel: handleUnaryCall<CancelRequest, CancelResponse>;
+  cancelOrder: handleUnaryCall<CancelOrderRequest, CancelOrderResponse>;
 }
 
 export interface OrdersServiceClient extends Client {
@@ -1038,65 +1038,71 @@ export interface OrdersServiceClient extends Client {
    * (names the line), mixed_currencies, unknown_payment_method, idempotency_key_reused (the same
    * key with another request).
    */
-  place(
-    request: PlaceRequest,
-    callback: (error: ServiceError | null, response: PlaceResponse) => void,
+  placeOrder(
+    request: PlaceOrderRequest,
+    callback: (error: ServiceError | null, response: PlaceOrderResponse) => void,
   ): ClientUnaryCall;
-  place(
-    request: PlaceRequest,
+  placeOrder(
+    request: PlaceOrderRequest,
     metadata: Metadata,
-    callback: (error: ServiceError | null, response: PlaceResponse) => void,
+    callback: (error: ServiceError | null, response: PlaceOrderResponse) => void,
   ): ClientUnaryCall;
-  place(
-    request: PlaceRequest,
+  placeOrder(
+    request: PlaceOrderRequest,
     metadata: Metadata,
     options: Partial<CallOptions>,
-    callback: (error: ServiceError | null, response: PlaceResponse) => void,
+    callback: (error: ServiceError | null, response: PlaceOrderResponse) => void,
   ): ClientUnaryCall;
   /** NOT_FOUND order_not_found, also when it belongs to another user. */
-  get(request: GetRequest, callback: (error: ServiceError | null, response: GetResponse) => void): ClientUnaryCall;
-  get(
-    request: GetRequest,
-    metadata: Metadata,
-    callback: (error: ServiceError | null, response: GetResponse) => void,
+  getOrder(
+    request: GetOrderRequest,
+    callback: (error: ServiceError | null, response: GetOrderResponse) => void,
   ): ClientUnaryCall;
-  get(
-    request: GetRequest,
+  getOrder(
+    request: GetOrderRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: GetOrderResponse) => void,
+  ): ClientUnaryCall;
+  getOrder(
+    request: GetOrderRequest,
     metadata: Metadata,
     options: Partial<CallOptions>,
-    callback: (error: ServiceError | null, response: GetResponse) => void,
+    callback: (error: ServiceError | null, response: GetOrderResponse) => void,
   ): ClientUnaryCall;
   /** A user's orders, newest first. INVALID_ARGUMENT bad_cursor. */
-  list(request: ListRequest, callback: (error: ServiceError | null, response: ListResponse) => void): ClientUnaryCall;
-  list(
-    request: ListRequest,
-    metadata: Metadata,
-    callback: (error: ServiceError | null, response: ListResponse) => void,
+  listOrders(
+    request: ListOrdersRequest,
+    callback: (error: ServiceError | null, response: ListOrdersResponse) => void,
   ): ClientUnaryCall;
-  list(
-    request: ListRequest,
+  listOrders(
+    request: ListOrdersRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: ListOrdersResponse) => void,
+  ): ClientUnaryCall;
+  listOrders(
+    request: ListOrdersRequest,
     metadata: Metadata,
     options: Partial<CallOptions>,
-    callback: (error: ServiceError | null, response: ListResponse) => void,
+    callback: (error: ServiceError | null, response: ListOrdersResponse) => void,
   ): ClientUnaryCall;
   /**
    * Cancels an order that is not terminal; repeating it is harmless.
    * NOT_FOUND order_not_found. FAILED_PRECONDITION order_confirmed: too late.
    */
-  cancel(
-    request: CancelRequest,
-    callback: (error: ServiceError | null, response: CancelResponse) => void,
+  cancelOrder(
+    request: CancelOrderRequest,
+    callback: (error: ServiceError | null, response: CancelOrderResponse) => void,
   ): ClientUnaryCall;
-  cancel(
-    request: CancelRequest,
+  cancelOrder(
+    request: CancelOrderRequest,
     metadata: Metadata,
-    callback: (error: ServiceError | null, response: CancelResponse) => void,
+    callback: (error: ServiceError | null, response: CancelOrderResponse) => void,
   ): ClientUnaryCall;
-  cancel(
-    request: CancelRequest,
+  cancelOrder(
+    request: CancelOrderRequest,
     metadata: Metadata,
     options: Partial<CallOptions>,
-    callback: (error: ServiceError | null, response: CancelResponse) => void,
+    callback: (error: ServiceError | null, response: CancelOrderResponse) => void,
   ): ClientUnaryCall;
 }
 

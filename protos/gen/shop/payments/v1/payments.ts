@@ -60,19 +60,19 @@ export interface Payment {
   providerId: string;
 }
 
-export interface GetRequest {
+export interface GetPaymentRequest {
   orderId: string;
 }
 
-export interface GetResponse {
+export interface GetPaymentResponse {
   payment: Payment | undefined;
 }
 
-export interface RefundRequest {
+export interface RefundPaymentRequest {
   orderId: string;
 }
 
-export interface RefundResponse {
+export interface RefundPaymentResponse {
   payment: Payment | undefined;
 }
 
@@ -181,19 +181,19 @@ export const Payment: MessageFns<Payment> = {
   },
 };
 
-function createBaseGetRequest(): GetRequest {
+function createBaseGetPaymentRequest(): GetPaymentRequest {
   return { orderId: "" };
 }
 
-export const GetRequest: MessageFns<GetRequest> = {
-  encode(message: GetRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+export const GetPaymentRequest: MessageFns<GetPaymentRequest> = {
+  encode(message: GetPaymentRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.orderId !== "") {
       writer.uint32(10).string(message.orderId);
     }
     return writer;
   },
 
-  decode(input: BinaryReader | Uint8Array, length?: number): GetRequest {
+  decode(input: BinaryReader | Uint8Array, length?: number): GetPaymentRequest {
     const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
     const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
     if (previousRecursionDepth >= 100) {
@@ -202,7 +202,7 @@ export const GetRequest: MessageFns<GetRequest> = {
     (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
     try {
       const end = length === undefined ? reader.len : reader.pos + length;
-      const message = createBaseGetRequest();
+      const message = createBaseGetPaymentRequest();
       while (reader.pos < end) {
         const tag = reader.uint32();
         switch (tag >>> 3) {
@@ -226,29 +226,29 @@ export const GetRequest: MessageFns<GetRequest> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<GetRequest>, I>>(base?: I): GetRequest {
-    return GetRequest.fromPartial(base ?? ({} as any));
+  create<I extends Exact<DeepPartial<GetPaymentRequest>, I>>(base?: I): GetPaymentRequest {
+    return GetPaymentRequest.fromPartial(base ?? ({} as any));
   },
-  fromPartial<I extends Exact<DeepPartial<GetRequest>, I>>(object: I): GetRequest {
-    const message = createBaseGetRequest();
+  fromPartial<I extends Exact<DeepPartial<GetPaymentRequest>, I>>(object: I): GetPaymentRequest {
+    const message = createBaseGetPaymentRequest();
     message.orderId = object.orderId ?? "";
     return message;
   },
 };
 
-function createBaseGetResponse(): GetResponse {
+function createBaseGetPaymentResponse(): GetPaymentResponse {
   return { payment: undefined };
 }
 
-export const GetResponse: MessageFns<GetResponse> = {
-  encode(message: GetResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+export const GetPaymentResponse: MessageFns<GetPaymentResponse> = {
+  encode(message: GetPaymentResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.payment !== undefined) {
       Payment.encode(message.payment, writer.uint32(10).fork()).join();
     }
     return writer;
   },
 
-  decode(input: BinaryReader | Uint8Array, length?: number): GetResponse {
+  decode(input: BinaryReader | Uint8Array, length?: number): GetPaymentResponse {
     const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
     const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
     if (previousRecursionDepth >= 100) {
@@ -257,7 +257,7 @@ export const GetResponse: MessageFns<GetResponse> = {
     (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
     try {
       const end = length === undefined ? reader.len : reader.pos + length;
-      const message = createBaseGetResponse();
+      const message = createBaseGetPaymentResponse();
       while (reader.pos < end) {
         const tag = reader.uint32();
         switch (tag >>> 3) {
@@ -281,11 +281,11 @@ export const GetResponse: MessageFns<GetResponse> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<GetResponse>, I>>(base?: I): GetResponse {
-    return GetResponse.fromPartial(base ?? ({} as any));
+  create<I extends Exact<DeepPartial<GetPaymentResponse>, I>>(base?: I): GetPaymentResponse {
+    return GetPaymentResponse.fromPartial(base ?? ({} as any));
   },
-  fromPartial<I extends Exact<DeepPartial<GetResponse>, I>>(object: I): GetResponse {
-    const message = createBaseGetResponse();
+  fromPartial<I extends Exact<DeepPartial<GetPaymentResponse>, I>>(object: I): GetPaymentResponse {
+    const message = createBaseGetPaymentResponse();
     message.payment = (object.payment !== undefined && object.payment !== null)
       ? Payment.fromPartial(object.payment)
       : undefined;
@@ -293,19 +293,19 @@ export const GetResponse: MessageFns<GetResponse> = {
   },
 };
 
-function createBaseRefundRequest(): RefundRequest {
+function createBaseRefundPaymentRequest(): RefundPaymentRequest {
   return { orderId: "" };
 }
 
-export const RefundRequest: MessageFns<RefundRequest> = {
-  encode(message: RefundRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+export const RefundPaymentRequest: MessageFns<RefundPaymentRequest> = {
+  encode(message: RefundPaymentRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.orderId !== "") {
       writer.uint32(10).string(message.orderId);
     }
     return writer;
   },
 
-  decode(input: BinaryReader | Uint8Array, length?: number): RefundRequest {
+  decode(input: BinaryReader | Uint8Array, length?: number): RefundPaymentRequest {
     const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
     const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
     if (previousRecursionDepth >= 100) {
@@ -314,7 +314,7 @@ export const RefundRequest: MessageFns<RefundRequest> = {
     (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
     try {
       const end = length === undefined ? reader.len : reader.pos + length;
-      const message = createBaseRefundRequest();
+      const message = createBaseRefundPaymentRequest();
       while (reader.pos < end) {
         const tag = reader.uint32();
         switch (tag >>> 3) {
@@ -338,29 +338,29 @@ export const RefundRequest: MessageFns<RefundRequest> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<RefundRequest>, I>>(base?: I): RefundRequest {
-    return RefundRequest.fromPartial(base ?? ({} as any));
+  create<I extends Exact<DeepPartial<RefundPaymentRequest>, I>>(base?: I): RefundPaymentRequest {
+    return RefundPaymentRequest.fromPartial(base ?? ({} as any));
   },
-  fromPartial<I extends Exact<DeepPartial<RefundRequest>, I>>(object: I): RefundRequest {
-    const message = createBaseRefundRequest();
+  fromPartial<I extends Exact<DeepPartial<RefundPaymentRequest>, I>>(object: I): RefundPaymentRequest {
+    const message = createBaseRefundPaymentRequest();
     message.orderId = object.orderId ?? "";
     return message;
   },
 };
 
-function createBaseRefundResponse(): RefundResponse {
+function createBaseRefundPaymentResponse(): RefundPaymentResponse {
   return { payment: undefined };
 }
 
-export const RefundResponse: MessageFns<RefundResponse> = {
-  encode(message: RefundResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+export const RefundPaymentResponse: MessageFns<RefundPaymentResponse> = {
+  encode(message: RefundPaymentResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.payment !== undefined) {
       Payment.encode(message.payment, writer.uint32(10).fork()).join();
     }
     return writer;
   },
 
-  decode(input: BinaryReader | Uint8Array, length?: number): RefundResponse {
+  decode(input: BinaryReader | Uint8Array, length?: number): RefundPaymentResponse {
     const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
     const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
     if (previousRecursionDepth >= 100) {
@@ -369,7 +369,7 @@ export const RefundResponse: MessageFns<RefundResponse> = {
     (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
     try {
       const end = length === undefined ? reader.len : reader.pos + length;
-      const message = createBaseRefundResponse();
+      const message = createBaseRefundPaymentResponse();
       while (reader.pos < end) {
         const tag = reader.uint32();
         switch (tag >>> 3) {
@@ -393,11 +393,11 @@ export const RefundResponse: MessageFns<RefundResponse> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<RefundResponse>, I>>(base?: I): RefundResponse {
-    return RefundResponse.fromPartial(base ?? ({} as any));
+  create<I extends Exact<DeepPartial<RefundPaymentResponse>, I>>(base?: I): RefundPaymentResponse {
+    return RefundPaymentResponse.fromPartial(base ?? ({} as any));
   },
-  fromPartial<I extends Exact<DeepPartial<RefundResponse>, I>>(object: I): RefundResponse {
-    const message = createBaseRefundResponse();
+  fromPartial<I extends Exact<DeepPartial<RefundPaymentResponse>, I>>(object: I): RefundPaymentResponse {
+    const message = createBaseRefundPaymentResponse();
     message.payment = (object.payment !== undefined && object.payment !== null)
       ? Payment.fromPartial(object.payment)
       : undefined;
@@ -409,72 +409,76 @@ export const RefundResponse: MessageFns<RefundResponse> = {
 export type PaymentsServiceService = typeof PaymentsServiceService;
 export const PaymentsServiceService = {
   /** NOT_FOUND payment_not_found: nothing was asked of payments for this order. */
-  get: {
-    path: "/shop.payments.v1.PaymentsService/Get" as const,
+  getPayment: {
+    path: "/shop.payments.v1.PaymentsService/GetPayment" as const,
     requestStream: false as const,
     responseStream: false as const,
-    requestSerialize: (value: GetRequest): Buffer => Buffer.from(GetRequest.encode(value).finish()),
-    requestDeserialize: (value: Buffer): GetRequest => GetRequest.decode(value),
-    responseSerialize: (value: GetResponse): Buffer => Buffer.from(GetResponse.encode(value).finish()),
-    responseDeserialize: (value: Buffer): GetResponse => GetResponse.decode(value),
+    requestSerialize: (value: GetPaymentRequest): Buffer => Buffer.from(GetPaymentRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): GetPaymentRequest => GetPaymentRequest.decode(value),
+    responseSerialize: (value: GetPaymentResponse): Buffer => Buffer.from(GetPaymentResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): GetPaymentResponse => GetPaymentResponse.decode(value),
   },
   /**
    * Refunds a captured payment in full, once. NOT_FOUND payment_not_found. FAILED_PRECONDITION
    * payment_not_captured.
    */
-  refund: {
-    path: "/shop.payments.v1.PaymentsService/Refund" as const,
+  refundPayment: {
+    path: "/shop.payments.v1.PaymentsService/RefundPayment" as const,
     requestStream: false as const,
     responseStream: false as const,
-    requestSerialize: (value: RefundRequest): Buffer => Buffer.from(RefundRequest.encode(value).finish()),
-    requestDeserialize: (value: Buffer): RefundRequest => RefundRequest.decode(value),
-    responseSerialize: (value: RefundResponse): Buffer => Buffer.from(RefundResponse.encode(value).finish()),
-    responseDeserialize: (value: Buffer): RefundResponse => RefundResponse.decode(value),
+    requestSerialize: (value: RefundPaymentRequest): Buffer => Buffer.from(RefundPaymentRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): RefundPaymentRequest => RefundPaymentRequest.decode(value),
+    responseSerialize: (value: RefundPaymentResponse): Buffer =>
+      Buffer.from(RefundPaymentResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): RefundPaymentResponse => RefundPaymentResponse.decode(value),
   },
 } as const;
 
 export interface PaymentsServiceServer extends UntypedServiceImplementation {
   /** NOT_FOUND payment_not_found: nothing was asked of payments for this order. */
-  get: handleUnaryCall<GetRequest, GetResponse>;
+  getPayment: handleUnaryCall<GetPaymentRequest, GetPaymentResponse>;
   /**
    * Refunds a captured payment in full, once. NOT_FOUND payment_not_found. FAILED_PRECONDITION
    * payment_not_captured.
    */
-  refund: handleUnaryCall<RefundRequest, RefundResponse>;
+  refundPayment: handleUnaryCall<RefundPaymentRequest, RefundPaymentResponse>;
 }
 
 export interface PaymentsServiceClient extends Client {
   /** NOT_FOUND payment_not_found: nothing was asked of payments for this order. */
-  get(request: GetRequest, callback: (error: ServiceError | null, response: GetResponse) => void): ClientUnaryCall;
-  get(
-    request: GetRequest,
-    metadata: Metadata,
-    callback: (error: ServiceError | null, response: GetResponse) => void,
+  getPayment(
+    request: GetPaymentRequest,
+    callback: (error: ServiceError | null, response: GetPaymentResponse) => void,
   ): ClientUnaryCall;
-  get(
-    request: GetRequest,
+  getPayment(
+    request: GetPaymentRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: GetPaymentResponse) => void,
+  ): ClientUnaryCall;
+  getPayment(
+    request: GetPaymentRequest,
     metadata: Metadata,
     options: Partial<CallOptions>,
-    callback: (error: ServiceError | null, response: GetResponse) => void,
+    callback: (error: ServiceError | null, response: GetPaymentResponse) => void,
   ): ClientUnaryCall;
   /**
    * Refunds a captured payment in full, once. NOT_FOUND payment_not_found. FAILED_PRECONDITION
    * payment_not_captured.
    */
-  refund(
-    request: RefundRequest,
-    callback: (error: ServiceError | null, response: RefundResponse) => void,
+  refundPayment(
+    request: RefundPaymentRequest,
+    callback: (error: ServiceError | null, response: RefundPaymentResponse) => void,
   ): ClientUnaryCall;
-  refund(
-    request: RefundRequest,
+  refundPayment(
+    request: RefundPaymentRequest,
     metadata: Metadata,
-    callback: (error: ServiceError | null, response: RefundResponse) => void,
+    callback: (error: ServiceError | null, response: RefundPaymentResponse) => void,
   ): ClientUnaryCall;
-  refund(
-    request: RefundRequest,
+  refundPayment(
+    request: RefundPaymentRequest,
     metadata: Metadata,
     options: Partial<CallOptions>,
-    callback: (error: ServiceError | null, response: RefundResponse) => void,
+    callback: (error: ServiceError | null, response: RefundPaymentResponse) => void,
   ): ClientUnaryCall;
 }
 

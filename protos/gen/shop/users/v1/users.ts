@@ -37,12 +37,12 @@ export interface User {
 export interface Tokens {
   /** A JWT (RFC 9068): sub = user id, roles, exp. */
   accessToken: string;
-  /** Opaque, good for one Refresh. */
+  /** Opaque, good for one RefreshTokens. */
   refreshToken: string;
   expiresInSeconds: number;
 }
 
-export interface RegisterRequest {
+export interface RegisterUserRequest {
   email: string;
   /** 8 to 256 characters */
   password: string;
@@ -50,24 +50,24 @@ export interface RegisterRequest {
   name: string;
 }
 
-export interface RegisterResponse {
+export interface RegisterUserResponse {
   user: User | undefined;
 }
 
-export interface AuthenticateRequest {
+export interface AuthenticateUserRequest {
   email: string;
   password: string;
 }
 
-export interface AuthenticateResponse {
+export interface AuthenticateUserResponse {
   tokens: Tokens | undefined;
 }
 
-export interface RefreshRequest {
+export interface RefreshTokensRequest {
   refreshToken: string;
 }
 
-export interface RefreshResponse {
+export interface RefreshTokensResponse {
   tokens: Tokens | undefined;
 }
 
@@ -86,14 +86,14 @@ export interface ValidateUserRequest {
 export interface ValidateUserResponse {
 }
 
-export interface DeactivateRequest {
+export interface DeactivateUserRequest {
   userId: string;
 }
 
-export interface DeactivateResponse {
+export interface DeactivateUserResponse {
 }
 
-export interface SetRolesRequest {
+export interface SetUserRolesRequest {
   email: string;
   roles: string[];
   /** Empty: the account must exist. */
@@ -101,7 +101,7 @@ export interface SetRolesRequest {
   name: string;
 }
 
-export interface SetRolesResponse {
+export interface SetUserRolesResponse {
   user: User | undefined;
 }
 
@@ -306,12 +306,12 @@ export const Tokens: MessageFns<Tokens> = {
   },
 };
 
-function createBaseRegisterRequest(): RegisterRequest {
+function createBaseRegisterUserRequest(): RegisterUserRequest {
   return { email: "", password: "", name: "" };
 }
 
-export const RegisterRequest: MessageFns<RegisterRequest> = {
-  encode(message: RegisterRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+export const RegisterUserRequest: MessageFns<RegisterUserRequest> = {
+  encode(message: RegisterUserRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.email !== "") {
       writer.uint32(10).string(message.email);
     }
@@ -324,7 +324,7 @@ export const RegisterRequest: MessageFns<RegisterRequest> = {
     return writer;
   },
 
-  decode(input: BinaryReader | Uint8Array, length?: number): RegisterRequest {
+  decode(input: BinaryReader | Uint8Array, length?: number): RegisterUserRequest {
     const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
     const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
     if (previousRecursionDepth >= 100) {
@@ -333,7 +333,7 @@ export const RegisterRequest: MessageFns<RegisterRequest> = {
     (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
     try {
       const end = length === undefined ? reader.len : reader.pos + length;
-      const message = createBaseRegisterRequest();
+      const message = createBaseRegisterUserRequest();
       while (reader.pos < end) {
         const tag = reader.uint32();
         switch (tag >>> 3) {
@@ -373,11 +373,11 @@ export const RegisterRequest: MessageFns<RegisterRequest> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<RegisterRequest>, I>>(base?: I): RegisterRequest {
-    return RegisterRequest.fromPartial(base ?? ({} as any));
+  create<I extends Exact<DeepPartial<RegisterUserRequest>, I>>(base?: I): RegisterUserRequest {
+    return RegisterUserRequest.fromPartial(base ?? ({} as any));
   },
-  fromPartial<I extends Exact<DeepPartial<RegisterRequest>, I>>(object: I): RegisterRequest {
-    const message = createBaseRegisterRequest();
+  fromPartial<I extends Exact<DeepPartial<RegisterUserRequest>, I>>(object: I): RegisterUserRequest {
+    const message = createBaseRegisterUserRequest();
     message.email = object.email ?? "";
     message.password = object.password ?? "";
     message.name = object.name ?? "";
@@ -385,19 +385,19 @@ export const RegisterRequest: MessageFns<RegisterRequest> = {
   },
 };
 
-function createBaseRegisterResponse(): RegisterResponse {
+function createBaseRegisterUserResponse(): RegisterUserResponse {
   return { user: undefined };
 }
 
-export const RegisterResponse: MessageFns<RegisterResponse> = {
-  encode(message: RegisterResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+export const RegisterUserResponse: MessageFns<RegisterUserResponse> = {
+  encode(message: RegisterUserResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.user !== undefined) {
       User.encode(message.user, writer.uint32(10).fork()).join();
     }
     return writer;
   },
 
-  decode(input: BinaryReader | Uint8Array, length?: number): RegisterResponse {
+  decode(input: BinaryReader | Uint8Array, length?: number): RegisterUserResponse {
     const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
     const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
     if (previousRecursionDepth >= 100) {
@@ -406,7 +406,7 @@ export const RegisterResponse: MessageFns<RegisterResponse> = {
     (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
     try {
       const end = length === undefined ? reader.len : reader.pos + length;
-      const message = createBaseRegisterResponse();
+      const message = createBaseRegisterUserResponse();
       while (reader.pos < end) {
         const tag = reader.uint32();
         switch (tag >>> 3) {
@@ -430,22 +430,22 @@ export const RegisterResponse: MessageFns<RegisterResponse> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<RegisterResponse>, I>>(base?: I): RegisterResponse {
-    return RegisterResponse.fromPartial(base ?? ({} as any));
+  create<I extends Exact<DeepPartial<RegisterUserResponse>, I>>(base?: I): RegisterUserResponse {
+    return RegisterUserResponse.fromPartial(base ?? ({} as any));
   },
-  fromPartial<I extends Exact<DeepPartial<RegisterResponse>, I>>(object: I): RegisterResponse {
-    const message = createBaseRegisterResponse();
+  fromPartial<I extends Exact<DeepPartial<RegisterUserResponse>, I>>(object: I): RegisterUserResponse {
+    const message = createBaseRegisterUserResponse();
     message.user = (object.user !== undefined && object.user !== null) ? User.fromPartial(object.user) : undefined;
     return message;
   },
 };
 
-function createBaseAuthenticateRequest(): AuthenticateRequest {
+function createBaseAuthenticateUserRequest(): AuthenticateUserRequest {
   return { email: "", password: "" };
 }
 
-export const AuthenticateRequest: MessageFns<AuthenticateRequest> = {
-  encode(message: AuthenticateRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+export const AuthenticateUserRequest: MessageFns<AuthenticateUserRequest> = {
+  encode(message: AuthenticateUserRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.email !== "") {
       writer.uint32(10).string(message.email);
     }
@@ -455,7 +455,7 @@ export const AuthenticateRequest: MessageFns<AuthenticateRequest> = {
     return writer;
   },
 
-  decode(input: BinaryReader | Uint8Array, length?: number): AuthenticateRequest {
+  decode(input: BinaryReader | Uint8Array, length?: number): AuthenticateUserRequest {
     const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
     const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
     if (previousRecursionDepth >= 100) {
@@ -464,7 +464,7 @@ export const AuthenticateRequest: MessageFns<AuthenticateRequest> = {
     (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
     try {
       const end = length === undefined ? reader.len : reader.pos + length;
-      const message = createBaseAuthenticateRequest();
+      const message = createBaseAuthenticateUserRequest();
       while (reader.pos < end) {
         const tag = reader.uint32();
         switch (tag >>> 3) {
@@ -496,30 +496,30 @@ export const AuthenticateRequest: MessageFns<AuthenticateRequest> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<AuthenticateRequest>, I>>(base?: I): AuthenticateRequest {
-    return AuthenticateRequest.fromPartial(base ?? ({} as any));
+  create<I extends Exact<DeepPartial<AuthenticateUserRequest>, I>>(base?: I): AuthenticateUserRequest {
+    return AuthenticateUserRequest.fromPartial(base ?? ({} as any));
   },
-  fromPartial<I extends Exact<DeepPartial<AuthenticateRequest>, I>>(object: I): AuthenticateRequest {
-    const message = createBaseAuthenticateRequest();
+  fromPartial<I extends Exact<DeepPartial<AuthenticateUserRequest>, I>>(object: I): AuthenticateUserRequest {
+    const message = createBaseAuthenticateUserRequest();
     message.email = object.email ?? "";
     message.password = object.password ?? "";
     return message;
   },
 };
 
-function createBaseAuthenticateResponse(): AuthenticateResponse {
+function createBaseAuthenticateUserResponse(): AuthenticateUserResponse {
   return { tokens: undefined };
 }
 
-export const AuthenticateResponse: MessageFns<AuthenticateResponse> = {
-  encode(message: AuthenticateResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+export const AuthenticateUserResponse: MessageFns<AuthenticateUserResponse> = {
+  encode(message: AuthenticateUserResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.tokens !== undefined) {
       Tokens.encode(message.tokens, writer.uint32(10).fork()).join();
     }
     return writer;
   },
 
-  decode(input: BinaryReader | Uint8Array, length?: number): AuthenticateResponse {
+  decode(input: BinaryReader | Uint8Array, length?: number): AuthenticateUserResponse {
     const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
     const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
     if (previousRecursionDepth >= 100) {
@@ -528,7 +528,7 @@ export const AuthenticateResponse: MessageFns<AuthenticateResponse> = {
     (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
     try {
       const end = length === undefined ? reader.len : reader.pos + length;
-      const message = createBaseAuthenticateResponse();
+      const message = createBaseAuthenticateUserResponse();
       while (reader.pos < end) {
         const tag = reader.uint32();
         switch (tag >>> 3) {
@@ -552,11 +552,11 @@ export const AuthenticateResponse: MessageFns<AuthenticateResponse> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<AuthenticateResponse>, I>>(base?: I): AuthenticateResponse {
-    return AuthenticateResponse.fromPartial(base ?? ({} as any));
+  create<I extends Exact<DeepPartial<AuthenticateUserResponse>, I>>(base?: I): AuthenticateUserResponse {
+    return AuthenticateUserResponse.fromPartial(base ?? ({} as any));
   },
-  fromPartial<I extends Exact<DeepPartial<AuthenticateResponse>, I>>(object: I): AuthenticateResponse {
-    const message = createBaseAuthenticateResponse();
+  fromPartial<I extends Exact<DeepPartial<AuthenticateUserResponse>, I>>(object: I): AuthenticateUserResponse {
+    const message = createBaseAuthenticateUserResponse();
     message.tokens = (object.tokens !== undefined && object.tokens !== null)
       ? Tokens.fromPartial(object.tokens)
       : undefined;
@@ -564,19 +564,19 @@ export const AuthenticateResponse: MessageFns<AuthenticateResponse> = {
   },
 };
 
-function createBaseRefreshRequest(): RefreshRequest {
+function createBaseRefreshTokensRequest(): RefreshTokensRequest {
   return { refreshToken: "" };
 }
 
-export const RefreshRequest: MessageFns<RefreshRequest> = {
-  encode(message: RefreshRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+export const RefreshTokensRequest: MessageFns<RefreshTokensRequest> = {
+  encode(message: RefreshTokensRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.refreshToken !== "") {
       writer.uint32(10).string(message.refreshToken);
     }
     return writer;
   },
 
-  decode(input: BinaryReader | Uint8Array, length?: number): RefreshRequest {
+  decode(input: BinaryReader | Uint8Array, length?: number): RefreshTokensRequest {
     const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
     const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
     if (previousRecursionDepth >= 100) {
@@ -585,7 +585,7 @@ export const RefreshRequest: MessageFns<RefreshRequest> = {
     (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
     try {
       const end = length === undefined ? reader.len : reader.pos + length;
-      const message = createBaseRefreshRequest();
+      const message = createBaseRefreshTokensRequest();
       while (reader.pos < end) {
         const tag = reader.uint32();
         switch (tag >>> 3) {
@@ -609,29 +609,29 @@ export const RefreshRequest: MessageFns<RefreshRequest> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<RefreshRequest>, I>>(base?: I): RefreshRequest {
-    return RefreshRequest.fromPartial(base ?? ({} as any));
+  create<I extends Exact<DeepPartial<RefreshTokensRequest>, I>>(base?: I): RefreshTokensRequest {
+    return RefreshTokensRequest.fromPartial(base ?? ({} as any));
   },
-  fromPartial<I extends Exact<DeepPartial<RefreshRequest>, I>>(object: I): RefreshRequest {
-    const message = createBaseRefreshRequest();
+  fromPartial<I extends Exact<DeepPartial<RefreshTokensRequest>, I>>(object: I): RefreshTokensRequest {
+    const message = createBaseRefreshTokensRequest();
     message.refreshToken = object.refreshToken ?? "";
     return message;
   },
 };
 
-function createBaseRefreshResponse(): RefreshResponse {
+function createBaseRefreshTokensResponse(): RefreshTokensResponse {
   return { tokens: undefined };
 }
 
-export const RefreshResponse: MessageFns<RefreshResponse> = {
-  encode(message: RefreshResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+export const RefreshTokensResponse: MessageFns<RefreshTokensResponse> = {
+  encode(message: RefreshTokensResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.tokens !== undefined) {
       Tokens.encode(message.tokens, writer.uint32(10).fork()).join();
     }
     return writer;
   },
 
-  decode(input: BinaryReader | Uint8Array, length?: number): RefreshResponse {
+  decode(input: BinaryReader | Uint8Array, length?: number): RefreshTokensResponse {
     const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
     const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
     if (previousRecursionDepth >= 100) {
@@ -640,7 +640,7 @@ export const RefreshResponse: MessageFns<RefreshResponse> = {
     (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
     try {
       const end = length === undefined ? reader.len : reader.pos + length;
-      const message = createBaseRefreshResponse();
+      const message = createBaseRefreshTokensResponse();
       while (reader.pos < end) {
         const tag = reader.uint32();
         switch (tag >>> 3) {
@@ -664,11 +664,11 @@ export const RefreshResponse: MessageFns<RefreshResponse> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<RefreshResponse>, I>>(base?: I): RefreshResponse {
-    return RefreshResponse.fromPartial(base ?? ({} as any));
+  create<I extends Exact<DeepPartial<RefreshTokensResponse>, I>>(base?: I): RefreshTokensResponse {
+    return RefreshTokensResponse.fromPartial(base ?? ({} as any));
   },
-  fromPartial<I extends Exact<DeepPartial<RefreshResponse>, I>>(object: I): RefreshResponse {
-    const message = createBaseRefreshResponse();
+  fromPartial<I extends Exact<DeepPartial<RefreshTokensResponse>, I>>(object: I): RefreshTokensResponse {
+    const message = createBaseRefreshTokensResponse();
     message.tokens = (object.tokens !== undefined && object.tokens !== null)
       ? Tokens.fromPartial(object.tokens)
       : undefined;
@@ -884,19 +884,19 @@ export const ValidateUserResponse: MessageFns<ValidateUserResponse> = {
   },
 };
 
-function createBaseDeactivateRequest(): DeactivateRequest {
+function createBaseDeactivateUserRequest(): DeactivateUserRequest {
   return { userId: "" };
 }
 
-export const DeactivateRequest: MessageFns<DeactivateRequest> = {
-  encode(message: DeactivateRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+export const DeactivateUserRequest: MessageFns<DeactivateUserRequest> = {
+  encode(message: DeactivateUserRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.userId !== "") {
       writer.uint32(10).string(message.userId);
     }
     return writer;
   },
 
-  decode(input: BinaryReader | Uint8Array, length?: number): DeactivateRequest {
+  decode(input: BinaryReader | Uint8Array, length?: number): DeactivateUserRequest {
     const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
     const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
     if (previousRecursionDepth >= 100) {
@@ -905,7 +905,7 @@ export const DeactivateRequest: MessageFns<DeactivateRequest> = {
     (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
     try {
       const end = length === undefined ? reader.len : reader.pos + length;
-      const message = createBaseDeactivateRequest();
+      const message = createBaseDeactivateUserRequest();
       while (reader.pos < end) {
         const tag = reader.uint32();
         switch (tag >>> 3) {
@@ -929,26 +929,26 @@ export const DeactivateRequest: MessageFns<DeactivateRequest> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<DeactivateRequest>, I>>(base?: I): DeactivateRequest {
-    return DeactivateRequest.fromPartial(base ?? ({} as any));
+  create<I extends Exact<DeepPartial<DeactivateUserRequest>, I>>(base?: I): DeactivateUserRequest {
+    return DeactivateUserRequest.fromPartial(base ?? ({} as any));
   },
-  fromPartial<I extends Exact<DeepPartial<DeactivateRequest>, I>>(object: I): DeactivateRequest {
-    const message = createBaseDeactivateRequest();
+  fromPartial<I extends Exact<DeepPartial<DeactivateUserRequest>, I>>(object: I): DeactivateUserRequest {
+    const message = createBaseDeactivateUserRequest();
     message.userId = object.userId ?? "";
     return message;
   },
 };
 
-function createBaseDeactivateResponse(): DeactivateResponse {
+function createBaseDeactivateUserResponse(): DeactivateUserResponse {
   return {};
 }
 
-export const DeactivateResponse: MessageFns<DeactivateResponse> = {
-  encode(_: DeactivateResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+export const DeactivateUserResponse: MessageFns<DeactivateUserResponse> = {
+  encode(_: DeactivateUserResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     return writer;
   },
 
-  decode(input: BinaryReader | Uint8Array, length?: number): DeactivateResponse {
+  decode(input: BinaryReader | Uint8Array, length?: number): DeactivateUserResponse {
     const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
     const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
     if (previousRecursionDepth >= 100) {
@@ -957,7 +957,7 @@ export const DeactivateResponse: MessageFns<DeactivateResponse> = {
     (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
     try {
       const end = length === undefined ? reader.len : reader.pos + length;
-      const message = createBaseDeactivateResponse();
+      const message = createBaseDeactivateUserResponse();
       while (reader.pos < end) {
         const tag = reader.uint32();
         switch (tag >>> 3) {
@@ -973,21 +973,21 @@ export const DeactivateResponse: MessageFns<DeactivateResponse> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<DeactivateResponse>, I>>(base?: I): DeactivateResponse {
-    return DeactivateResponse.fromPartial(base ?? ({} as any));
+  create<I extends Exact<DeepPartial<DeactivateUserResponse>, I>>(base?: I): DeactivateUserResponse {
+    return DeactivateUserResponse.fromPartial(base ?? ({} as any));
   },
-  fromPartial<I extends Exact<DeepPartial<DeactivateResponse>, I>>(_: I): DeactivateResponse {
-    const message = createBaseDeactivateResponse();
+  fromPartial<I extends Exact<DeepPartial<DeactivateUserResponse>, I>>(_: I): DeactivateUserResponse {
+    const message = createBaseDeactivateUserResponse();
     return message;
   },
 };
 
-function createBaseSetRolesRequest(): SetRolesRequest {
+function createBaseSetUserRolesRequest(): SetUserRolesRequest {
   return { email: "", roles: [], password: "", name: "" };
 }
 
-export const SetRolesRequest: MessageFns<SetRolesRequest> = {
-  encode(message: SetRolesRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+export const SetUserRolesRequest: MessageFns<SetUserRolesRequest> = {
+  encode(message: SetUserRolesRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.email !== "") {
       writer.uint32(10).string(message.email);
     }
@@ -1003,7 +1003,7 @@ export const SetRolesRequest: MessageFns<SetRolesRequest> = {
     return writer;
   },
 
-  decode(input: BinaryReader | Uint8Array, length?: number): SetRolesRequest {
+  decode(input: BinaryReader | Uint8Array, length?: number): SetUserRolesRequest {
     const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
     const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
     if (previousRecursionDepth >= 100) {
@@ -1012,7 +1012,7 @@ export const SetRolesRequest: MessageFns<SetRolesRequest> = {
     (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
     try {
       const end = length === undefined ? reader.len : reader.pos + length;
-      const message = createBaseSetRolesRequest();
+      const message = createBaseSetUserRolesRequest();
       while (reader.pos < end) {
         const tag = reader.uint32();
         switch (tag >>> 3) {
@@ -1060,11 +1060,11 @@ export const SetRolesRequest: MessageFns<SetRolesRequest> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<SetRolesRequest>, I>>(base?: I): SetRolesRequest {
-    return SetRolesRequest.fromPartial(base ?? ({} as any));
+  create<I extends Exact<DeepPartial<SetUserRolesRequest>, I>>(base?: I): SetUserRolesRequest {
+    return SetUserRolesRequest.fromPartial(base ?? ({} as any));
   },
-  fromPartial<I extends Exact<DeepPartial<SetRolesRequest>, I>>(object: I): SetRolesRequest {
-    const message = createBaseSetRolesRequest();
+  fromPartial<I extends Exact<DeepPartial<SetUserRolesRequest>, I>>(object: I): SetUserRolesRequest {
+    const message = createBaseSetUserRolesRequest();
     message.email = object.email ?? "";
     message.roles = object.roles?.map((e) => e) || [];
     message.password = object.password ?? "";
@@ -1073,19 +1073,19 @@ export const SetRolesRequest: MessageFns<SetRolesRequest> = {
   },
 };
 
-function createBaseSetRolesResponse(): SetRolesResponse {
+function createBaseSetUserRolesResponse(): SetUserRolesResponse {
   return { user: undefined };
 }
 
-export const SetRolesResponse: MessageFns<SetRolesResponse> = {
-  encode(message: SetRolesResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+export const SetUserRolesResponse: MessageFns<SetUserRolesResponse> = {
+  encode(message: SetUserRolesResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.user !== undefined) {
       User.encode(message.user, writer.uint32(10).fork()).join();
     }
     return writer;
   },
 
-  decode(input: BinaryReader | Uint8Array, length?: number): SetRolesResponse {
+  decode(input: BinaryReader | Uint8Array, length?: number): SetUserRolesResponse {
     const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
     const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
     if (previousRecursionDepth >= 100) {
@@ -1094,7 +1094,7 @@ export const SetRolesResponse: MessageFns<SetRolesResponse> = {
     (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
     try {
       const end = length === undefined ? reader.len : reader.pos + length;
-      const message = createBaseSetRolesResponse();
+      const message = createBaseSetUserRolesResponse();
       while (reader.pos < end) {
         const tag = reader.uint32();
         switch (tag >>> 3) {
@@ -1118,11 +1118,11 @@ export const SetRolesResponse: MessageFns<SetRolesResponse> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<SetRolesResponse>, I>>(base?: I): SetRolesResponse {
-    return SetRolesResponse.fromPartial(base ?? ({} as any));
+  create<I extends Exact<DeepPartial<SetUserRolesResponse>, I>>(base?: I): SetUserRolesResponse {
+    return SetUserRolesResponse.fromPartial(base ?? ({} as any));
   },
-  fromPartial<I extends Exact<DeepPartial<SetRolesResponse>, I>>(object: I): SetRolesResponse {
-    const message = createBaseSetRolesResponse();
+  fromPartial<I extends Exact<DeepPartial<SetUserRolesResponse>, I>>(object: I): SetUserRolesResponse {
+    const message = createBaseSetUserRolesResponse();
     message.user = (object.user !== undefined && object.user !== null) ? User.fromPartial(object.user) : undefined;
     return message;
   },
@@ -1233,41 +1233,44 @@ export const UsersServiceService = {
    * Creates an account with the role "shopper". ALREADY_EXISTS email_taken: an account has this
    * email. INVALID_ARGUMENT: a field is not acceptable.
    */
-  register: {
-    path: "/shop.users.v1.UsersService/Register" as const,
+  registerUser: {
+    path: "/shop.users.v1.UsersService/RegisterUser" as const,
     requestStream: false as const,
     responseStream: false as const,
-    requestSerialize: (value: RegisterRequest): Buffer => Buffer.from(RegisterRequest.encode(value).finish()),
-    requestDeserialize: (value: Buffer): RegisterRequest => RegisterRequest.decode(value),
-    responseSerialize: (value: RegisterResponse): Buffer => Buffer.from(RegisterResponse.encode(value).finish()),
-    responseDeserialize: (value: Buffer): RegisterResponse => RegisterResponse.decode(value),
+    requestSerialize: (value: RegisterUserRequest): Buffer => Buffer.from(RegisterUserRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): RegisterUserRequest => RegisterUserRequest.decode(value),
+    responseSerialize: (value: RegisterUserResponse): Buffer =>
+      Buffer.from(RegisterUserResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): RegisterUserResponse => RegisterUserResponse.decode(value),
   },
   /**
    * Checks a password and starts a session. UNAUTHENTICATED bad_credentials: no such account, a
    * wrong password or a deactivated account; which of them is not said.
    */
-  authenticate: {
-    path: "/shop.users.v1.UsersService/Authenticate" as const,
+  authenticateUser: {
+    path: "/shop.users.v1.UsersService/AuthenticateUser" as const,
     requestStream: false as const,
     responseStream: false as const,
-    requestSerialize: (value: AuthenticateRequest): Buffer => Buffer.from(AuthenticateRequest.encode(value).finish()),
-    requestDeserialize: (value: Buffer): AuthenticateRequest => AuthenticateRequest.decode(value),
-    responseSerialize: (value: AuthenticateResponse): Buffer =>
-      Buffer.from(AuthenticateResponse.encode(value).finish()),
-    responseDeserialize: (value: Buffer): AuthenticateResponse => AuthenticateResponse.decode(value),
+    requestSerialize: (value: AuthenticateUserRequest): Buffer =>
+      Buffer.from(AuthenticateUserRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): AuthenticateUserRequest => AuthenticateUserRequest.decode(value),
+    responseSerialize: (value: AuthenticateUserResponse): Buffer =>
+      Buffer.from(AuthenticateUserResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): AuthenticateUserResponse => AuthenticateUserResponse.decode(value),
   },
   /**
    * Exchanges a refresh token, which is then used up, for new tokens.
    * UNAUTHENTICATED bad_refresh_token: unknown, expired or used.
    */
-  refresh: {
-    path: "/shop.users.v1.UsersService/Refresh" as const,
+  refreshTokens: {
+    path: "/shop.users.v1.UsersService/RefreshTokens" as const,
     requestStream: false as const,
     responseStream: false as const,
-    requestSerialize: (value: RefreshRequest): Buffer => Buffer.from(RefreshRequest.encode(value).finish()),
-    requestDeserialize: (value: Buffer): RefreshRequest => RefreshRequest.decode(value),
-    responseSerialize: (value: RefreshResponse): Buffer => Buffer.from(RefreshResponse.encode(value).finish()),
-    responseDeserialize: (value: Buffer): RefreshResponse => RefreshResponse.decode(value),
+    requestSerialize: (value: RefreshTokensRequest): Buffer => Buffer.from(RefreshTokensRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): RefreshTokensRequest => RefreshTokensRequest.decode(value),
+    responseSerialize: (value: RefreshTokensResponse): Buffer =>
+      Buffer.from(RefreshTokensResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): RefreshTokensResponse => RefreshTokensResponse.decode(value),
   },
   /** NOT_FOUND user_not_found. */
   getUser: {
@@ -1297,27 +1300,30 @@ export const UsersServiceService = {
    * Ends an account: it can neither log in nor order. Harmless when repeated. NOT_FOUND
    * user_not_found.
    */
-  deactivate: {
-    path: "/shop.users.v1.UsersService/Deactivate" as const,
+  deactivateUser: {
+    path: "/shop.users.v1.UsersService/DeactivateUser" as const,
     requestStream: false as const,
     responseStream: false as const,
-    requestSerialize: (value: DeactivateRequest): Buffer => Buffer.from(DeactivateRequest.encode(value).finish()),
-    requestDeserialize: (value: Buffer): DeactivateRequest => DeactivateRequest.decode(value),
-    responseSerialize: (value: DeactivateResponse): Buffer => Buffer.from(DeactivateResponse.encode(value).finish()),
-    responseDeserialize: (value: Buffer): DeactivateResponse => DeactivateResponse.decode(value),
+    requestSerialize: (value: DeactivateUserRequest): Buffer =>
+      Buffer.from(DeactivateUserRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): DeactivateUserRequest => DeactivateUserRequest.decode(value),
+    responseSerialize: (value: DeactivateUserResponse): Buffer =>
+      Buffer.from(DeactivateUserResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): DeactivateUserResponse => DeactivateUserResponse.decode(value),
   },
   /**
    * Sets an account's roles, and creates the account if a password is given and it is not there.
    * For operators on the service's own host; the gateway does not expose it.
    */
-  setRoles: {
-    path: "/shop.users.v1.UsersService/SetRoles" as const,
+  setUserRoles: {
+    path: "/shop.users.v1.UsersService/SetUserRoles" as const,
     requestStream: false as const,
     responseStream: false as const,
-    requestSerialize: (value: SetRolesRequest): Buffer => Buffer.from(SetRolesRequest.encode(value).finish()),
-    requestDeserialize: (value: Buffer): SetRolesRequest => SetRolesRequest.decode(value),
-    responseSerialize: (value: SetRolesResponse): Buffer => Buffer.from(SetRolesResponse.encode(value).finish()),
-    responseDeserialize: (value: Buffer): SetRolesResponse => SetRolesResponse.decode(value),
+    requestSerialize: (value: SetUserRolesRequest): Buffer => Buffer.from(SetUserRolesRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): SetUserRolesRequest => SetUserRolesRequest.decode(value),
+    responseSerialize: (value: SetUserRolesResponse): Buffer =>
+      Buffer.from(SetUserRolesResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): SetUserRolesResponse => SetUserRolesResponse.decode(value),
   },
   /** The public keys that verify access tokens, as a JSON Web Key Set (RFC 7517). */
   getJwks: {
@@ -1336,17 +1342,17 @@ export interface UsersServiceServer extends UntypedServiceImplementation {
    * Creates an account with the role "shopper". ALREADY_EXISTS email_taken: an account has this
    * email. INVALID_ARGUMENT: a field is not acceptable.
    */
-  register: handleUnaryCall<RegisterRequest, RegisterResponse>;
+  registerUser: handleUnaryCall<RegisterUserRequest, RegisterUserResponse>;
   /**
    * Checks a password and starts a session. UNAUTHENTICATED bad_credentials: no such account, a
    * wrong password or a deactivated account; which of them is not said.
    */
-  authenticate: handleUnaryCall<AuthenticateRequest, AuthenticateResponse>;
+  authenticateUser: handleUnaryCall<AuthenticateUserRequest, AuthenticateUserResponse>;
   /**
    * Exchanges a refresh token, which is then used up, for new tokens.
    * UNAUTHENTICATED bad_refresh_token: unknown, expired or used.
    */
-  refresh: handleUnaryCall<RefreshRequest, RefreshResponse>;
+  refreshTokens: handleUnaryCall<RefreshTokensRequest, RefreshTokensResponse>;
   /** NOT_FOUND user_not_found. */
   getUser: handleUnaryCall<GetUserRequest, GetUserResponse>;
   /**
@@ -1358,12 +1364,12 @@ export interface UsersServiceServer extends UntypedServiceImplementation {
    * Ends an account: it can neither log in nor order. Harmless when repeated. NOT_FOUND
    * user_not_found.
    */
-  deactivate: handleUnaryCall<DeactivateRequest, DeactivateResponse>;
+  deactivateUser: handleUnaryCall<DeactivateUserRequest, DeactivateUserResponse>;
   /**
    * Sets an account's roles, and creates the account if a password is given and it is not there.
    * For operators on the service's own host; the gateway does not expose it.
    */
-  setRoles: handleUnaryCall<SetRolesRequest, SetRolesResponse>;
+  setUserRoles: handleUnaryCall<SetUserRolesRequest, SetUserRolesResponse>;
   /** The public keys that verify access tokens, as a JSON Web Key Set (RFC 7517). */
   getJwks: handleUnaryCall<GetJwksRequest, GetJwksResponse>;
 }
@@ -1373,58 +1379,58 @@ export interface UsersServiceClient extends Client {
    * Creates an account with the role "shopper". ALREADY_EXISTS email_taken: an account has this
    * email. INVALID_ARGUMENT: a field is not acceptable.
    */
-  register(
-    request: RegisterRequest,
-    callback: (error: ServiceError | null, response: RegisterResponse) => void,
+  registerUser(
+    request: RegisterUserRequest,
+    callback: (error: ServiceError | null, response: RegisterUserResponse) => void,
   ): ClientUnaryCall;
-  register(
-    request: RegisterRequest,
+  registerUser(
+    request: RegisterUserRequest,
     metadata: Metadata,
-    callback: (error: ServiceError | null, response: RegisterResponse) => void,
+    callback: (error: ServiceError | null, response: RegisterUserResponse) => void,
   ): ClientUnaryCall;
-  register(
-    request: RegisterRequest,
+  registerUser(
+    request: RegisterUserRequest,
     metadata: Metadata,
     options: Partial<CallOptions>,
-    callback: (error: ServiceError | null, response: RegisterResponse) => void,
+    callback: (error: ServiceError | null, response: RegisterUserResponse) => void,
   ): ClientUnaryCall;
   /**
    * Checks a password and starts a session. UNAUTHENTICATED bad_credentials: no such account, a
    * wrong password or a deactivated account; which of them is not said.
    */
-  authenticate(
-    request: AuthenticateRequest,
-    callback: (error: ServiceError | null, response: AuthenticateResponse) => void,
+  authenticateUser(
+    request: AuthenticateUserRequest,
+    callback: (error: ServiceError | null, response: AuthenticateUserResponse) => void,
   ): ClientUnaryCall;
-  authenticate(
-    request: AuthenticateRequest,
+  authenticateUser(
+    request: AuthenticateUserRequest,
     metadata: Metadata,
-    callback: (error: ServiceError | null, response: AuthenticateResponse) => void,
+    callback: (error: ServiceError | null, response: AuthenticateUserResponse) => void,
   ): ClientUnaryCall;
-  authenticate(
-    request: AuthenticateRequest,
+  authenticateUser(
+    request: AuthenticateUserRequest,
     metadata: Metadata,
     options: Partial<CallOptions>,
-    callback: (error: ServiceError | null, response: AuthenticateResponse) => void,
+    callback: (error: ServiceError | null, response: AuthenticateUserResponse) => void,
   ): ClientUnaryCall;
   /**
    * Exchanges a refresh token, which is then used up, for new tokens.
    * UNAUTHENTICATED bad_refresh_token: unknown, expired or used.
    */
-  refresh(
-    request: RefreshRequest,
-    callback: (error: ServiceError | null, response: RefreshResponse) => void,
+  refreshTokens(
+    request: RefreshTokensRequest,
+    callback: (error: ServiceError | null, response: RefreshTokensResponse) => void,
   ): ClientUnaryCall;
-  refresh(
-    request: RefreshRequest,
+  refreshTokens(
+    request: RefreshTokensRequest,
     metadata: Metadata,
-    callback: (error: ServiceError | null, response: RefreshResponse) => void,
+    callback: (error: ServiceError | null, response: RefreshTokensResponse) => void,
   ): ClientUnaryCall;
-  refresh(
-    request: RefreshRequest,
+  refreshTokens(
+    request: RefreshTokensRequest,
     metadata: Metadata,
     options: Partial<CallOptions>,
-    callback: (error: ServiceError | null, response: RefreshResponse) => void,
+    callback: (error: ServiceError | null, response: RefreshTokensResponse) => void,
   ): ClientUnaryCall;
   /** NOT_FOUND user_not_found. */
   getUser(
@@ -1465,39 +1471,39 @@ export interface UsersServiceClient extends Client {
    * Ends an account: it can neither log in nor order. Harmless when repeated. NOT_FOUND
    * user_not_found.
    */
-  deactivate(
-    request: DeactivateRequest,
-    callback: (error: ServiceError | null, response: DeactivateResponse) => void,
+  deactivateUser(
+    request: DeactivateUserRequest,
+    callback: (error: ServiceError | null, response: DeactivateUserResponse) => void,
   ): ClientUnaryCall;
-  deactivate(
-    request: DeactivateRequest,
+  deactivateUser(
+    request: DeactivateUserRequest,
     metadata: Metadata,
-    callback: (error: ServiceError | null, response: DeactivateResponse) => void,
+    callback: (error: ServiceError | null, response: DeactivateUserResponse) => void,
   ): ClientUnaryCall;
-  deactivate(
-    request: DeactivateRequest,
+  deactivateUser(
+    request: DeactivateUserRequest,
     metadata: Metadata,
     options: Partial<CallOptions>,
-    callback: (error: ServiceError | null, response: DeactivateResponse) => void,
+    callback: (error: ServiceError | null, response: DeactivateUserResponse) => void,
   ): ClientUnaryCall;
   /**
    * Sets an account's roles, and creates the account if a password is given and it is not there.
    * For operators on the service's own host; the gateway does not expose it.
    */
-  setRoles(
-    request: SetRolesRequest,
-    callback: (error: ServiceError | null, response: SetRolesResponse) => void,
+  setUserRoles(
+    request: SetUserRolesRequest,
+    callback: (error: ServiceError | null, response: SetUserRolesResponse) => void,
   ): ClientUnaryCall;
-  setRoles(
-    request: SetRolesRequest,
+  setUserRoles(
+    request: SetUserRolesRequest,
     metadata: Metadata,
-    callback: (error: ServiceError | null, response: SetRolesResponse) => void,
+    callback: (error: ServiceError | null, response: SetUserRolesResponse) => void,
   ): ClientUnaryCall;
-  setRoles(
-    request: SetRolesRequest,
+  setUserRoles(
+    request: SetUserRolesRequest,
     metadata: Metadata,
     options: Partial<CallOptions>,
-    callback: (error: ServiceError | null, response: SetRolesResponse) => void,
+    callback: (error: ServiceError | null, response: SetUserRolesResponse) => void,
   ): ClientUnaryCall;
   /** The public keys that verify access tokens, as a JSON Web Key Set (RFC 7517). */
   getJwks(
