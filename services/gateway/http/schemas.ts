@@ -12,7 +12,7 @@ export const characters = (min: number, max: number) =>
     .string()
     .refine(
       (s) => s.length >= min && s.length <= 2 * max && inRange([...s].length, min, max),
-      `must be ${min === 0 ? 'at most' : `${min} to`} ${max} characters`,
+      `must have ${min === 0 ? 'at most' : `${min} to`} ${max} characters`,
     )
     .meta({ minLength: min, maxLength: max })
 

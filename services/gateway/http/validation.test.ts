@@ -31,11 +31,11 @@ test.each<[schema: z.ZodType, value: unknown, message: string, field?: string]>(
   [z.int().min(1), 0, 'must be at least 1'],
   [z.int().max(9), 10, 'must be at most 9'],
   [z.int().min(1, 'must be 1 to 9'), 0, 'must be 1 to 9'],
-  [z.string().min(2), 'a', 'must be at least 2 characters'],
+  [z.string().min(2), 'a', 'must have at least 2 characters'],
   [z.array(z.int()).min(1), [], 'must have at least 1 entry'],
   [z.array(z.int()).max(2), [1, 2, 3], 'must have at most 2 entries'],
   [z.enum(['a', 'b']), 'c', 'must be one of a, b'],
-  [z.record(z.string().max(2), z.int()), { abc: 1 }, 'has a name that must be at most 2 characters', 'abc'],
+  [z.record(z.string().max(2), z.int()), { abc: 1 }, 'has a name that must have at most 2 characters', 'abc'],
   [z.strictObject({}), [], 'must be an object'],
   [z.boolean(), null, 'must be a boolean'],
 ])('issue %#', (schema, value, message, field = 'body') => {

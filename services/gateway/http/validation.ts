@@ -60,7 +60,7 @@ function messageOf(issue: z.core.$ZodRawIssue): string | undefined {
 }
 
 function bound(origin: string, comparison: string, count: number | bigint): string {
-  if (origin === 'string') return `be ${comparison} ${count} characters`
+  if (origin === 'string') return `have ${comparison} ${count} characters`
   if (origin === 'array') return `have ${comparison} ${count} ${count === 1 ? 'entry' : 'entries'}`
   return `be ${comparison} ${count}`
 }
