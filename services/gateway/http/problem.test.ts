@@ -1,6 +1,8 @@
+import { readFileSync } from 'node:fs'
+import { status } from '@grpc/grpc-js'
 import { expect, test } from 'vitest'
 import { AppError, errorKinds, invalid, notFound, unavailable, type ErrorKind } from '#lib/errors.ts'
-import { HttpError, problemOf, problemSchema } from './problem.ts'
+import { HttpError, problemCodes, problemOf, problemSchema } from './problem.ts'
 
 const at = { path: '/v1/orders', traceId: 'abc' }
 
@@ -53,4 +55,13 @@ test('a code that belongs to a field names it where the service names none', () 
     problemOf(new AppError('exists', 'email_taken', 'another account uses this email'), at).body.errors,
   ).toMatchObject([{ field: 'email' }])
   expect(problemOf(invalid('name', 'is odd'), at).body.errors).toEqual([{ field: 'name', message: 'is odd' }])
+})
+
+test('docs/errors.md lists every kind and every code with its status', () => {
+  const page = readFileSync(new URL('../../../docs/errors.md', import.meta.url), 'utf8').replaceAll(/ +/g, ' ')
+  const rows = [
+    ...Object.entries(errorKinds).map(([kind, { grpc, http }]) => `| ${kind} | ${status[grpc]} | ${http} |`),
+    ...Object.entries(problemCodes).map(([code, { status, title }]) => `| ${status} | \`${code}\` | ${title} |`),
+  ]
+  expect(rows.filter((row) => !page.includes(row))).toEqual([])
 })
