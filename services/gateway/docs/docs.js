@@ -97,16 +97,20 @@ function describeOperation(path, method, operation) {
       'div',
       {},
       operation.description && h('p', {}, operation.description),
-      h(
-        'p',
-        { className: 'hint' },
-        operation.security?.length ? 'Requires an access token: log in above.' : 'No access token required.',
-      ),
+      h('p', { className: 'hint' }, tokenHint(operation.security)),
       form,
       result,
       h('table', {}, h('tbody', {}, ...responses)),
     ),
   )
+}
+
+/** `security` is as in OpenAPI: an empty entry means that the operation works without a token. */
+function tokenHint(security) {
+  if (security.length === 0) return 'No access token required.'
+  return security.some((entry) => Object.keys(entry).length === 0)
+    ? 'An access token is optional: log in above.'
+    : 'Requires an access token: log in above.'
 }
 
 const initialValue = (p) =>

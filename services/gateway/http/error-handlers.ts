@@ -3,6 +3,7 @@ import { activeTraceId, requestInfo, setRoute } from './observability.ts'
 import { HttpError, problemMediaType, problemOf } from './problem.ts'
 import { badPath } from './request.ts'
 
+/** Refuses every request with 404. */
 export const routeNotFound: RequestHandler = () => {
   throw new HttpError('route_not_found', 'Unknown path; /docs lists all operations')
 }

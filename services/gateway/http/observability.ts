@@ -98,6 +98,7 @@ export const observe =
     )
   }
 
+/** Returns what `observe` records about the request of a response. */
 export const requestInfo = (res: Response) => res.locals.requestInfo as RequestInfo
 
 /** Records the route of a request; `route` is the path as in OpenAPI. */

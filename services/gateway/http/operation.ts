@@ -5,6 +5,7 @@ import type { ProblemCode } from './problem.ts'
 /** The caller, as a verified access token names them. */
 export type User = { id: string; roles: string[] }
 
+/** Whether the user is a seller or an admin. */
 export const isStaff = (user: User | undefined) =>
   user !== undefined && user.roles.some((role) => role === 'seller' || role === 'admin')
 

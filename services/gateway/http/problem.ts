@@ -57,10 +57,7 @@ export const problemCodes = {
   headers_too_large: { status: 431, title: 'The headers are too large' },
   internal: { status: 500, title: 'Internal error' },
   unavailable: { status: 503, title: 'Temporarily unavailable' },
-  commit_unknown: {
-    status: 503,
-    title: 'The outcome is unknown; retry with the same Idempotency-Key',
-  },
+  commit_unknown: { status: 503, title: 'The outcome is unknown; retry with the same Idempotency-Key' },
   timeout: { status: 504, title: 'The request took too long' },
 } as const satisfies Record<string, { status: number; title: string; field?: string }>
 
@@ -113,6 +110,7 @@ export class HttpError extends Error {
   }
 }
 
+/** An HttpError that names one field. */
 export const fieldProblem = (code: ProblemCode, field: string, message: string) =>
   new HttpError(code, `${field}: ${message}`, { fields: [{ field, message }] })
 

@@ -7,6 +7,7 @@ import { fieldName, parse } from './validation.ts'
 
 const maxUrlLength = 8 * 1024
 
+/** The error for a path that cannot be decoded. */
 export const badPath = () => fieldProblem('bad_path', 'path', 'must be percent-encoded UTF-8')
 
 /** Refuses a URL that is too long or whose path cannot be decoded. */

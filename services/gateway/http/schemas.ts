@@ -4,7 +4,7 @@ import { AppError } from '#lib/errors.ts'
 // What several resources use. Bodies are strict objects: an unknown field is an error.
 
 /**
- * Text of `min` to `max` characters, counted like people and JSON Schema do: one outside the basic
+ * Text of `min` to `max` characters, counted as people and JSON Schema do: one outside the basic
  * plane is one, not two.
  */
 export const characters = (min: number, max: number) =>
@@ -24,6 +24,7 @@ export const text = (min: number, max: number) =>
     .refine((s) => !/\p{Cc}/u.test(s), 'must not contain control characters')
     .refine((s) => s.trim() !== '' || s === '', 'must not be blank')
 
+/** A whole number from `min` to `max`. */
 export function wholeNumber(min: number, max: number) {
   const message = `must be ${min} to ${max}`
   return z.int().min(min, message).max(max, message)
@@ -59,6 +60,7 @@ export const moneyOut = z
   })
   .meta({ id: 'Amount' })
 
+/** Returns the money of a message; a missing one is 0 without a currency. */
 export const toMoney = (m: { amount: number; currency: string } | undefined): z.infer<typeof moneyOut> => ({
   amount: m?.amount ?? 0,
   currency: m?.currency ?? '',
@@ -93,6 +95,7 @@ export const pageOf = <S extends z.ZodType>(item: S) =>
       .meta({ description: 'The cursor of the next page; null on the last page.', examples: [null] }),
   })
 
+/** Returns the page with `items`; an empty `nextCursor` means that it is the last one. */
 export const toPage = <T>(items: T[], nextCursor = '') => ({ items, next: nextCursor === '' ? null : nextCursor })
 
 /**
