@@ -52,7 +52,10 @@ it.each([
     expect(Number(answer.headers.get('retry-after'))).toBeGreaterThan(0)
     expect(answer.ms).toBeLessThan(3_000)
     await start(name)
-    await poll(`the API works again with ${name}`, async () => (await send()).status < 300, { timeoutMs: 30_000 })
+    await poll(`the API works again with ${name}`, async () => (await send()).status < 300, {
+      timeoutMs: 30_000,
+      isFatal: () => true,
+    })
   },
   120_000,
 )
