@@ -1,12 +1,12 @@
 import { randomUUID } from 'node:crypto'
-import { request } from 'node:http'
+import { request as httpRequest } from 'node:http'
 import { connect } from 'node:net'
 import * as fc from 'fast-check'
 import { beforeAll, describe, expect, inject, it } from 'vitest'
-import { api, available, login, place, product, shopper, type Json, type Shopper } from './shop.ts'
+import { api, available, login, place, product, shopper, type Json, type Shopper } from './shop-client.ts'
 
-// What only the whole shop can refuse: the services' own rules, seen through the gateway (its own
-// are in services/gateway/app.test.ts).
+// The rules of the services, tested through the gateway. The gateway's own are tested in
+// services/gateway/app.test.ts.
 
 let who: Shopper
 let seller: string
@@ -24,7 +24,7 @@ const asSeller = (method: string, body: unknown) => ({ method, token: seller, bo
 const put = (change: Json) =>
   asSeller('PUT', { title: 'T', variants: [{ sku: randomUUID(), price: { amount: 1, currency: 'USD' } }], ...change })
 
-const refused: [what: string, ask: () => ReturnType<typeof api>, status: number, code: string, field?: string][] = [
+const refused: [what: string, send: () => ReturnType<typeof api>, status: number, code: string, field?: string][] = [
   [
     'an unknown email',
     () => api('/v1/sessions', { body: { email: 'nobody@example.com', password: 'x' } }),
@@ -38,7 +38,7 @@ const refused: [what: string, ask: () => ReturnType<typeof api>, status: number,
     'bad_credentials',
   ],
   [
-    'a made-up refresh token',
+    'an invented refresh token',
     () => api('/v1/sessions/refresh', { body: { refreshToken: 'x' } }),
     401,
     'bad_refresh_token',
@@ -52,7 +52,7 @@ const refused: [what: string, ask: () => ReturnType<typeof api>, status: number,
     'email',
   ],
   [
-    'an email that is none',
+    'an invalid email',
     () => api('/v1/users', { body: { email: 'a@b', password: 'long enough', name: 'A' } }),
     400,
     'invalid_field',
@@ -60,7 +60,7 @@ const refused: [what: string, ask: () => ReturnType<typeof api>, status: number,
   ],
   ['an unknown category', () => api('/v1/categories/nope'), 404, 'category_not_found', 'categoryId'],
   ['products of an unknown category', () => api('/v1/products?category=nope'), 404, 'category_not_found', 'category'],
-  ['products from a made-up cursor', () => api('/v1/products?cursor=nope'), 400, 'bad_cursor', 'cursor'],
+  ['products from an invented cursor', () => api('/v1/products?cursor=nope'), 400, 'bad_cursor', 'cursor'],
   ['an unknown product', () => api('/v1/products/nope'), 404, 'product_not_found', 'productId'],
   [
     'a product in an unknown category',
@@ -70,7 +70,7 @@ const refused: [what: string, ask: () => ReturnType<typeof api>, status: number,
     'categoryId',
   ],
   [
-    'a currency that is none',
+    'an unknown currency',
     () => api(`/v1/products/${randomUUID()}`, put({ variants: [{ sku: 'x', price: { amount: 1, currency: 'QQQ' } }] })),
     400,
     'invalid_field',
@@ -91,7 +91,7 @@ const refused: [what: string, ask: () => ReturnType<typeof api>, status: number,
     'title',
   ],
   [
-    'a path of categories with an odd name',
+    'a category path with an unreadable name',
     () => api('/v1/categories', asSeller('POST', { path: ['A', '\ufffd'] })),
     400,
     'invalid_field',
@@ -109,7 +109,7 @@ const refused: [what: string, ask: () => ReturnType<typeof api>, status: number,
     'variants.0.sku',
   ],
   [
-    'a price in a currency that is none',
+    'a price in an unknown currency',
     () =>
       api(
         `/v1/products/${sku.toLowerCase()}`,
@@ -121,13 +121,13 @@ const refused: [what: string, ask: () => ReturnType<typeof api>, status: number,
   ],
   ['stock of an unknown SKU', () => api(`/v1/stock/${randomUUID()}`, { token: seller }), 404, 'stock_not_found', 'sku'],
   [
-    'taking more than is there',
+    'removing more than is on hand',
     () => api(`/v1/stock/${sku}/adjustments`, asSeller('POST', { id: randomUUID(), delta: -6 })),
     422,
     'insufficient_stock',
   ],
   [
-    'an order of an unknown SKU',
+    'an order with an unknown SKU',
     () =>
       api(
         '/v1/orders',
@@ -155,7 +155,7 @@ const refused: [what: string, ask: () => ReturnType<typeof api>, status: number,
     'body',
   ],
   [
-    'an order of a negative quantity',
+    'an order with a negative quantity',
     () => api('/v1/orders', order([{ sku, quantity: -1 }])),
     400,
     'invalid_field',
@@ -170,7 +170,7 @@ const refused: [what: string, ask: () => ReturnType<typeof api>, status: number,
     'orderId',
   ],
   [
-    'orders from a made-up cursor',
+    'orders from an invented cursor',
     () => api('/v1/orders?cursor=nope', { token: who.token }),
     400,
     'bad_cursor',
@@ -178,20 +178,20 @@ const refused: [what: string, ask: () => ReturnType<typeof api>, status: number,
   ],
 ]
 
-it.each(refused)('%s is refused', async (_what, ask, status, code, field) => {
-  const answer = await ask()
+it.each(refused)('%s is refused', async (_what, send, status, code, field) => {
+  const answer = await send()
   expect(answer).toMatchObject({ status, body: { status, code } })
   expect(answer.headers.get('content-type')).toBe('application/problem+json')
   const fields: string[] = (answer.body.errors ?? []).map((error: { field: string }) => error.field)
   expect(field === undefined || fields.includes(field), `${field} is among ${fields.join(', ')}`).toBe(true)
 })
 
-it('what was refused left nothing behind', async () => {
+it('refused requests left no traces', async () => {
   expect((await api('/v1/orders', { token: who.token })).body).toEqual({ items: [], next: null })
   expect(await available(sku)).toBe(5)
 })
 
-it("another shopper's order looks like none", async () => {
+it("another shopper's order is not found", async () => {
   const placed = await place(who, await product(1))
   const other = await shopper()
   expect(placed.status).toBe(202)
@@ -205,7 +205,7 @@ it("another shopper's order looks like none", async () => {
   })
 })
 
-it('one Idempotency-Key names one order: the same request answers it, another one is refused', async () => {
+it('an Idempotency-Key names one order: the same request returns it, a different one is refused', async () => {
   const own = await product(9)
   const key = randomUUID()
   const [first, again, other] = [
@@ -220,29 +220,29 @@ it('one Idempotency-Key names one order: the same request answers it, another on
   })
 })
 
-it('scripts in a description are not stored', async () => {
+it('scripts in a description are removed', async () => {
   const handle = randomUUID()
-  const made = await api(
+  const created = await api(
     `/v1/products/${handle}`,
     put({ description: '<p onclick="x()">Fine</p><script>alert(1)</script>' }),
   )
-  expect(made).toMatchObject({ status: 201, body: { description: '<p>Fine</p>' } })
+  expect(created).toMatchObject({ status: 201, body: { description: '<p>Fine</p>' } })
 })
 
-/** The token with the role admin written into its payload. */
+/** Returns the token with the role admin added to its payload. */
 function forged(token: string): string {
   const [head, payload, signature] = token.split('.')
   const claims = { ...JSON.parse(Buffer.from(payload!, 'base64url').toString()), roles: ['admin'] }
   return [head, Buffer.from(JSON.stringify(claims)).toString('base64url'), signature].join('.')
 }
 
-describe('what is hardly HTTP', () => {
-  const talk = (text: string, patienceMs: number) =>
+describe('malformed HTTP', () => {
+  const exchange = (text: string, timeoutMs: number) =>
     new Promise<string>((resolve, reject) => {
       const { port, hostname } = new URL(inject('shopApi'))
       const socket = connect(Number(port), hostname, () => socket.write(text))
       let answer = ''
-      socket.setTimeout(patienceMs, () => reject(new Error(`nothing within ${patienceMs} ms`)))
+      socket.setTimeout(timeoutMs, () => reject(new Error(`silence for ${timeoutMs} ms`)))
       socket.on('data', (chunk) => (answer += String(chunk)))
       socket.on('close', () => resolve(answer))
       socket.on('error', reject)
@@ -262,20 +262,16 @@ describe('what is hardly HTTP', () => {
     ],
     ['headers that never end', 'GET / HTTP/1.1\r\nhost: x\r\n', /^HTTP\/1\.1 408 .*"code":"request_timeout"/s],
   ])('%s', async (_what, text, expected) => {
-    expect(await talk(text, 15_000)).toMatch(expected)
+    expect(await exchange(text, 15_000)).toMatch(expected)
   })
 })
 
-/**
- * Anything for every operation of the OpenAPI document, valid parts and odd ones mixed: whatever
- * comes back, it is no 5xx.
- */
-it('no request that can be made from the OpenAPI document is answered with 5xx', async () => {
+it('no request derived from the OpenAPI document, with valid and odd parts mixed, causes a 5xx', async () => {
   const { body: document } = await api('/openapi.json')
   const operations = Object.entries<Json>(document.paths).flatMap(([path, methods]) =>
     Object.entries<Json>(methods)
-      .filter(([, o]) => !o.tags.includes('Accounts'))
-      .map(([method, o]) => ({ path, method, o })),
+      .filter(([, operation]) => !operation.tags.includes('Accounts'))
+      .map(([method, operation]) => ({ path, method, operation })),
   )
   const odd = fc.oneof(
     fc.string({ unit: 'binary' }),
@@ -300,35 +296,39 @@ it('no request that can be made from the OpenAPI document is answered with 5xx',
       true,
     ),
   )
-  const fitting = (schema: Json): fc.Arbitrary<unknown> => {
+  const valid = (schema: Json): fc.Arbitrary<unknown> => {
     const s: Json = schema.$ref ? document.components.schemas[schema.$ref.split('/').at(-1)] : schema
     if (s.type === 'object' && s.properties) {
-      const parts = Object.fromEntries(Object.entries<Json>(s.properties).map(([name, part]) => [name, usually(part)]))
+      const parts = Object.fromEntries(
+        Object.entries<Json>(s.properties).map(([name, part]) => [name, mostlyValid(part)]),
+      )
       return fc.record(parts, { requiredKeys: s.required ?? [] })
     }
-    if (s.type === 'array' && s.items) return fc.array(usually(s.items), { maxLength: 4 })
+    if (s.type === 'array' && s.items) return fc.array(mostlyValid(s.items), { maxLength: 4 })
     if (s.type === 'integer')
       return fc.integer({ min: Math.max(s.minimum ?? -100, -100), max: Math.min(s.maximum ?? 100, 100) })
     if (s.type === 'boolean') return fc.boolean()
     return s.examples?.length ? fc.constantFrom(...s.examples, sku) : fc.constantFrom(sku, randomUUID())
   }
-  const usually = (schema: Json) => fc.oneof({ weight: 9, arbitrary: fitting(schema) }, { weight: 1, arbitrary: odd })
+  const mostlyValid = (schema: Json) => fc.oneof({ weight: 9, arbitrary: valid(schema) }, { weight: 1, arbitrary: odd })
 
-  const one = fc.constantFrom(...operations).chain(({ path, method, o }) => {
-    const parameters: Json[] = o.parameters ?? []
+  const request = fc.constantFrom(...operations).chain(({ path, method, operation }) => {
+    const parameters: Json[] = operation.parameters ?? []
     return fc.record({
       path: fc.constant(path),
       method: fc.constant(method),
       parameters: fc.tuple(
         ...parameters.map((p) =>
-          usually(p.schema).map((value) => ({ name: String(p.name), in: String(p.in), value: String(value) })),
+          mostlyValid(p.schema).map((value) => ({ name: String(p.name), in: String(p.in), value: String(value) })),
         ),
       ),
-      body: o.requestBody ? usually(o.requestBody.content['application/json'].schema) : fc.constant(undefined),
+      body: operation.requestBody
+        ? mostlyValid(operation.requestBody.content['application/json'].schema)
+        : fc.constant(undefined),
     })
   })
   await fc.assert(
-    fc.asyncProperty(one, async ({ path, method, parameters, body }) => {
+    fc.asyncProperty(request, async ({ path, method, parameters, body }) => {
       let target = path
       const query: string[] = []
       const headers: string[] = ['authorization', `Bearer ${seller}`]
@@ -338,15 +338,15 @@ it('no request that can be made from the OpenAPI document is answered with 5xx',
         else if (p.in === 'query') query.push(`${p.name}=${encoded}`)
         else headers.push(p.name, p.value.replaceAll(/[^\x20-\x7e]/g, '?'))
       }
-      const status = await ask(method, query.length > 0 ? `${target}?${query.join('&')}` : target, headers, body)
+      const status = await sendRaw(method, query.length > 0 ? `${target}?${query.join('&')}` : target, headers, body)
       expect(status, `${method} ${target} ${JSON.stringify(body)}`).toBeLessThan(500)
     }),
     { numRuns: 300, endOnFailure: true },
   )
 }, 300_000)
 
-/** By node:http, as fetch tidies up what it sends. */
-function ask(method: string, path: string, headers: string[], body: unknown): Promise<number> {
+/** Sends a request by node:http, as fetch would tidy it up, and returns the status. */
+function sendRaw(method: string, path: string, headers: string[], body: unknown): Promise<number> {
   const { port, hostname } = new URL(inject('shopApi'))
   const bytes = body === undefined ? undefined : Buffer.from(JSON.stringify(body))
   const own = [
@@ -355,7 +355,7 @@ function ask(method: string, path: string, headers: string[], body: unknown): Pr
     ...(bytes ? ['content-type', 'application/json', 'content-length', String(bytes.length)] : []),
   ]
   return new Promise((resolve, reject) => {
-    const sent = request(
+    const sent = httpRequest(
       { port, host: hostname, method: method.toUpperCase(), path, headers: [...own, ...headers] },
       (response) => {
         response.resume()

@@ -2,9 +2,10 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { Kafka, logLevel } from 'kafkajs'
 import { afterEach, beforeAll, expect, inject, it } from 'vitest'
 import { attachShop, type Shop } from '../platform/start/shop.ts'
-import { api, place, placeOnce, product, shopper, terminal, until, type Answer } from './shop.ts'
+import { poll } from '../platform/poll.ts'
+import { api, place, placeOnce, product, shopper, terminal, type Answer } from './shop-client.ts'
 
-// What dies here is started again, so that the other tests find a whole shop.
+// Whatever a test stops is started again, because all tests share one shop.
 let shop: Shop
 const stopped = new Set<string>()
 beforeAll(async () => {
@@ -25,9 +26,9 @@ async function start(name: string): Promise<void> {
   stopped.delete(name)
 }
 
-async function timed(ask: () => Promise<Answer>): Promise<Answer & { ms: number }> {
+async function timed(send: () => Promise<Answer>): Promise<Answer & { ms: number }> {
   const started = performance.now()
-  return { ...(await ask()), ms: performance.now() - started }
+  return { ...(await send()), ms: performance.now() - started }
 }
 
 const categories = () => api('/v1/categories')
@@ -42,16 +43,19 @@ it.each([
   ['MongoDB', 'mongodb', login],
   ['MySQL', 'mysql', categories],
 ])(
-  'without %s the API answers 503 within 3 s, and works again by itself when it is back',
-  async (_, name, ask) => {
-    expect((await ask()).status).toBeLessThan(300)
+  'without %s the API returns 503 within 3 s, and recovers by itself when it is back',
+  async (_, name, send) => {
+    expect((await send()).status).toBeLessThan(300)
     await stop(name)
-    const answer = await timed(ask)
+    const answer = await timed(send)
     expect(answer).toMatchObject({ status: 503, body: { status: 503, title: expect.any(String) } })
     expect(Number(answer.headers.get('retry-after'))).toBeGreaterThan(0)
     expect(answer.ms).toBeLessThan(3_000)
     await start(name)
-    await until(`${name} works again`, async () => ((await ask()).status < 300 ? true : undefined), 30_000)
+    await poll(`the API works again with ${name}`, async () => (await send()).status < 300, {
+      timeoutMs: 30_000,
+      isFatal: () => true,
+    })
   },
   120_000,
 )
@@ -59,7 +63,7 @@ it.each([
 const outageMs = 120_000
 
 it(
-  'two minutes without MySQL: every order becomes terminal, and nothing is dead-lettered',
+  'after two minutes without MySQL every order is CONFIRMED, and nothing is dead-lettered',
   async () => {
     const who = await shopper()
     const sku = await product(1_000)
@@ -68,17 +72,17 @@ it(
     await stop('mysql')
     const refused = await timed(() => placeOnce(who, sku))
     expect(refused.status).toBe(503)
-    // The length of the outage is what is tested: longer than any retry that ends.
+    // The length of the outage is what is tested: longer than any bounded retry.
     await delay(outageMs)
     await start('mysql')
-    const orders = await Promise.all(placed.map((p) => terminal(who, p.body.id, 60_000)))
-    expect(orders.map((o) => o.status)).toEqual(orders.map(() => 'CONFIRMED'))
+    const orders = await Promise.all(placed.map(({ body }) => terminal(who, body.id, 60_000)))
+    expect(orders.map(({ status }) => status)).toEqual(orders.map(() => 'CONFIRMED'))
     expect(await deadLetters()).toEqual([])
   },
   outageMs + 240_000,
 )
 
-it('kill -9 of each process in turn while orders are placed: every order becomes CONFIRMED', async () => {
+it('kill -9 of one process after another while orders are placed: every order is CONFIRMED', async () => {
   const who = await shopper()
   const sku = await product(1_000)
   const accepted: string[] = []
@@ -99,21 +103,21 @@ it('kill -9 of each process in turn while orders are placed: every order becomes
     await shop.process(name).ready({ not: before })
   }
   const orders = await Promise.all(accepted.map((id) => terminal(who, id, 90_000)))
-  expect(orders.map((o) => o.status)).toEqual(orders.map(() => 'CONFIRMED'))
+  expect(orders.map(({ status }) => status)).toEqual(orders.map(() => 'CONFIRMED'))
   expect(await deadLetters()).toEqual([])
 }, 300_000)
 
-/** Dead-letter topics that hold anything. */
+/** Returns the dead-letter topics that are not empty. */
 async function deadLetters(): Promise<string[]> {
   const kafka = new Kafka({ clientId: 'test', brokers: shop.urls.kafkaBrokers.split(','), logLevel: logLevel.ERROR })
   const admin = kafka.admin()
   await admin.connect()
   try {
-    const topics = (await admin.listTopics()).filter((t) => t.endsWith('.dlq'))
+    const topics = (await admin.listTopics()).filter((topic) => topic.endsWith('.dlq'))
     const counts = await Promise.all(
       topics.map(async (topic) => ({ topic, offsets: await admin.fetchTopicOffsets(topic) })),
     )
-    return counts.filter(({ offsets }) => offsets.some((o) => o.high !== '0')).map(({ topic }) => topic)
+    return counts.filter(({ offsets }) => offsets.some(({ high }) => high !== '0')).map(({ topic }) => topic)
   } finally {
     await admin.disconnect()
   }

@@ -3,14 +3,14 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { expect, inject, it } from 'vitest'
-import { product } from './shop.ts'
+import { product } from './shop-client.ts'
 
-it('the first order of the README works when it is pasted', async () => {
+it('the first order of the README works when pasted', async () => {
   await product(100)
   const readme = readFileSync(join(import.meta.dirname, '..', 'README.md'), 'utf8')
   const script = /```bash\n([\s\S]*?)```/.exec(readme)![1]!
-  // Through a pipe: in a terminal /dev/stderr can be opened, but what Node gives a child as stderr
-  // is a socket, which cannot.
+  // Through a pipe: unlike a terminal, the socket that Node passes as stderr cannot be opened as
+  // /dev/stderr.
   const { stdout } = await promisify(execFile)('bash', ['-c', `{ ${script}\n} 2>&1 | cat`], {
     env: { ...process.env, API: inject('shopApi') },
   })

@@ -2,15 +2,15 @@ import { readdirSync, readFileSync, readlinkSync } from 'node:fs'
 import { beforeAll, expect, inject, it } from 'vitest'
 import { serviceNames } from '../platform/processes/ports.ts'
 import { attachShop, type Shop } from '../platform/start/shop.ts'
-import { place, product, shopper, terminal } from './shop.ts'
+import { place, product, shopper, terminal } from './shop-client.ts'
 
-// A service's process speaks with its own sidecar and sends its spans, and that is all: no
+// A service's process connects to its own sidecar and the OTLP collector, and to nothing else: no
 // database, no broker, no other service.
 
 let shop: Shop
 beforeAll(async () => {
   shop = await attachShop(inject('shopInstance'))
-  // Every service has worked, so whatever connections it makes are there.
+  // Makes every service work, so that all its connections exist.
   const who = await shopper()
   await terminal(who, (await place(who, await product(1))).body.id)
 })
@@ -18,8 +18,8 @@ beforeAll(async () => {
 type Socket = { local: number; remote: number; listens: boolean; remoteHost: string }
 
 /**
- * The TCP sockets of a process, from /proc (man 5 proc_net: hexadecimal addresses, state 0A =
- * listening).
+ * Returns the TCP sockets of a process, read from /proc (man 5 proc_net: hexadecimal addresses,
+ * state 0A is listening).
  */
 function socketsOf(pid: number): Socket[] {
   const inodes = new Set(
@@ -27,7 +27,7 @@ function socketsOf(pid: number): Socket[] {
       try {
         return /^socket:\[(\d+)\]$/.exec(readlinkSync(`/proc/${pid}/fd/${fd}`))?.[1] ?? []
       } catch {
-        return [] // closed meanwhile
+        return [] // closed since readdir
       }
     }),
   )
@@ -51,20 +51,20 @@ function socketsOf(pid: number): Socket[] {
 }
 
 it.skipIf(process.platform !== 'linux').each(serviceNames)(
-  "%s holds no socket but its own, its sidecar's and the collector's",
+  '%s has no sockets but its own and those to its sidecar and the collector',
   async (name) => {
     const { ports } = shop
     const own = ports.services[name]
     const sockets = socketsOf(await shop.process(name).pid())
     const listening = sockets.filter((s) => s.listens).map((s) => s.local)
     expect(new Set(listening)).toEqual(new Set([own.app, own.admin]))
-    const strange = sockets.filter(
+    const unexpected = sockets.filter(
       (s) =>
         !s.listens &&
         ![own.app, own.admin].includes(s.local) &&
         ![own.daprGrpc, own.daprHttp, ports.otlp].includes(s.remote),
     )
-    expect(strange).toEqual([])
+    expect(unexpected).toEqual([])
     expect(sockets.some((s) => s.remote === own.daprGrpc)).toBe(true)
   },
 )

@@ -18,45 +18,83 @@ export type Answer = { status: number; body: unknown }
 
 export type Ledger = ReturnType<typeof openLedger>
 
+const schema = `
+  create table if not exists intents (
+    seq integer primary key,
+    id text unique not null,
+    amount integer not null,
+    currency text not null,
+    payment_method text not null,
+    order_id text not null,
+    status text not null,
+    amount_refunded integer not null default 0,
+    created integer not null
+  );
+  create table if not exists refunds (
+    seq integer primary key,
+    id text unique not null,
+    payment_intent text not null,
+    amount integer not null,
+    created integer not null
+  );
+  create table if not exists answers (
+    idempotency_key text primary key,
+    request text not null,
+    status integer not null,
+    body text not null
+  ) without rowid;
+  create table if not exists failures (
+    idempotency_key text primary key,
+    times integer not null
+  ) without rowid;
+`
+
+type NewIntent = {
+  amount: number
+  currency: string
+  paymentMethod: string
+  orderId: string
+  status: Intent['status']
+}
+
 /**
- * Charges, refunds and given answers in one SQLite file. An answer is stored in the transaction
- * that does what it tells of, so that a process that is killed at any moment still answers a
- * repeated request with what the first one did.
+ * Opens the SQLite file with charges, refunds and responses, and creates it if needed. A response
+ * is stored in the transaction of its charge or refund, so that a repeated request gets the first
+ * response even if the process was killed in between.
  */
 export function openLedger(file: string) {
   mkdirSync(dirname(file), { recursive: true })
   const db = new DatabaseSync(file)
-  // In WAL mode "normal" outlives a killed process, if not a power cut: enough for a sandbox, and
-  // no fsync a charge.
-  db.exec(`
-    pragma journal_mode = wal;
-    pragma synchronous = normal;
-    create table if not exists intents (seq integer primary key, id text unique not null, amount integer not null, currency text not null, payment_method text not null,
-      order_id text not null, status text not null, amount_refunded integer not null default 0, created integer not null);
-    create table if not exists refunds (seq integer primary key, id text unique not null, payment_intent text not null, amount integer not null, created integer not null);
-    create table if not exists answers (idempotency_key text primary key, request text not null, status integer not null, body text not null) without rowid;
-    create table if not exists failures (idempotency_key text primary key, times integer not null) without rowid;
-  `)
+  // In WAL mode, "normal" survives kill -9 but not a power cut. That is enough for a sandbox and
+  // saves an fsync per charge.
+  db.exec('pragma journal_mode = wal; pragma synchronous = normal')
+  db.exec(schema)
   const seconds = () => Math.floor(Date.now() / 1000)
   const newId = (prefix: string) => `${prefix}_${randomBytes(12).toString('hex')}`
   const intentColumns = 'id, amount, currency, payment_method, order_id, status, amount_refunded, created'
   const statements = {
     answer: db.prepare('select request, status, body from answers where idempotency_key = ?'),
-    keep: db.prepare('insert into answers (idempotency_key, request, status, body) values (?, ?, ?, ?)'),
+    addAnswer: db.prepare('insert into answers (idempotency_key, request, status, body) values (?, ?, ?, ?)'),
     addIntent: db.prepare(
-      'insert into intents (id, amount, currency, payment_method, order_id, status, created) values (?, ?, ?, ?, ?, ?, ?)',
+      `insert into intents (id, amount, currency, payment_method, order_id, status, created)
+       values (?, ?, ?, ?, ?, ?, ?)`,
     ),
     intent: db.prepare(`select ${intentColumns} from intents where id = ?`),
     addRefund: db.prepare('insert into refunds (id, payment_intent, amount, created) values (?, ?, ?, ?)'),
     markRefunded: db.prepare('update intents set amount_refunded = amount_refunded + ? where id = ?'),
     fail: db.prepare(
-      'insert into failures (idempotency_key, times) values (?, 1) on conflict do update set times = times + 1 returning times',
+      `insert into failures (idempotency_key, times) values (?, 1)
+       on conflict do update set times = times + 1 returning times`,
     ),
     intents: db.prepare(
-      `select ${intentColumns} from intents where seq < coalesce((select seq from intents where id = ?), 9e18) order by seq desc limit ?`,
+      `select ${intentColumns} from intents
+       where seq < coalesce((select seq from intents where id = ?), 9e18)
+       order by seq desc limit ?`,
     ),
     refunds: db.prepare(
-      'select id, payment_intent, amount, created from refunds where seq < coalesce((select seq from refunds where id = ?), 9e18) order by seq desc limit ?',
+      `select id, payment_intent, amount, created from refunds
+       where seq < coalesce((select seq from refunds where id = ?), 9e18)
+       order by seq desc limit ?`,
     ),
   }
 
@@ -64,30 +102,29 @@ export function openLedger(file: string) {
     close: () => db.close(),
 
     /**
-     * Does `work` once per idempotency key, in a transaction with its answer: a repeat is answered
-     * with the same, a repeat with another `request` gets 'other request'. Without a key it is done
-     * every time. `first` tells whether it was done now.
+     * Runs `work` once per idempotency key and stores its response in the same transaction. A
+     * repeat returns the stored response (`first` is false), or 'other request' if its `request`
+     * differs. Without a key, `work` runs every time.
      */
     once(
       key: string | undefined,
       request: string,
       work: () => Answer,
     ): { answer: Answer; first: boolean } | 'other request' {
-      // SQLite is asked synchronously, so that requests that come at the same time are done one
-      // after another.
+      // SQLite is called synchronously, so concurrent requests run one at a time.
       const hash = createHash('sha256').update(request).digest('hex')
-      const kept =
+      const stored =
         key === undefined
           ? undefined
           : (statements.answer.get(key) as { request: string; status: number; body: string } | undefined)
-      if (kept)
-        return kept.request === hash
-          ? { answer: { status: kept.status, body: JSON.parse(kept.body) }, first: false }
+      if (stored)
+        return stored.request === hash
+          ? { answer: { status: stored.status, body: JSON.parse(stored.body) }, first: false }
           : 'other request'
       db.exec('begin immediate')
       try {
         const answer = work()
-        if (key !== undefined) statements.keep.run(key, hash, answer.status, JSON.stringify(answer.body))
+        if (key !== undefined) statements.addAnswer.run(key, hash, answer.status, JSON.stringify(answer.body))
         db.exec('commit')
         return { answer, first: true }
       } catch (error) {
@@ -96,15 +133,9 @@ export function openLedger(file: string) {
       }
     },
 
-    addIntent(o: {
-      amount: number
-      currency: string
-      paymentMethod: string
-      orderId: string
-      status: Intent['status']
-    }): Intent {
+    addIntent({ amount, currency, paymentMethod, orderId, status }: NewIntent): Intent {
       const id = newId('pi')
-      statements.addIntent.run(id, o.amount, o.currency, o.paymentMethod, o.orderId, o.status, seconds())
+      statements.addIntent.run(id, amount, currency, paymentMethod, orderId, status, seconds())
       return statements.intent.get(id) as Intent
     },
     intent: (id: string) => statements.intent.get(id) as Intent | undefined,
@@ -116,10 +147,10 @@ export function openLedger(file: string) {
       return refund
     },
 
-    /** How many times this has been called for the key, over restarts too. */
+    /** Counts a failure for the key and returns how many there are, across restarts. */
     countFailure: (key: string): number => (statements.fail.get(key) as { times: number }).times,
 
-    /** Newest first, after the one named `after`. */
+    /** Returns at most `limit`, newest first, starting after the id `after` if it exists. */
     intents: (limit: number, after: string) => statements.intents.all(after, limit) as Intent[],
     refunds: (limit: number, after: string) => statements.refunds.all(after, limit) as Refund[],
   }

@@ -1,18 +1,15 @@
 /**
- * What a payment method's token makes the sandbox do. The first names are Stripe's
- * (docs.stripe.com/testing), `pm_sandbox_*` are its own.
+ * What a payment method's token makes the sandbox do. `pm_card_*` are Stripe's test tokens
+ * (docs.stripe.com/testing), `pm_sandbox_*` exist only here.
  */
 export type Behaviour =
   | { kind: 'succeed' }
   | { kind: 'decline'; code: string; declineCode: string; message: string }
-  /** Charges at once and answers late. */
+  /** Charges at once and responds late. */
   | { kind: 'slow'; answerAfterMs: number }
-  /** Answers 500 so many times for one idempotency key, and has done nothing then. */
+  /** Returns 500, without a charge, for the first `times` requests with an idempotency key. */
   | { kind: 'fail-first'; times: number }
-  /**
-   * Charges and drops the connection instead of answering; a repeat with the same idempotency key
-   * is answered.
-   */
+  /** Charges and drops the connection; a repeat with the same idempotency key gets the response. */
   | { kind: 'lose-answer' }
 
 const decline = (code: string, declineCode: string, message: string): Behaviour => ({

@@ -13,7 +13,7 @@ const node = join(import.meta.dirname, '../../node_modules/.bin/node')
 
 let folder: string
 let sandbox: { child: ChildProcess; url: string }
-/** Each test has an order of its own, which its charges and idempotency keys belong to. */
+/** Each test has its own order, to which its charges and idempotency keys belong. */
 let orderId: string
 
 async function start() {
@@ -31,7 +31,7 @@ async function start() {
     const { msg, port } = JSON.parse(line)
     if (msg === 'listening') return { child, url: `http://127.0.0.1:${port}` }
   }
-  throw new Error('the sandbox ended before it listened')
+  throw new Error('the sandbox exited before it listened')
 }
 
 async function kill() {
@@ -82,7 +82,7 @@ async function list<T>(what: string): Promise<T[]> {
 }
 const listed = async () => (await list<Intent>('payment_intents')).filter((i) => i.metadata.order_id === orderId)
 
-describe('the payment method decides', () => {
+describe('a payment method', () => {
   test.each(['pm_card_visa', 'pm_card_mastercard'])('%s is charged', async (method) => {
     expect(await charge(method)).toMatchObject({
       status: 200,
@@ -102,7 +102,7 @@ describe('the payment method decides', () => {
     expect((await listed()).map((i) => i.amount_received)).toEqual([0])
   })
 
-  test('a name that it does not know is a bad request, and nothing is charged', async () => {
+  test('that is unknown is a bad request, and nothing is charged', async () => {
     expect(await charge('pm_card_nobody')).toMatchObject({ status: 400, body: { error: { code: 'resource_missing' } } })
     expect(await listed()).toEqual([])
   })
@@ -114,14 +114,14 @@ describe('the payment method decides', () => {
     expect(await listed()).toHaveLength(1)
   })
 
-  test('pm_sandbox_lostAnswer charges, drops the connection, and answers the repeat with that charge', async () => {
+  test('pm_sandbox_lostAnswer charges, drops the connection, and returns that charge to a repeat', async () => {
     await expect(charge('pm_sandbox_lostAnswer', 'k')).rejects.toThrow()
     const { status, body } = await charge('pm_sandbox_lostAnswer', 'k')
     expect(status).toBe(200)
     expect((await listed()).map((i) => i.id)).toEqual([body.id])
   })
 
-  test('pm_sandbox_slow is charged at once and answered after 5 s', { timeout: 10_000 }, async () => {
+  test('pm_sandbox_slow charges at once and responds after 5 s', { timeout: 10_000 }, async () => {
     const started = Date.now()
     const answer = charge('pm_sandbox_slow', 'k')
     await expect.poll(() => listed()).toHaveLength(1)
@@ -132,7 +132,7 @@ describe('the payment method decides', () => {
 })
 
 describe('an idempotency key', () => {
-  test('gives one charge and one answer to requests that come at once', async () => {
+  test('gives concurrent requests one charge and one response', async () => {
     const answers = await Promise.all(Array.from({ length: 20 }, () => charge('pm_card_visa', 'k')))
     expect(new Set(answers.map((a) => a.body.id)).size).toBe(1)
     expect(await listed()).toHaveLength(1)
@@ -143,7 +143,7 @@ describe('an idempotency key', () => {
     expect(await listed()).toHaveLength(1)
   })
 
-  test('with another body is an idempotency_error', async () => {
+  test('with a different body is an idempotency_error', async () => {
     await charge('pm_card_visa', 'k', 1)
     expect(await charge('pm_card_visa', 'k', 2)).toMatchObject({
       status: 400,
@@ -151,7 +151,7 @@ describe('an idempotency key', () => {
     })
   })
 
-  test('holds over kill -9', async () => {
+  test('survives kill -9', async () => {
     const before = await charge('pm_card_visa', 'k')
     await kill()
     sandbox = await start()
@@ -160,7 +160,7 @@ describe('an idempotency key', () => {
   })
 })
 
-test('a refund gives back all that is left, once', async () => {
+test('a refund returns all that is left, once', async () => {
   const { body: intent } = await charge('pm_card_visa')
   const refund = () => post('/v1/refunds', { payment_intent: intent.id }, 'refund-1')
   expect(await refund()).toMatchObject({ status: 200, body: { amount: 1999, payment_intent: intent.id } })
@@ -177,7 +177,7 @@ test('a refund gives back all that is left, once', async () => {
   expect((await listed())[0]).toMatchObject({ amount_refunded: 1999 })
 })
 
-test('without the API key nothing is answered but /livez', async () => {
+test('without the API key only /livez responds', async () => {
   expect((await fetch(`${sandbox.url}/v1/payment_intents`)).status).toBe(401)
   expect(
     (await fetch(`${sandbox.url}/v1/payment_intents`, { headers: { authorization: 'Bearer wrong' } })).status,

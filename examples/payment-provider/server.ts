@@ -9,24 +9,24 @@ import { methods } from './methods.ts'
 const maxBodyBytes = 16 * 1024
 const maxListed = 10_000
 
-/**
- * A payment provider's HTTP API in the manner of Stripe (docs.stripe.com/api), as far as the shop
- * needs it: payment intents that are confirmed at once, full and partial refunds, lists for audits,
- * Bearer authentication, idempotency keys. Returns the port it listens on, and a function that
- * closes it.
- */
-export async function serveSandbox(o: {
-  port: number
-  apiKey: string
-  ledger: Ledger
-  log: Logger
-}): Promise<{ port: number; close: () => void }> {
-  const { ledger, log } = o
+type SandboxOptions = { port: number; apiKey: string; ledger: Ledger; log: Logger }
 
+/**
+ * Serves the part of Stripe's API (docs.stripe.com/api) that the shop needs: payment intents that
+ * are confirmed at once, full and partial refunds, lists for audits, Bearer authentication and
+ * idempotency keys. Returns the port (a free one if `port` is 0) and a function that closes the
+ * server.
+ */
+export async function serveSandbox({
+  port,
+  apiKey,
+  ledger,
+  log,
+}: SandboxOptions): Promise<{ port: number; close: () => void }> {
   const server = createServer((req, res) => {
     handle(req, res).catch((err: Error) => {
       log.error({ err }, 'request failed')
-      if (!res.headersSent) send(res, error(500, 'api_error', 'the sandbox failed'))
+      if (!res.headersSent) send(res, error(500, 'api_error', 'internal error'))
     })
   })
 
@@ -34,8 +34,8 @@ export async function serveSandbox(o: {
     const url = new URL(req.url ?? '/', 'http://sandbox')
     const route = `${req.method} ${url.pathname}`
     if (route === 'GET /livez') return void res.end('ok\n')
-    if (!sameKey(req.headers.authorization, o.apiKey))
-      return send(res, error(401, 'invalid_request_error', 'the API key is missing or wrong'))
+    if (!sameKey(req.headers.authorization, apiKey))
+      return send(res, error(401, 'invalid_request_error', 'missing or wrong API key'))
     switch (route) {
       case 'GET /v1/payment_intents':
         return send(
@@ -52,13 +52,12 @@ export async function serveSandbox(o: {
       case 'POST /v1/refunds':
         return create(req, res, url.pathname, refund)
       default:
-        return send(res, error(404, 'invalid_request_error', `there is no ${route}`))
+        return send(res, error(404, 'invalid_request_error', `unknown route ${route}`))
     }
   }
 
   /**
-   * Does what a POST asks once per idempotency key, and answers, or misbehaves, as the payment
-   * method says.
+   * Runs `work` once per idempotency key, then responds or misbehaves as the payment method says.
    */
   async function create(
     req: IncomingMessage,
@@ -71,14 +70,14 @@ export async function serveSandbox(o: {
     const form = new URLSearchParams(body)
     const key = req.headers['idempotency-key']?.toString()
     if (key !== undefined && (key.length < 1 || key.length > 255))
-      return send(res, error(400, 'invalid_request_error', 'an idempotency key has 1 to 255 characters'))
+      return send(res, error(400, 'invalid_request_error', 'an idempotency key must have 1 to 255 characters'))
     const behaviour = methods.get(form.get('payment_method') ?? '')
     if (behaviour?.kind === 'fail-first' && ledger.countFailure(key ?? '') <= behaviour.times)
-      return send(res, error(500, 'api_error', 'an error on our side; try again'))
+      return send(res, error(500, 'api_error', 'internal error; retry'))
 
     const done = ledger.once(key, `${path}\n${body}`, () => work(form))
     if (done === 'other request')
-      return send(res, error(400, 'idempotency_error', 'this idempotency key was used for another request'))
+      return send(res, error(400, 'idempotency_error', 'this idempotency key was used for a different request'))
     log.info(
       { path, status: done.answer.status, orderId: form.get('metadata[order_id]') ?? undefined, first: done.first },
       'call',
@@ -95,15 +94,15 @@ export async function serveSandbox(o: {
     const paymentMethod = form.get('payment_method') ?? ''
     const behaviour = methods.get(paymentMethod)
     if (amount === undefined || amount < 0)
-      return error(400, 'invalid_request_error', 'amount must be a number of minor units', { param: 'amount' })
+      return error(400, 'invalid_request_error', 'amount must be a whole number of minor units', { param: 'amount' })
     if (!/^[a-z]{3}$/.test(currency))
-      return error(400, 'invalid_request_error', 'currency must be a lower-case ISO code', { param: 'currency' })
+      return error(400, 'invalid_request_error', 'currency must be a lower-case ISO 4217 code', { param: 'currency' })
     if (form.get('confirm') !== 'true')
-      return error(400, 'invalid_request_error', 'this sandbox confirms at once: send confirm=true', {
+      return error(400, 'invalid_request_error', 'confirm must be true', {
         param: 'confirm',
       })
     if (!behaviour)
-      return error(400, 'invalid_request_error', 'no such payment method', {
+      return error(400, 'invalid_request_error', 'unknown payment method', {
         code: 'resource_missing',
         param: 'payment_method',
       })
@@ -123,30 +122,32 @@ export async function serveSandbox(o: {
   function refund(form: URLSearchParams): Answer {
     const intent = ledger.intent(form.get('payment_intent') ?? '')
     if (!intent)
-      return error(404, 'invalid_request_error', 'no such payment intent', {
+      return error(404, 'invalid_request_error', 'unknown payment intent', {
         code: 'resource_missing',
         param: 'payment_intent',
       })
     if (intent.status !== 'succeeded')
-      return error(400, 'invalid_request_error', 'this payment intent has no charge', {
+      return error(400, 'invalid_request_error', 'this payment intent was not charged', {
         code: 'payment_intent_unexpected_state',
       })
     const left = intent.amount - intent.amount_refunded
     const amount = form.has('amount') ? integer(form.get('amount')) : left
     if (left === 0 && intent.amount > 0)
-      return error(400, 'invalid_request_error', 'this charge was refunded', { code: 'charge_already_refunded' })
+      return error(400, 'invalid_request_error', 'this charge is already refunded', { code: 'charge_already_refunded' })
     if (amount === undefined || amount < 0 || amount > left)
-      return error(400, 'invalid_request_error', 'the amount is more than is left of the charge', { param: 'amount' })
+      return error(400, 'invalid_request_error', 'amount must not exceed what is left of the charge', {
+        param: 'amount',
+      })
     return { status: 200, body: toRefund(ledger.addRefund(intent, amount)) }
   }
 
-  // Longer than a client keeps a connection, so that it is not closed under a request.
+  // Longer than clients keep connections, so that none is closed during a request.
   server.keepAliveTimeout = 120_000
-  server.listen(o.port, '127.0.0.1')
+  server.listen(port, '127.0.0.1')
   await once(server, 'listening')
   const address = server.address()
   return {
-    port: typeof address === 'object' && address ? address.port : o.port,
+    port: typeof address === 'object' && address ? address.port : port,
     close: () => {
       server.close()
       server.closeAllConnections()
@@ -157,7 +158,7 @@ export async function serveSandbox(o: {
 function list(url: URL, read: (limit: number, after: string) => unknown[]): Answer {
   const limit = url.searchParams.has('limit') ? integer(url.searchParams.get('limit')) : 10
   if (limit === undefined || limit < 1 || limit > maxListed)
-    return error(400, 'invalid_request_error', `limit is 1 to ${maxListed}`, { param: 'limit' })
+    return error(400, 'invalid_request_error', `limit must be 1 to ${maxListed}`, { param: 'limit' })
   const found = read(limit + 1, url.searchParams.get('starting_after') ?? '')
   return {
     status: 200,
@@ -194,7 +195,7 @@ async function readBody(req: IncomingMessage): Promise<string | undefined> {
   let size = 0
   for await (const chunk of req as AsyncIterable<Buffer>) {
     size += chunk.length
-    // The rest is read, so that the answer can be, but not kept.
+    // Read to the end, since clients read the response only then, but not stored.
     if (size <= maxBodyBytes) chunks.push(chunk)
   }
   return size > maxBodyBytes ? undefined : Buffer.concat(chunks).toString('utf8')

@@ -18,14 +18,14 @@ async function signer(kid: string) {
 
 const [old, next] = await Promise.all([signer('k1'), signer('k2')])
 
-/** Auth whose users publishes `published.keys`; `asked` counts how often. */
+/** An auth for which users publishes `published.keys`; `fetched` counts how often. */
 function setUp() {
-  const published = { keys: [old.jwk], away: false, asked: 0, now: 1_000_000 }
+  const published = { keys: [old.jwk], down: false, fetched: 0, now: 1_000_000 }
   const auth = createAuth({
     now: () => published.now,
     async getJwks() {
-      published.asked++
-      if (published.away) throw unavailable('users_unavailable', 'users is not available right now')
+      published.fetched++
+      if (published.down) throw unavailable('users_unavailable', 'users is unavailable')
       return { jwksJson: JSON.stringify({ keys: published.keys }) }
     },
   })
@@ -35,10 +35,10 @@ function setUp() {
 test('keys are fetched once for many tokens', async () => {
   const { published, auth } = setUp()
   const who = await Promise.all(Array.from({ length: 5 }, () => auth.authenticate(old.header)))
-  expect({ who: who[0], asked: published.asked }).toEqual({ who: { id: 'u-1', roles: ['shopper'] }, asked: 1 })
+  expect({ who: who[0], fetched: published.fetched }).toEqual({ who: { id: 'u-1', roles: ['shopper'] }, fetched: 1 })
 })
 
-test('a token of a new key makes the keys be fetched again', async () => {
+test('a token of a new key causes the keys to be fetched again', async () => {
   const { published, auth } = setUp()
   await auth.authenticate(old.header)
   published.keys = [old.jwk, next.jwk]
@@ -46,26 +46,26 @@ test('a token of a new key makes the keys be fetched again', async () => {
   expect(await auth.authenticate(next.header)).toMatchObject({ id: 'u-1' })
 })
 
-test('tokens of made-up keys do not become a flood of calls', async () => {
+test('tokens with invented keys cause no flood of calls', async () => {
   const { published, auth } = setUp()
   await auth.authenticate(old.header)
   published.now += 6_000
   for (let i = 0; i < 10; i++) await expect(auth.authenticate(next.header)).rejects.toMatchObject({ code: 'bad_token' })
-  expect(published.asked).toBe(2)
+  expect(published.fetched).toBe(2)
 })
 
-test('known keys serve on while users is away', async () => {
+test('known keys stay in use while users is down', async () => {
   const { published, auth } = setUp()
   await auth.authenticate(old.header)
-  published.away = true
+  published.down = true
   published.now += 3_600_000
   expect(await auth.authenticate(old.header)).toMatchObject({ id: 'u-1' })
 })
 
-test('without any key it is unavailable, not a bad token', async () => {
+test('without any key the error is unavailable, not a bad token', async () => {
   const { published, auth } = setUp()
-  published.away = true
+  published.down = true
   await expect(auth.authenticate(old.header)).rejects.toMatchObject({ kind: 'unavailable' })
-  published.away = false
+  published.down = false
   expect(await auth.authenticate(old.header)).toMatchObject({ id: 'u-1' })
 })

@@ -2,7 +2,7 @@ import { createLocalJWKSet, errors, jwtVerify, type JSONWebKeySet } from 'jose'
 import * as z from 'zod'
 import { AppError, unauthenticated, unavailable } from '#lib/errors.ts'
 import type { CallOptions } from '#lib/dapr.ts'
-import type { User } from './operation.ts'
+import type { User } from './http/operation.ts'
 
 export type Auth = ReturnType<typeof createAuth>
 
@@ -11,18 +11,19 @@ const jwks = z.object({ keys: z.array(z.looseObject({ kty: z.string() })).min(1)
 
 // A key that users no longer publishes must stop working here too.
 const maxAgeMs = 5 * 60_000
-// Anybody can send tokens with made-up key ids: they must not become a flood of calls to users.
+// Anyone can send tokens with invented key ids; they must not cause a flood of calls to users.
 const cooldownMs = 5_000
 
 const badToken = (message: string) => unauthenticated('bad_token', message)
 
+type AuthDeps = { getJwks: (call?: CallOptions) => Promise<{ jwksJson: string }>; now?: () => number }
+
 /**
- * Verifies access tokens by the public keys of users, which are fetched once, again when a token
- * names a key that is not among them (not more than every five seconds), and again when they are
- * five minutes old. Old keys serve on while users is away.
+ * Verifies access tokens with the public keys that users publishes. It fetches the keys once, again
+ * when a token names an unknown key (at most every five seconds), and again when they are five
+ * minutes old. While users is down, the old keys stay in use.
  */
-export function createAuth(o: { getJwks: (call?: CallOptions) => Promise<{ jwksJson: string }>; now?: () => number }) {
-  const now = o.now ?? Date.now
+export function createAuth({ getJwks, now = Date.now }: AuthDeps) {
   let keys: ReturnType<typeof createLocalJWKSet> | undefined
   let fetchedAt = -Infinity
   let triedAt = -Infinity
@@ -36,13 +37,11 @@ export function createAuth(o: { getJwks: (call?: CallOptions) => Promise<{ jwksJ
 
   async function fetchKeys(call?: CallOptions): Promise<void> {
     try {
-      const { jwksJson } = await o.getJwks(call)
+      const { jwksJson } = await getJwks(call)
       keys = createLocalJWKSet(jwks.parse(JSON.parse(jwksJson)) as JSONWebKeySet)
       fetchedAt = now()
     } catch (error) {
-      throw error instanceof AppError
-        ? error
-        : unavailable('users_unavailable', 'users did not answer with keys', error)
+      throw error instanceof AppError ? error : unavailable('users_unavailable', 'users returned no keys', error)
     }
   }
 
@@ -69,14 +68,14 @@ export function createAuth(o: { getJwks: (call?: CallOptions) => Promise<{ jwksJ
 
   return {
     /**
-     * The account behind an Authorization header. Throws `unauthenticated` without one, `bad_token`
-     * when it is not a good one, and unavailable when the keys to judge it cannot be had.
+     * Returns the user of an Authorization header. Throws `unauthenticated` without a header,
+     * `bad_token` for an invalid one, and `users_unavailable` when there are no keys to verify it.
      */
     async authenticate(header: string | undefined, call?: CallOptions): Promise<User> {
       if (header === undefined)
-        throw unauthenticated('unauthenticated', 'Send an access token: Authorization: Bearer …')
+        throw unauthenticated('unauthenticated', 'Authorization: Bearer <accessToken> is required')
       const token = /^Bearer +([\w-]+\.[\w-]+\.[\w-]+)$/i.exec(header)?.[1]
-      if (token === undefined) throw badToken('The Authorization header is not "Bearer" and a JWT')
+      if (token === undefined) throw badToken('The Authorization header must be "Bearer" and a JWT')
       try {
         const { payload } = await verify(token, call)
         const { sub, roles } = claims.parse(payload)
@@ -84,7 +83,7 @@ export function createAuth(o: { getJwks: (call?: CallOptions) => Promise<{ jwksJ
       } catch (error) {
         if (error instanceof errors.JWTExpired) throw badToken('The access token has expired')
         if (error instanceof errors.JOSEError || error instanceof z.ZodError || error instanceof TypeError)
-          throw badToken('The access token is not valid')
+          throw badToken('The access token is invalid')
         throw error
       }
     },

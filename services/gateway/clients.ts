@@ -11,7 +11,7 @@ export type Clients = {
   orders: RpcClient<typeof OrdersServiceService>
 }
 
-/** The services behind the API, through this service's sidecar and theirs. */
+/** Creates a client for each service behind the API; calls go through this sidecar and theirs. */
 export const createClients = (dapr: Dapr): Clients => ({
   users: dapr.client(UsersServiceService, 'users'),
   catalog: dapr.client(CatalogServiceService, 'catalog'),

@@ -11,7 +11,7 @@ import { startTelemetry } from '#lib/telemetry.ts'
 import { createApp } from './app.ts'
 import { createClients } from './clients.ts'
 import { gatewayEnv } from './config.ts'
-import { HttpError, problemMediaType, problemOf } from './problem.ts'
+import { HttpError, problemMediaType, problemOf } from './http/problem.ts'
 
 const config = parseEnv(gatewayEnv)
 const log = await createLogger({ service: 'gateway', level: config.LOG_LEVEL, format: config.LOG_FORMAT })

@@ -5,8 +5,11 @@ import {
   type ZodOpenApiPathsObject,
   type ZodOpenApiResponsesObject,
 } from 'zod-openapi'
-import type { Operation } from './operation.ts'
-import { problemCodes, problemMediaType, problemSchema, type ProblemCode } from './problem.ts'
+import type { Express, RequestHandler } from 'express'
+import { allowOnlyGet } from './http/error-handlers.ts'
+import { setRoute } from './http/observability.ts'
+import type { Operation } from './http/operation.ts'
+import { problemCodes, problemMediaType, problemSchema, type ProblemCode } from './http/problem.ts'
 
 const alwaysPossible: ProblemCode[] = [
   'invalid_field',
@@ -18,8 +21,16 @@ const alwaysPossible: ProblemCode[] = [
   'timeout',
 ]
 
-/** The OpenAPI 3.1 document of the API, from the schemas that validate its requests. */
-export function openApiDocument(operations: Operation[]) {
+/** Adds /openapi.json. */
+export function addOpenApi(app: Express, operations: Operation[], rateLimit: RequestHandler): void {
+  const path = '/openapi.json'
+  const document = openApiDocument(operations)
+  app.get(path, setRoute(path), rateLimit, (_req, res) => void res.set('Cache-Control', 'no-cache').json(document))
+  allowOnlyGet(app, path)
+}
+
+/** Returns the OpenAPI 3.1 document, made from the schemas that validate the requests. */
+function openApiDocument(operations: Operation[]) {
   const paths: ZodOpenApiPathsObject = {}
   for (const operation of operations) (paths[operation.path] ??= {})[operation.method] = describe(operation)
   return createDocument({
@@ -29,14 +40,15 @@ export function openApiDocument(operations: Operation[]) {
       version: '1.0.0',
       license: { name: 'Apache-2.0', identifier: 'Apache-2.0' },
       description:
-        'The shop. Errors are problem+json (RFC 9457) with a `code` for programs and, where fields are to blame, `errors` that name them. Lists answer `{items, next}`. Money is in minor units.',
+        'The shop. Errors are problem+json (RFC 9457) with a stable `code`, and `errors` naming the invalid fields. ' +
+        'Lists return `{items, next}`. Money is in minor units.',
     },
     servers: [{ url: '/' }],
     tags: [
-      { name: 'Accounts', description: 'Register, log in, see who you are.' },
-      { name: 'Catalogue', description: 'Categories and products: everybody reads, sellers and admins write.' },
+      { name: 'Accounts', description: 'Register, log in, read your account.' },
+      { name: 'Catalogue', description: 'Categories and products: everyone reads, sellers and admins write.' },
       { name: 'Orders', description: 'Your own orders.' },
-      { name: 'Stock', description: 'For sellers and admins.' },
+      { name: 'Stock', description: 'For sellers and admins only.' },
     ],
     paths,
     components: {
@@ -54,9 +66,9 @@ export function openApiDocument(operations: Operation[]) {
   })
 }
 
-function describe(o: Operation): ZodOpenApiOperationObject {
+function describe(operation: Operation): ZodOpenApiOperationObject {
   const responses: ZodOpenApiResponsesObject = {}
-  for (const [status, { description, schema, headers }] of Object.entries(o.responses)) {
+  for (const [status, { description, schema, headers }] of Object.entries(operation.responses)) {
     responses[status as '200'] = {
       description,
       content: { 'application/json': { schema } },
@@ -67,34 +79,35 @@ function describe(o: Operation): ZodOpenApiOperationObject {
       ),
     }
   }
-  const byStatus = Map.groupBy(codesOf(o), (code) => problemCodes[code].status)
+  const byStatus = Map.groupBy(codesOf(operation), (code) => problemCodes[code].status)
   for (const [status, codes] of [...byStatus].toSorted(([a], [b]) => a - b)) {
     responses[String(status) as '400'] = {
       description: codes.map((code) => `\`${code}\`: ${problemCodes[code].title}`).join('\n\n'),
       content: {
         [problemMediaType]: {
           schema: problemSchema,
-          examples: Object.fromEntries(codes.map((code) => [code, { value: exampleOf(code, o) }])),
+          examples: Object.fromEntries(codes.map((code) => [code, { value: exampleOf(code, operation) }])),
         },
       },
     }
   }
   return {
-    operationId: o.id,
-    tags: [o.tag],
-    summary: o.summary,
-    ...(o.description ? { description: o.description } : {}),
-    security: o.access === 'public' ? [] : o.access === 'optional' ? [{}, { bearer: [] }] : [{ bearer: [] }],
+    operationId: operation.id,
+    tags: [operation.tag],
+    summary: operation.summary,
+    ...(operation.description ? { description: operation.description } : {}),
+    security:
+      operation.access === 'public' ? [] : operation.access === 'optional' ? [{}, { bearer: [] }] : [{ bearer: [] }],
     requestParams: {
-      ...(o.params ? { path: o.params } : {}),
-      ...(o.query ? { query: o.query } : {}),
-      ...(o.headers ? { header: o.headers } : {}),
+      ...(operation.params ? { path: operation.params } : {}),
+      ...(operation.query ? { query: operation.query } : {}),
+      ...(operation.headers ? { header: operation.headers } : {}),
     },
-    ...(o.body
+    ...(operation.body
       ? {
           requestBody: {
-            required: !o.body.safeParse(undefined).success,
-            content: { 'application/json': { schema: o.body } },
+            required: !operation.body.safeParse(undefined).success,
+            content: { 'application/json': { schema: operation.body } },
           },
         }
       : {}),
@@ -102,32 +115,32 @@ function describe(o: Operation): ZodOpenApiOperationObject {
   }
 }
 
-function codesOf(o: Operation): ProblemCode[] {
+function codesOf(operation: Operation): ProblemCode[] {
   return [
     ...new Set<ProblemCode>([
       ...alwaysPossible,
-      ...(o.access === 'public'
+      ...(operation.access === 'public'
         ? []
-        : o.access === 'optional'
+        : operation.access === 'optional'
           ? ['bad_token' as const]
           : ['unauthenticated' as const, 'bad_token' as const]),
-      ...(o.access === 'staff' ? ['forbidden' as const] : []),
-      ...(o.query ? ['repeated_parameter' as const] : []),
-      ...(o.body ? ['bad_json' as const, 'body_too_large' as const, 'unsupported_media_type' as const] : []),
-      ...(o.method === 'get' ? [] : ['conflict' as const]),
-      ...(o.problems ?? []),
+      ...(operation.access === 'staff' ? ['forbidden' as const] : []),
+      ...(operation.query ? ['repeated_parameter' as const] : []),
+      ...(operation.body ? ['bad_json' as const, 'body_too_large' as const, 'unsupported_media_type' as const] : []),
+      ...(operation.method === 'get' ? [] : ['conflict' as const]),
+      ...(operation.problems ?? []),
     ]),
   ]
 }
 
-function exampleOf(code: ProblemCode, o: Operation): z.infer<typeof problemSchema> {
+function exampleOf(code: ProblemCode, operation: Operation): z.infer<typeof problemSchema> {
   const { status, title, ...rest } = problemCodes[code]
   return {
     type: `/docs#problem-${code}`,
     title,
     status,
     detail: title,
-    instance: o.path.replaceAll(/\{(\w+)\}/g, 'x'),
+    instance: operation.path.replaceAll(/\{(\w+)\}/g, 'x'),
     code,
     traceId: '4bf92f3577b34da6a3ce929d0e0e4736',
     ...('field' in rest ? { errors: [{ field: rest.field, message: title }] } : {}),

@@ -1,10 +1,10 @@
-// Shows /openapi.json and lets every operation be tried. Everything is made by textContent: what
-// the API answers is never markup here.
+// Shows /openapi.json with a form to try each operation. All text is set as text nodes, so nothing
+// that the API returns becomes markup.
 
 const session = { accessToken: undefined }
 const $ = (id) => document.getElementById(id)
 
-/** An element with properties (or data attributes, as `class`), and children. */
+/** Creates an element with properties (attributes where no such property exists) and children. */
 function h(tag, props = {}, ...children) {
   const element = document.createElement(tag)
   for (const [name, value] of Object.entries(props)) {
@@ -28,7 +28,7 @@ const resolve = (schema) =>
       )
     : (schema ?? {})
 
-/** An example of a schema, put together from those of its parts. */
+/** Returns an example of a schema, assembled from the examples of its parts. */
 function example(schema) {
   const s = resolve(schema)
   if (s.examples?.length) return s.examples[0]
@@ -41,7 +41,7 @@ function example(schema) {
   return { string: 'text', integer: 1, number: 1, boolean: true }[s.type] ?? null
 }
 
-function show(path, method, operation) {
+function describeOperation(path, method, operation) {
   const parameters = operation.parameters ?? []
   const body = operation.requestBody?.content['application/json'].schema
   const result = h('pre', { hidden: true })
@@ -53,7 +53,7 @@ function show(path, method, operation) {
         'label',
         { title: p.description ?? '' },
         `${p.name} (${p.in}${p.required ? ', required' : ''})`,
-        h('input', { name: `${p.in}.${p.name}`, required: Boolean(p.required), value: initial(p) }),
+        h('input', { name: `${p.in}.${p.name}`, required: Boolean(p.required), value: initialValue(p) }),
       ),
     ),
     body &&
@@ -97,11 +97,7 @@ function show(path, method, operation) {
       'div',
       {},
       operation.description && h('p', {}, operation.description),
-      h(
-        'p',
-        { className: 'hint' },
-        operation.security?.length ? 'Needs an access token: log in above.' : 'Open to everybody.',
-      ),
+      h('p', { className: 'hint' }, tokenHint(operation.security)),
       form,
       result,
       h('table', {}, h('tbody', {}, ...responses)),
@@ -109,7 +105,15 @@ function show(path, method, operation) {
   )
 }
 
-const initial = (p) =>
+/** `security` is as in OpenAPI: an empty entry means that the operation works without a token. */
+function tokenHint(security) {
+  if (security.length === 0) return 'No access token required.'
+  return security.some((entry) => Object.keys(entry).length === 0)
+    ? 'An access token is optional: log in above.'
+    : 'Requires an access token: log in above.'
+}
+
+const initialValue = (p) =>
   p.name === 'Idempotency-Key' ? crypto.randomUUID() : p.required ? String(example(p.schema)) : ''
 
 async function send(path, method, parameters, form, result) {
@@ -134,10 +138,10 @@ async function send(path, method, parameters, form, result) {
       body: body || undefined,
     })
     const text = await response.text()
-    const shown = ['location', 'traceparent', 'x-request-id', 'etag', 'retry-after']
+    const headerLines = ['location', 'traceparent', 'x-request-id', 'etag', 'retry-after']
       .filter((name) => response.headers.has(name))
       .map((name) => `${name}: ${response.headers.get(name)}`)
-    result.textContent = [`${response.status} ${response.statusText}`, ...shown, '', pretty(text)].join('\n')
+    result.textContent = [`${response.status} ${response.statusText}`, ...headerLines, '', pretty(text)].join('\n')
     result.scrollIntoView({ block: 'nearest' })
   } catch (error) {
     result.textContent = String(error)
@@ -172,7 +176,7 @@ $('operations').replaceChildren(
     h('h2', {}, name),
     ...operations
       .filter(({ operation }) => operation.tags.includes(name))
-      .map(({ path, method, operation }) => show(path, method, operation)),
+      .map(({ path, method, operation }) => describeOperation(path, method, operation)),
   ]),
 )
 $('codes').append(
@@ -186,7 +190,7 @@ $('codes').append(
     ),
   ),
 )
-// The address may name a code or an operation that was not there yet when the page opened.
+// The URL's fragment may name a code or an operation, which did not exist when the page opened.
 if (location.hash) {
   const target = document.getElementById(location.hash.slice(1))
   if (target?.tagName === 'DETAILS') target.open = true

@@ -1,8 +1,8 @@
 import * as z from 'zod'
 import type { Category } from '#protos/shop/catalog/v1/catalog.ts'
 import type { Clients } from '../clients.ts'
-import { operation } from '../operation.ts'
-import { inField, pageOf, text, toPage } from '../schemas.ts'
+import { operation } from '../http/operation.ts'
+import { list, pageOf, renameFields, text, toPage } from '../http/schemas.ts'
 
 const category = z
   .object({
@@ -11,10 +11,10 @@ const category = z
     parentId: z
       .string()
       .nullable()
-      .meta({ description: 'null at the top', examples: ['c-gezdgnbvgy'] }),
+      .meta({ description: 'null for a top-level category', examples: ['c-gezdgnbvgy'] }),
     path: z
       .string()
-      .meta({ description: 'The ids from the top, its own last.', examples: ['c-gezdgnbvgy/c-mzxw6ytboi/'] }),
+      .meta({ description: 'The ids from the top down to its own.', examples: ['c-gezdgnbvgy/c-mzxw6ytboi/'] }),
   })
   .meta({ id: 'Category' })
 
@@ -34,8 +34,8 @@ export const categories = ({ catalog }: Clients) => [
     path: '/v1/categories',
     tag: 'Catalogue',
     access: 'public',
-    summary: 'The whole tree of categories, parents before their children',
-    responses: { 200: { description: 'All on one page', schema: pageOf(category) } },
+    summary: 'All categories, parents before their children',
+    responses: { 200: { description: 'All categories on one page', schema: pageOf(category) } },
     async handle({ call }) {
       const { categories } = await catalog.listCategories({}, call)
       return { status: 200, body: toPage(categories.map(toCategory)) }
@@ -47,7 +47,7 @@ export const categories = ({ catalog }: Clients) => [
     path: '/v1/categories/{categoryId}',
     tag: 'Catalogue',
     access: 'public',
-    summary: 'One category with its direct children',
+    summary: 'A category with its direct children',
     params: z.object({ categoryId: text(1, 100).meta({ examples: ['c-gezdgnbvgy'] }) }),
     responses: { 200: { description: 'The category', schema: withChildren } },
     problems: ['category_not_found'],
@@ -65,19 +65,20 @@ export const categories = ({ catalog }: Clients) => [
     path: '/v1/categories',
     tag: 'Catalogue',
     access: 'staff',
-    summary: 'Find or create the category at the end of a path of names, and those above it',
+    summary: 'Find or create a category and its ancestors by a path of names',
     body: z
       .strictObject({
-        path: z
-          .array(text(1, 100))
-          .min(1)
-          .max(10)
-          .meta({ description: 'From the top.', examples: [['Home & Garden', 'Planters']] }),
+        path: list(text(1, 100), 1, 10).meta({
+          description: 'The names from the top down.',
+          examples: [['Home & Garden', 'Planters']],
+        }),
       })
       .meta({ id: 'CategoryPath' }),
     responses: { 200: { description: 'The category', schema: category } },
     async handle({ body, call }) {
-      const { category: found } = await inField('path', catalog.ensureCategory({ names: body.path }, call), 'names')
+      const { category: found } = await renameFields(catalog.ensureCategory({ names: body.path }, call), (field) =>
+        field.replace('names', 'path'),
+      )
       return { status: 200, body: toCategory(found!) }
     },
   }),

@@ -1,8 +1,20 @@
 import * as z from 'zod'
 import { OrderStatus, type Order } from '#protos/shop/orders/v1/orders.ts'
 import type { Clients } from '../clients.ts'
-import { operation } from '../operation.ts'
-import { moneyOut, pageOf, paging, sku, text, time, toMoney, toPage } from '../schemas.ts'
+import { operation } from '../http/operation.ts'
+import {
+  characters,
+  list,
+  moneyOut,
+  pageOf,
+  paging,
+  sku,
+  text,
+  time,
+  toMoney,
+  toPage,
+  wholeNumber,
+} from '../http/schemas.ts'
 
 const status = z.enum(['PENDING', 'RESERVED', 'CONFIRMED', 'CANCELLED'])
 
@@ -15,14 +27,15 @@ const order = z
       .nullable()
       .meta({
         description:
-          'Why it was cancelled: out_of_stock, card_declined, insufficient_funds, cancelled_by_shopper …; else null.',
+          'Why it was cancelled, otherwise null: ' +
+          'out_of_stock, card_declined, insufficient_funds, cancelled_by_shopper …',
         examples: [null],
       }),
     lines: z.array(
       z.object({
         sku: z.string().meta({ examples: ['clay-plant-pot-large'] }),
         quantity: z.int().meta({ examples: [2] }),
-        title: z.string().meta({ description: 'As when the order was placed.', examples: ['Clay Plant Pot'] }),
+        title: z.string().meta({ description: 'As of when the order was placed.', examples: ['Clay Plant Pot'] }),
         unitPrice: moneyOut,
       }),
     ),
@@ -39,10 +52,10 @@ const statusNames: Record<number, z.infer<typeof status>> = {
   [OrderStatus.ORDER_STATUS_CANCELLED]: 'CANCELLED',
 }
 
-function toOrder(o: Order | undefined): z.infer<typeof order> {
-  const { id, reason, lines, total, placedAt, updatedAt } = o!
-  const status = statusNames[o!.status]
-  if (!status) throw new Error(`orders answered with the status ${o!.status}`)
+function toOrder(message: Order | undefined): z.infer<typeof order> {
+  const { id, reason, lines, total, placedAt, updatedAt } = message!
+  const status = statusNames[message!.status]
+  if (!status) throw new Error(`orders returned the unknown status ${message!.status}`)
   return {
     id,
     status,
@@ -61,35 +74,24 @@ function toOrder(o: Order | undefined): z.infer<typeof order> {
 
 const placement = z
   .strictObject({
-    lines: z
-      .array(
-        z.strictObject({
-          sku,
-          quantity: z
-            .int()
-            .min(1)
-            .max(1_000)
-            .meta({ examples: [2] }),
-        }),
-      )
-      .min(1)
-      .max(100)
-      .superRefine((lines, context) => {
+    lines: list(z.strictObject({ sku, quantity: wholeNumber(1, 1_000).meta({ examples: [2] }) }), 1, 100).superRefine(
+      (lines, context) => {
         const seen = new Set<string>()
         for (const [i, { sku }] of lines.entries()) {
-          if (seen.has(sku))
-            context.addIssue({ code: 'custom', path: [i, 'sku'], message: 'stands in another line too' })
+          if (seen.has(sku)) context.addIssue({ code: 'custom', path: [i, 'sku'], message: 'must not be repeated' })
           seen.add(sku)
         }
-      }),
+      },
+    ),
     payment: z.strictObject({
       method: z
         .string()
         .max(100)
-        .regex(/^[A-Za-z][\w-]*$/, "must be a token of the payment provider's, never a card number")
+        .regex(/^[A-Za-z][\w-]*$/, 'must be a token of the payment provider, never a card number')
         .meta({
           description:
-            "The payment provider's token. The sandbox takes Stripe's test names: pm_card_visa, pm_card_chargeDeclined, pm_card_chargeDeclinedInsufficientFunds.",
+            "The payment provider's token. The sandbox accepts Stripe's test tokens: " +
+            'pm_card_visa, pm_card_chargeDeclined, pm_card_chargeDeclinedInsufficientFunds.',
           examples: ['pm_card_visa'],
         }),
     }),
@@ -107,26 +109,24 @@ export const orders = ({ orders }: Clients) => [
     access: 'user',
     summary: 'Place an order',
     description:
-      'The answer is the order as it is now; stock is reserved and the payment charged after it: ask for the order until it is CONFIRMED or CANCELLED. The same Idempotency-Key always names the same order, so repeating a request whose answer was lost is safe.',
+      'Returns the order before its stock is reserved and its payment charged: poll it until it is CONFIRMED or ' +
+      'CANCELLED. An Idempotency-Key always names the same order, so a request whose response was lost can be retried.',
     headers: z.object({
-      'Idempotency-Key': z
-        .string()
-        .min(1)
-        .max(255)
+      'Idempotency-Key': characters(1, 255)
         .regex(/^[\x20-\x7e]*$/, 'must be printable ASCII')
         .meta({
-          description: 'Names this order among yours; a UUID, say.',
+          description: 'Identifies this order among yours; a UUID, for example.',
           examples: ['9d1c4c2e-6f1e-4c86-8a0f-0a3d1f2b7a11'],
         }),
     }),
     body: placement,
     responses: {
       202: {
-        description: 'The order was placed',
+        description: 'Placed',
         schema: order,
         headers: {
-          Location: 'Where the order is',
-          traceparent: 'The trace in which everything about this order happens (W3C)',
+          Location: 'The path of the order',
+          traceparent: 'The trace of everything that happens to this order (W3C Trace Context)',
         },
       },
     },
@@ -160,7 +160,7 @@ export const orders = ({ orders }: Clients) => [
     access: 'user',
     summary: 'Your orders, newest first',
     query: z.strictObject(paging),
-    responses: { 200: { description: 'A page', schema: pageOf(order) } },
+    responses: { 200: { description: 'A page of orders', schema: pageOf(order) } },
     problems: ['bad_cursor'],
     async handle({ user, query, call }) {
       const { orders: found, nextCursor } = await orders.listOrders(
@@ -191,11 +191,11 @@ export const orders = ({ orders }: Clients) => [
     path: '/v1/orders/{orderId}/cancel',
     tag: 'Orders',
     access: 'user',
-    summary: 'Cancel an order that is under way',
-    description: 'Harmless when repeated. What was reserved or paid goes back.',
+    summary: 'Cancel an order that is not confirmed yet',
+    description: 'Idempotent. Reserved stock is released and a payment refunded.',
     params: orderId,
-    body: z.strictObject({}).optional().meta({ description: 'Nothing, or an empty object.' }),
-    responses: { 200: { description: 'The order as it is now', schema: order } },
+    body: z.strictObject({}).optional().meta({ description: 'Empty, or an empty object.' }),
+    responses: { 200: { description: 'The order', schema: order } },
     problems: ['order_not_found', 'order_confirmed'],
     handle: async ({ user, params, call }) => ({
       status: 200,

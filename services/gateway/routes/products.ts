@@ -3,20 +3,30 @@ import { AppError, exists, notFound, rejected } from '#lib/errors.ts'
 import type { CallOptions } from '#lib/dapr.ts'
 import type { Product, Variant } from '#protos/shop/catalog/v1/catalog.ts'
 import type { Clients } from '../clients.ts'
-import { isStaff, operation } from '../operation.ts'
-import { characters, money, moneyOut, inField, pageOf, paging, sku, text, time, toMoney, toPage } from '../schemas.ts'
+import { isStaff, operation } from '../http/operation.ts'
+import {
+  characters,
+  list,
+  money,
+  moneyOut,
+  pageOf,
+  paging,
+  renameFields,
+  sku,
+  text,
+  time,
+  toMoney,
+  toPage,
+} from '../http/schemas.ts'
 
-const handle = z
-  .string()
-  .min(1)
-  .max(255)
+const handle = characters(1, 255)
   .regex(/^[a-z0-9]+(-[a-z0-9]+)*$/, 'must be lower-case letters, digits and single hyphens')
-  .meta({ description: 'Names the product in URLs; never changes.', examples: ['clay-plant-pot'] })
+  .meta({ description: 'Identifies the product in URLs; never changes.', examples: ['clay-plant-pot'] })
 
 const attributes = z
   .record(text(1, 100), z.unknown())
   .refine((a) => Object.keys(a).length <= 200, 'must have at most 200 entries')
-  .meta({ description: 'Free form.', examples: [{ material: 'clay', tags: ['Pot', 'Plants'] }] })
+  .meta({ description: 'Free-form.', examples: [{ material: 'clay', tags: ['Pot', 'Plants'] }] })
 
 const options = z
   .record(text(1, 100), text(1, 255))
@@ -26,7 +36,7 @@ const options = z
 const fields = {
   title: text(1, 255).meta({ examples: ['Clay Plant Pot'] }),
   description: characters(0, 65_536).meta({
-    description: 'HTML; sanitised when stored.',
+    description: 'HTML, sanitised before it is stored.',
     examples: ['<p>Classic blown clay pot for plants</p>'],
   }),
   vendor: text(0, 255).meta({ examples: ['Company 123'] }),
@@ -36,26 +46,24 @@ const fields = {
     .max(50)
     .meta({ examples: [['https://images.example/pot.jpg']] }),
   attributes,
-  published: z.boolean().meta({ description: 'Whether shoppers see it.' }),
+  published: z.boolean().meta({ description: 'Whether shoppers can see it.' }),
 }
 
 const uniqueSkus = (variants: { sku: string }[], context: z.core.$RefinementCtx) => {
   const seen = new Set<string>()
   for (const [i, { sku }] of variants.entries()) {
     if (seen.has(sku))
-      context.addIssue({ code: 'custom', path: [i, 'sku'], message: 'stands in another variant too', input: undefined })
+      context.addIssue({ code: 'custom', path: [i, 'sku'], message: 'must not be repeated', input: undefined })
     seen.add(sku)
   }
 }
 
-const variants = z
-  .array(z.strictObject({ sku, options: options.default({}), price: money }))
-  .min(1)
-  .max(100)
-  .superRefine(uniqueSkus)
+const variants = list(z.strictObject({ sku, options: options.default({}), price: money }), 1, 100).superRefine(
+  uniqueSkus,
+)
 
-/** A product as it is written: everything but its handle has its place here or a default. */
-const written = {
+/** A whole product as a seller writes it, without its handle. */
+const productInput = {
   title: fields.title,
   description: fields.description.default(''),
   vendor: fields.vendor.default(''),
@@ -65,21 +73,18 @@ const written = {
   published: fields.published.default(true),
   variants,
 }
-const replacement = z.strictObject(written).meta({ id: 'ProductReplacement' })
-const creation = z.strictObject({ handle, ...written }).meta({ id: 'ProductCreation' })
+const replacement = z.strictObject(productInput).meta({ id: 'ProductReplacement' })
+const creation = z.strictObject({ handle, ...productInput }).meta({ id: 'ProductCreation' })
 
 const change = z
   .strictObject({
     ...fields,
-    variants: z
-      .array(z.strictObject({ sku, options: options.optional(), price: money.optional() }))
-      .min(1)
-      .max(100)
+    variants: list(z.strictObject({ sku, options: options.optional(), price: money.optional() }), 1, 100)
       .superRefine(uniqueSkus)
-      .meta({ description: 'Changes of the variants with these SKUs; the others stay.' }),
+      .meta({ description: 'Changes the variants with these SKUs; all others stay as they are.' }),
   })
   .partial()
-  .refine((body) => Object.keys(body).length > 0, 'must change something')
+  .refine((body) => Object.keys(body).length > 0, 'must change at least one field')
   .meta({
     id: 'ProductChange',
     examples: [{ variants: [{ sku: 'clay-plant-pot-large', price: { amount: 1499, currency: 'USD' } }] }],
@@ -102,7 +107,7 @@ const product = z
         sku: z.string().meta({ examples: ['clay-plant-pot-large'] }),
         options: z.record(z.string(), z.string()).meta({ examples: [{ Size: 'Large' }] }),
         price: moneyOut,
-        available: z.int().meta({ description: 'How many can be bought; true to within two seconds.', examples: [3] }),
+        available: z.int().meta({ description: 'Units for sale, accurate to within two seconds.', examples: [3] }),
       }),
     ),
     published: z.boolean(),
@@ -140,18 +145,18 @@ const toMessage = (handle: string, p: z.infer<typeof replacement>): Product => (
 const locationOf = (p: Product) => ({ Location: `/v1/products/${encodeURIComponent(p.handle)}` })
 
 const productId = z.object({
-  productId: text(1, 255).meta({ description: 'Its id or its handle.', examples: ['clay-plant-pot'] }),
+  productId: text(1, 255).meta({ description: 'The id or the handle.', examples: ['clay-plant-pot'] }),
 })
 
 /**
- * A stored product with a change laid over it. Throws `sku_not_found` naming the first variant that
- * is not the product's. Exported for its test.
+ * Returns the product with the change applied. Throws `sku_not_found` with the first SKU that is
+ * not a variant of the product.
  */
-export function applyChange(current: Product, { variants, ...rest }: z.infer<typeof change>): Product {
+function applyChange(current: Product, { variants, ...rest }: z.infer<typeof change>): Product {
   const unknown = variants?.findIndex(({ sku }) => !current.variants.some((v) => v.sku === sku)) ?? -1
   if (unknown !== -1)
-    throw rejected('sku_not_found', 'The product has no variant with this SKU', [
-      { field: `variants.${unknown}.sku`, message: 'is no variant of this product' },
+    throw rejected('sku_not_found', 'The product has no such variant', [
+      { field: `variants.${unknown}.sku`, message: 'unknown SKU' },
     ])
   const defined = Object.fromEntries(Object.entries(rest).filter(([, value]) => value !== undefined))
   return {
@@ -175,13 +180,13 @@ export const products = ({ catalog }: Clients) => {
       path: '/v1/products',
       tag: 'Catalogue',
       access: 'public',
-      summary: 'Published products, page by page',
+      summary: 'Published products',
       query: z.strictObject({
-        category: text(1, 100).optional().meta({ description: 'A category: it and everything below it.' }),
+        category: text(1, 100).optional().meta({ description: 'Only products of this category and its descendants.' }),
         ...paging,
       }),
-      names: 'category',
-      responses: { 200: { description: 'A page', schema: pageOf(product) } },
+      notFoundField: 'category',
+      responses: { 200: { description: 'A page of products', schema: pageOf(product) } },
       problems: ['bad_cursor', 'category_not_found'],
       async handle({ query, call }) {
         const { products, nextCursor } = await catalog.listProducts(
@@ -197,14 +202,14 @@ export const products = ({ catalog }: Clients) => {
       path: '/v1/products/{productId}',
       tag: 'Catalogue',
       access: 'optional',
-      summary: 'One product',
-      description: 'With the token of a seller or an admin also one that is not published.',
+      summary: 'A product',
+      description: 'Sellers and admins also get unpublished products.',
       params: productId,
       responses: { 200: { description: 'The product', schema: product } },
       problems: ['product_not_found'],
       async handle({ params, user, call }) {
         const found = await find(params.productId, call)
-        if (!found.published && !isStaff(user)) throw notFound('product_not_found', 'There is no such product')
+        if (!found.published && !isStaff(user)) throw notFound('product_not_found', 'Unknown product')
         return {
           status: 200,
           body: toProduct(found),
@@ -221,20 +226,20 @@ export const products = ({ catalog }: Clients) => {
       summary: 'Create a product',
       body: creation,
       responses: {
-        201: { description: 'The product', schema: product, headers: { Location: 'Where the product is' } },
+        201: { description: 'The product', schema: product, headers: { Location: 'The path of the product' } },
       },
       problems: ['handle_taken', 'sku_taken', 'category_not_found'],
       async handle({ body: { handle, ...body }, call }) {
-        // Two that create one handle at once end as create and replace, as with PUT: catalog knows
-        // only the upsert.
-        const there = await find(handle, call).then(
+        // Catalog only upserts: of two requests that create a handle at the same time, the second
+        // one replaces the product of the first, as with PUT.
+        const taken = await find(handle, call).then(
           () => true,
           (error) => {
             if (error instanceof AppError && error.kind === 'not_found') return false
             throw error
           },
         )
-        if (there) throw exists('handle_taken', 'A product has this handle; PUT replaces it')
+        if (taken) throw exists('handle_taken', 'Another product uses this handle; PUT replaces it')
         const { product } = await catalog.upsertProduct({ product: toMessage(handle, body) }, call)
         return { status: 201, body: toProduct(product!), headers: locationOf(product!) }
       },
@@ -245,13 +250,13 @@ export const products = ({ catalog }: Clients) => {
       path: '/v1/products/{productId}',
       tag: 'Catalogue',
       access: 'staff',
-      summary: 'Create the product with this handle, or replace it',
-      description: 'Harmless when repeated. What can be bought is not touched: see stock.',
+      summary: 'Create or replace the product with this handle',
+      description: 'Idempotent. Does not change stock.',
       params: z.object({ productId: handle }),
       body: replacement,
       responses: {
         200: { description: 'Replaced', schema: product },
-        201: { description: 'Created', schema: product, headers: { Location: 'Where the product is' } },
+        201: { description: 'Created', schema: product, headers: { Location: 'The path of the product' } },
       },
       problems: ['sku_taken', 'category_not_found'],
       async handle({ params, body, call }) {
@@ -268,18 +273,18 @@ export const products = ({ catalog }: Clients) => {
       summary: 'Change some fields or prices of a product',
       params: productId,
       body: change,
-      responses: { 200: { description: 'The product as it is now', schema: product } },
+      responses: { 200: { description: 'The changed product', schema: product } },
       problems: ['product_not_found', 'sku_not_found', 'category_not_found'],
       async handle({ params, body, call }) {
         const current = await find(params.productId, call)
         const changed = applyChange(current, body)
-        // One price on its own, the commonest change, goes past the read above, so that it cannot
-        // undo what somebody else changes meanwhile.
+        // A single price, the most common change, is not written from the product read above, so it
+        // cannot undo a concurrent change.
         const [only] = body.variants ?? []
         if (only?.price && !only.options && body.variants?.length === 1 && Object.keys(body).length === 1) {
-          const { product } = await inField(
-            'variants.0',
+          const { product } = await renameFields(
             catalog.changePrice({ sku: only.sku, price: only.price }, call),
+            (field) => `variants.0.${field}`,
           )
           return { status: 200, body: toProduct(product!) }
         }

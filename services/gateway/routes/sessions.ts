@@ -1,21 +1,22 @@
 import * as z from 'zod'
 import type { Tokens } from '#protos/shop/users/v1/users.ts'
 import type { Clients } from '../clients.ts'
-import { operation, type Answer } from '../operation.ts'
-import { characters } from '../schemas.ts'
+import { operation, type Answer } from '../http/operation.ts'
+import { characters } from '../http/schemas.ts'
 import { email } from './users.ts'
 
 const session = z
   .object({
-    accessToken: z
-      .string()
-      .meta({ description: 'A JWT: send it as Authorization: Bearer.', examples: ['eyJhbGciOiJFUzI1NiJ9.e30.c2ln'] }),
-    refreshToken: z.string().meta({ description: 'Good for one refresh.', examples: ['rt_2v8xq'] }),
+    accessToken: z.string().meta({
+      description: 'A JWT for the header Authorization: Bearer.',
+      examples: ['eyJhbGciOiJFUzI1NiJ9.e30.c2ln'],
+    }),
+    refreshToken: z.string().meta({ description: 'Valid for one refresh.', examples: ['rt_2v8xq'] }),
     expiresInSeconds: z.int().meta({ examples: [900] }),
   })
   .meta({ id: 'Session' })
 
-const answer = (tokens: Tokens | undefined): Answer => {
+const toAnswer = (tokens: Tokens | undefined): Answer => {
   const { accessToken, refreshToken, expiresInSeconds } = tokens!
   return {
     status: 201,
@@ -41,7 +42,7 @@ export const sessions = ({ users }: Clients) => [
       .meta({ id: 'Credentials' }),
     responses: { 201: { description: 'Tokens', schema: session } },
     problems: ['bad_credentials', 'too_many_logins'],
-    handle: async ({ body, call }) => answer((await users.authenticateUser(body, call)).tokens),
+    handle: async ({ body, call }) => toAnswer((await users.authenticateUser(body, call)).tokens),
   }),
   operation({
     id: 'refreshSession',
@@ -50,18 +51,14 @@ export const sessions = ({ users }: Clients) => [
     tag: 'Accounts',
     access: 'public',
     limit: 'auth',
-    summary: 'Exchange a refresh token, which is then used up, for new tokens',
+    summary: 'Exchange a refresh token for new tokens; it works once',
     body: z
       .strictObject({
-        refreshToken: z
-          .string()
-          .min(1)
-          .max(1_000)
-          .meta({ examples: ['rt_2v8xq'] }),
+        refreshToken: characters(1, 1_000).meta({ examples: ['rt_2v8xq'] }),
       })
       .meta({ id: 'Refresh' }),
     responses: { 201: { description: 'Tokens', schema: session } },
     problems: ['bad_refresh_token'],
-    handle: async ({ body, call }) => answer((await users.refreshTokens(body, call)).tokens),
+    handle: async ({ body, call }) => toAnswer((await users.refreshTokens(body, call)).tokens),
   }),
 ]

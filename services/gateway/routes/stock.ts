@@ -2,24 +2,24 @@ import * as z from 'zod'
 import { notFound } from '#lib/errors.ts'
 import type { StockLevel } from '#protos/shop/inventory/v1/inventory.ts'
 import type { Clients } from '../clients.ts'
-import { operation } from '../operation.ts'
-import { sku, text } from '../schemas.ts'
+import { operation } from '../http/operation.ts'
+import { sku, text, wholeNumber } from '../http/schemas.ts'
 
 const maxQuantity = 1_000_000_000
 
 const level = z
   .object({
     sku: z.string().meta({ examples: ['clay-plant-pot-large'] }),
-    onHand: z.int().meta({ description: 'Units ever supplied, less units taken away.', examples: [10] }),
-    reserved: z.int().meta({ description: 'Units held for orders that are under way.', examples: [1] }),
+    onHand: z.int().meta({ description: 'Units supplied so far, minus units removed.', examples: [10] }),
+    reserved: z.int().meta({ description: 'Units held for orders that are not confirmed yet.', examples: [1] }),
     sold: z.int().meta({ description: 'Units of confirmed orders.', examples: [2] }),
     available: z.int().meta({ description: 'onHand - reserved - sold', examples: [7] }),
-    version: z.int().meta({ description: 'Grows by one with each change.', examples: [4] }),
+    version: z.int().meta({ description: 'Increases by one with each change.', examples: [4] }),
   })
   .meta({ id: 'StockLevel' })
 
-const toLevel = (l: StockLevel | undefined): z.infer<typeof level> => {
-  const { sku, onHand, reserved, sold, available, version } = l!
+const toLevel = (message: StockLevel | undefined): z.infer<typeof level> => {
+  const { sku, onHand, reserved, sold, available, version } = message!
   return { sku, onHand, reserved, sold, available, version }
 }
 
@@ -32,13 +32,13 @@ export const stock = ({ inventory }: Clients) => [
     path: '/v1/stock/{sku}',
     tag: 'Stock',
     access: 'staff',
-    summary: 'The stock of one SKU',
+    summary: 'The stock level of a SKU',
     params,
-    responses: { 200: { description: 'The level', schema: level } },
+    responses: { 200: { description: 'The stock level', schema: level } },
     problems: ['stock_not_found'],
     async handle({ params, call }) {
       const { levels } = await inventory.getAvailability({ skus: [params.sku] }, call)
-      if (!levels[0]) throw notFound('stock_not_found', 'There is no stock record of this SKU')
+      if (!levels[0]) throw notFound('stock_not_found', 'No stock record for this SKU')
       return { status: 200, body: toLevel(levels[0]) }
     },
   }),
@@ -48,21 +48,17 @@ export const stock = ({ inventory }: Clients) => [
     path: '/v1/stock/{sku}',
     tag: 'Stock',
     access: 'staff',
-    summary: 'State how many units a source has supplied in all',
+    summary: 'Set how many units a source has supplied in total',
     description:
-      'Repeating it changes nothing; another quantity changes what is on hand by the difference; what is reserved or sold stays so.',
+      'Idempotent. A different quantity changes the stock on hand by the difference; reserved and sold units stay.',
     params,
     body: z
       .strictObject({
-        source: text(1, 100).meta({ description: 'An import, a warehouse …', examples: ['import'] }),
-        quantity: z
-          .int()
-          .min(0)
-          .max(maxQuantity)
-          .meta({ examples: [10] }),
+        source: text(1, 100).meta({ description: 'An import or a warehouse, for example.', examples: ['import'] }),
+        quantity: wholeNumber(0, maxQuantity).meta({ examples: [10] }),
       })
       .meta({ id: 'Supply' }),
-    responses: { 200: { description: 'The level', schema: level } },
+    responses: { 200: { description: 'The stock level', schema: level } },
     problems: ['insufficient_stock'],
     handle: async ({ params, body, call }) => ({
       status: 200,
@@ -75,23 +71,20 @@ export const stock = ({ inventory }: Clients) => [
     path: '/v1/stock/{sku}/adjustments',
     tag: 'Stock',
     access: 'staff',
-    summary: 'Add to what is on hand, or take from it',
+    summary: 'Add units to the stock on hand or remove them',
     params,
     body: z
       .strictObject({
         id: text(1, 200).meta({
-          description: 'Chosen by the caller: the same id counts once.',
+          description: 'Chosen by the caller; the same id counts once.',
           examples: ['delivery-2026-03-01-7'],
         }),
-        delta: z
-          .int()
-          .min(-maxQuantity)
-          .max(maxQuantity)
+        delta: wholeNumber(-maxQuantity, maxQuantity)
           .refine((n) => n !== 0, 'must not be 0')
           .meta({ examples: [5] }),
       })
       .meta({ id: 'Adjustment' }),
-    responses: { 200: { description: 'The level', schema: level } },
+    responses: { 200: { description: 'The stock level', schema: level } },
     problems: ['insufficient_stock', 'adjustment_id_reused'],
     handle: async ({ params, body, call }) => ({
       status: 200,

@@ -1,10 +1,10 @@
 import * as z from 'zod'
 import type { Clients } from '../clients.ts'
-import { operation } from '../operation.ts'
-import { characters, text, time } from '../schemas.ts'
+import { operation } from '../http/operation.ts'
+import { characters, text, time } from '../http/schemas.ts'
 
 const password = characters(8, 256).meta({ format: 'password', examples: ['correct horse battery staple'] })
-// What an address is, users knows.
+// The users service validates addresses fully.
 export const email = characters(3, 254)
   .regex(/^[^@\s]+@[^@\s]+$/, 'must be an email address')
   .meta({ format: 'email', examples: ['ada@example.com'] })
@@ -34,7 +34,8 @@ export const users = ({ users }: Clients) => [
     limit: 'auth',
     summary: 'Register',
     description:
-      'Makes an account with the role "shopper". Counted by the tight limit of log-ins, unless an admin or a seller sends a token.',
+      'Creates an account with the role "shopper". ' +
+      'The log-in rate limit applies, unless a seller or admin sends a token.',
     body: z
       .strictObject({ email, password, name: text(1, 200).meta({ examples: ['Ada'] }) })
       .meta({ id: 'Registration' }),
@@ -42,7 +43,7 @@ export const users = ({ users }: Clients) => [
       201: {
         description: 'The account',
         schema: account,
-        headers: { Location: 'Where the account is, once logged in' },
+        headers: { Location: 'The path of the account, once logged in' },
       },
     },
     problems: ['email_taken', 'too_many_logins'],

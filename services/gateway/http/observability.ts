@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import type { RequestHandler } from 'express'
+import type { RequestHandler, Response } from 'express'
 import { SpanStatusCode, trace } from '@opentelemetry/api'
 import { Histogram } from 'prom-client'
 import type { Logger } from '#lib/logger.ts'
@@ -7,42 +7,42 @@ import { contextOfHeaders, SpanKind, traceparent, withSpan } from '#lib/telemetr
 
 const duration = new Histogram({
   name: 'http_server_duration_seconds',
-  help: 'Time to answer an HTTP request, by route, method and status',
+  help: 'Duration of HTTP requests by route, method and status',
   labelNames: ['route', 'method', 'status'],
   buckets: [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5],
 })
 
-/** What the middleware after this one tells of a request. */
-export type Observed = {
+/** What later handlers know about a request, for its span, log line and metric. */
+export type RequestInfo = {
   requestId: string
   /**
-   * The path as in OpenAPI; a metric must not have a label for each id, nor for what strangers make
-   * up.
+   * The path as in OpenAPI: a metric must not get a label for each id, nor for paths that strangers
+   * invent.
    */
   route: string
   userId?: string
   error?: { code: string; cause: unknown }
 }
 
-const acceptable = /^[\w.:+/=-]{1,128}$/
+const validRequestId = /^[\w.:+/=-]{1,128}$/
 const quiet = new Set(['/livez', '/readyz'])
 const methods = new Set(['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'])
-/** nginx's word for a client that did not wait for its answer. */
-const clientGone = 499
+/** nginx's status for a client that closed the connection before the response. */
+const clientClosedRequest = 499
 
 /**
- * One span, one log line and one measurement a request. The span continues the client's
- * `traceparent`; the answer carries the span's own, so that whoever placed an order can find its
- * trace. No body, no token and no query is logged.
+ * Records one span, one log line and one duration per request. The span continues the client's
+ * `traceparent`; the response carries that of the span, which leads to an order's trace. Bodies,
+ * tokens and queries are never logged.
  */
 export const observe =
   (log: Logger): RequestHandler =>
   (req, res, next) => {
     const started = performance.now()
-    const given = req.headersDistinct['x-request-id']
-    const requestId = given?.length === 1 && acceptable.test(given[0]!) ? given[0]! : randomUUID()
-    const observed: Observed = { requestId, route: 'none' }
-    res.locals.observed = observed
+    const sentId = single(req.headersDistinct['x-request-id'])
+    const requestId = sentId !== undefined && validRequestId.test(sentId) ? sentId : randomUUID()
+    const info: RequestInfo = { requestId, route: 'none' }
+    res.locals.requestInfo = info
     res.setHeader('X-Request-Id', requestId)
     if (quiet.has(req.path)) return next()
 
@@ -65,12 +65,12 @@ export const observe =
       },
       (span) =>
         new Promise<void>((resolve) => {
-          const own = traceparent()
-          if (own) res.setHeader('traceparent', own)
+          const ownTraceparent = traceparent()
+          if (ownTraceparent) res.setHeader('traceparent', ownTraceparent)
           res.once('close', () => {
-            const status = res.writableFinished ? res.statusCode : clientGone
+            const status = res.writableFinished ? res.statusCode : clientClosedRequest
             const seconds = (performance.now() - started) / 1000
-            const { route, userId, error } = observed
+            const { route, userId, error } = info
             span.updateName(`${method} ${route}`)
             span.setAttributes({
               'http.route': route,
@@ -98,7 +98,18 @@ export const observe =
     )
   }
 
-/** The trace that the request belongs to; none while nothing collects traces. */
+/** Returns what `observe` records about the request of a response. */
+export const requestInfo = (res: Response) => res.locals.requestInfo as RequestInfo
+
+/** Records the route of a request; `route` is the path as in OpenAPI. */
+export const setRoute =
+  (route: string): RequestHandler =>
+  (_req, res, next) => {
+    requestInfo(res).route = route
+    next()
+  }
+
+/** Returns the id of the request's trace, undefined while tracing is off. */
 export function activeTraceId(): string | undefined {
   const context = trace.getActiveSpan()?.spanContext()
   return context && !/^0+$/.test(context.traceId) ? context.traceId : undefined

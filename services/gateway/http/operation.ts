@@ -2,15 +2,16 @@ import type * as z from 'zod'
 import type { CallOptions } from '#lib/dapr.ts'
 import type { ProblemCode } from './problem.ts'
 
-/** Who asks, from a verified access token. */
+/** The caller, as a verified access token names them. */
 export type User = { id: string; roles: string[] }
 
+/** Whether the user is a seller or an admin. */
 export const isStaff = (user: User | undefined) =>
   user !== undefined && user.roles.some((role) => role === 'seller' || role === 'admin')
 
 /**
- * Who may call: anybody (`public`); anybody, but a token that is sent must be good, and shows more
- * to sellers and admins (`optional`); any account (`user`); sellers and admins (`staff`).
+ * Who may call: everyone (`public`); everyone, where a token must be valid if sent, and shows more
+ * to sellers and admins (`optional`); every account (`user`); sellers and admins (`staff`).
  */
 export type Access = 'public' | 'optional' | 'user' | 'staff'
 
@@ -19,10 +20,7 @@ export type Answer = { status: number; body: unknown; headers?: Record<string, s
 type Schema = z.ZodType
 type Parsed<S> = S extends Schema ? z.infer<S> : undefined
 
-/**
- * One operation of the API. The router, the validation and the OpenAPI document are all made from
- * it.
- */
+/** One operation of the API: routing, validation and the OpenAPI document derive from it. */
 export type OperationSpec<A extends Access, P, Q, H, B> = {
   id: string
   method: 'get' | 'post' | 'put' | 'patch'
@@ -32,17 +30,14 @@ export type OperationSpec<A extends Access, P, Q, H, B> = {
   summary: string
   description?: string
   access: A
-  /**
-   * Which limit counts it: `auth` is the tight one of log-ins and registrations. Default: `staff`
-   * for staff, else `api`.
-   */
+  /** The tight rate limit of log-ins and registrations; absent: `staff` for staff, else `api`. */
   limit?: 'auth'
   params?: P
   query?: Q
   headers?: H
   body?: B
-  /** The field that names what may not be there; default: the first of the path. */
-  names?: string
+  /** The field that a `not_found` error names; absent: the first parameter of the path. */
+  notFoundField?: string
   responses: Record<number, { description: string; schema: Schema; headers?: Record<string, string> }>
   problems?: ProblemCode[]
   handle: (request: {
@@ -51,7 +46,7 @@ export type OperationSpec<A extends Access, P, Q, H, B> = {
     headers: Parsed<H>
     body: Parsed<B>
     user: A extends 'user' | 'staff' ? User : User | undefined
-    /** For every call to a service: what is left of this request's time. */
+    /** For every call to a service: the rest of this request's time budget. */
     call: CallOptions
   }) => Promise<Answer>
 }
@@ -70,7 +65,7 @@ export type Operation = Omit<
   }) => Promise<Answer>
 }
 
-/** Checks an operation's handler against its schemas, and forgets the types. */
+/** Checks a handler against its operation's schemas, then erases their types. */
 export const operation = <
   A extends Access,
   P extends z.ZodObject | undefined = undefined,

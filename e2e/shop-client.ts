@@ -1,0 +1,129 @@
+// The shop as its users see it: the REST API as a shopper or seller calls it.
+import { randomUUID } from 'node:crypto'
+import { inject } from 'vitest'
+import { poll } from '../platform/poll.ts'
+
+// oxlint-disable-next-line typescript/no-explicit-any -- responses are asserted on, not typed
+export type Json = Record<string, any>
+
+export type Answer = { status: number; headers: Headers; body: Json }
+
+type RequestOptions = { method?: string; token?: string; body?: unknown; headers?: Record<string, string> }
+
+/** Sends a request: POST if it has a body, otherwise GET, unless `method` says so. */
+export async function api(path: string, { method, token, body, headers }: RequestOptions = {}): Promise<Answer> {
+  const response = await fetch(`${inject('shopApi')}${path}`, {
+    method: method ?? (body === undefined ? 'GET' : 'POST'),
+    headers: {
+      ...(body === undefined ? {} : { 'content-type': 'application/json' }),
+      ...(token === undefined ? {} : { authorization: `Bearer ${token}` }),
+      ...headers,
+    },
+    body: body === undefined ? undefined : JSON.stringify(body),
+  })
+  const text = await response.text()
+  return { status: response.status, headers: response.headers, body: text === '' ? {} : JSON.parse(text) }
+}
+
+// The gateway never goes down: a request without a response is a failure, not a reason to retry.
+const isFatal = () => true
+
+/** Retries as long as the response is 503, as a well-behaved client does. */
+function retry503(send: () => Promise<Answer>): Promise<Answer> {
+  const attempt = async () => {
+    const answer = await send()
+    return answer.status !== 503 && answer
+  }
+  return poll('a response other than 503', attempt, { timeoutMs: 30_000, isFatal })
+}
+
+export type Shopper = { email: string; token: string }
+
+/** Registers a new shopper and logs in. */
+export async function shopper(): Promise<Shopper> {
+  const email = `shopper-${randomUUID()}@example.com`
+  const password = randomUUID()
+  const registered = await retry503(() => api('/v1/users', { body: { email, password, name: 'Sam Shopper' } }))
+  // 409: the account exists, because an earlier response was lost.
+  expectStatus('register', registered, [201, 409])
+  return { email, token: await login(email, password) }
+}
+
+/** Logs in and returns the access token. */
+export async function login(email: string, password: string): Promise<string> {
+  const session = await retry503(() => api('/v1/sessions', { body: { email, password } }))
+  expectStatus('log in', session, [200, 201])
+  return session.body.accessToken
+}
+
+/**
+ * Creates a published product with one variant and stock, and returns its SKU as soon as shoppers
+ * see all units. `amount` is in cents; `suffix` is appended to the SKU.
+ */
+export async function product(units: number, { amount = 999, suffix = '' } = {}): Promise<string> {
+  const token = await login(inject('adminEmail'), inject('adminPassword'))
+  const handle = `thing-${randomUUID()}`
+  const sku = handle.toUpperCase() + suffix
+  const body = {
+    title: 'A thing',
+    description: '<p>Fine</p>',
+    vendor: 'Acme',
+    images: [],
+    attributes: {},
+    published: true,
+    variants: [{ sku, options: {}, price: { amount, currency: 'USD' } }],
+  }
+  const created = await retry503(() => api(`/v1/products/${handle}`, { method: 'PUT', token, body }))
+  expectStatus('create a product', created, [200, 201])
+  const supply = { source: 'test', quantity: units }
+  const stockPath = `/v1/stock/${encodeURIComponent(sku)}`
+  const stocked = await retry503(() => api(stockPath, { method: 'PUT', token, body: supply }))
+  expectStatus('stock the product', stocked, [200])
+  await untilAvailable(sku, units)
+  return sku
+}
+
+function expectStatus(action: string, { status, body }: Answer, expected: number[]): void {
+  if (!expected.includes(status)) throw new Error(`could not ${action}: ${status} ${JSON.stringify(body)}`)
+}
+
+/** Returns how many units of a SKU of `product` shoppers see. */
+export async function available(sku: string): Promise<number> {
+  const handle = sku.slice(0, 'thing-'.length + randomUUID().length).toLowerCase()
+  const { body } = await api(`/v1/products/${handle}`)
+  return body.variants?.[0]?.available
+}
+
+/** Waits until shoppers see exactly `units` of a SKU of `product`. */
+export async function untilAvailable(sku: string, units: number, timeoutMs = 15_000): Promise<void> {
+  await poll(`${units} units of ${sku} available`, async () => (await available(sku)) === units, { timeoutMs, isFatal })
+}
+
+type OrderOptions = { quantity?: number; method?: string; key?: string }
+
+/** Places an order, retrying 503 with the same Idempotency-Key. */
+export function place(who: Shopper, sku: string, { key = randomUUID(), ...rest }: OrderOptions = {}): Promise<Answer> {
+  return retry503(() => placeOnce(who, sku, { ...rest, key }))
+}
+
+/** Places an order and returns the first response, whatever it is. */
+export function placeOnce(
+  who: Shopper,
+  sku: string,
+  { quantity = 1, method = 'pm_card_visa', key = randomUUID() }: OrderOptions = {},
+): Promise<Answer> {
+  return api('/v1/orders', {
+    token: who.token,
+    headers: { 'idempotency-key': key },
+    body: { lines: [{ sku, quantity }], payment: { method } },
+  })
+}
+
+/** Waits until an order is CONFIRMED or CANCELLED and returns it. */
+export function terminal(who: Shopper, orderId: string, timeoutMs = 15_000): Promise<Json> {
+  const attempt = async () => {
+    const { status, body } = await api(`/v1/orders/${orderId}`, { token: who.token })
+    return status === 200 && ['CONFIRMED', 'CANCELLED'].includes(body.status) && body
+  }
+  return poll(`order ${orderId} is CONFIRMED or CANCELLED`, attempt, { timeoutMs, isFatal })
+}
