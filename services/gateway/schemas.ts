@@ -1,5 +1,6 @@
 import * as z from 'zod'
 import { AppError } from '#lib/errors.ts'
+import { normaliseSku, skuProblem, skuRule } from '#lib/text.ts'
 
 // What the resources share. Bodies are strict objects: a field that is not known is an error, not a
 // surprise later.
@@ -27,10 +28,19 @@ export const text = (min: number, max: number) =>
     .refine((s) => !/\p{Cc}/u.test(s), 'must not have control characters')
     .refine((s) => s.trim() !== '' || s === '', 'must not be blank')
 
-export const sku = text(1, 100).meta({
-  description: 'Stock keeping unit: names a variant in the whole catalogue.',
-  examples: ['clay-plant-pot-large'],
-})
+export const sku = z
+  .string()
+  .overwrite(normaliseSku)
+  .superRefine((text, context) => {
+    const message = skuProblem(text)
+    if (message) context.addIssue({ code: 'custom', message })
+  })
+  .meta({
+    minLength: skuRule.min,
+    maxLength: skuRule.max,
+    description: 'Stock keeping unit: names a variant in the whole catalogue.',
+    examples: ['clay-plant-pot-large'],
+  })
 
 const maxAmount = 1_000_000_000_000
 export const money = z
