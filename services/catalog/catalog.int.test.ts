@@ -403,7 +403,7 @@ describe('availability', () => {
   })
 })
 
-test('while its store is down it says so soon and keeps events waiting; it resumes when the store is back', async () => {
+test('while its store is down it says so soon and keeps events waiting, and resumes once it is back', async () => {
   const {
     id,
     handle,
