@@ -26,15 +26,6 @@ it('a SKU with odd characters is sold like any other, and blocks nobody', async 
   await until('one is left', async () => ((await available(sku)) === 1 ? true : undefined), 5_000)
 })
 
-it('a SKU in decomposed Unicode is the same SKU in the catalogue, in stock and in an order', async () => {
-  const sku = await product(2, { suffix: ' cafe\u0301' })
-  const who = await shopper()
-  const { body } = await place(who, sku)
-  expect(body.lines[0].sku).toBe(sku.normalize('NFC'))
-  expect(await terminal(who, body.id)).toMatchObject({ status: 'CONFIRMED' })
-  await until('one is left', async () => ((await available(sku)) === 1 ? true : undefined), 5_000)
-})
-
 it('a declined card ends in CANCELLED with the reason, and the stock is back', async () => {
   const sku = await product(3)
   const who = await shopper()

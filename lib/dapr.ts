@@ -45,7 +45,7 @@ export type StateStore = ReturnType<Dapr['state']>
 const defaultTimeoutMs = 2_000
 const secretStore = 'secrets'
 
-/** Creates the one connection to this service's own sidecar. It connects by itself, and again. */
+/** Creates the one connection to this service's own sidecar. It reconnects by itself. */
 export function createDapr(options: { grpcPort: number; httpPort: number; apiToken: string }) {
   const { grpcPort, httpPort, apiToken } = options
   const channel = new Client(`127.0.0.1:${grpcPort}`, credentials.createInsecure(), {

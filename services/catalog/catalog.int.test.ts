@@ -125,7 +125,7 @@ describe('a product', () => {
     await expect(catalog.getProduct({ idOrHandle: other.handle })).rejects.toEqual(code('product_not_found'))
   })
 
-  test('is the only one of ten with one SKU at once that is stored', async () => {
+  test('alone gets a SKU that ten products ask for at once', async () => {
     const sku = ulid()
     const outcomes = await Promise.allSettled(
       Array.from({ length: 10 }, () => catalog.upsertProduct({ product: product({ variants: [variant(sku)] }) })),
