@@ -7,26 +7,26 @@ import { AppError, fromGrpcError, unavailable } from './errors.ts'
 import { activeDeadline, type Definition, type RequestOf, type ResponseOf } from './grpc-server.ts'
 import { SpanKind, traceparent, withSpan } from './telemetry.ts'
 
-// A thin client on Dapr's own protos: the JS SDK drops etags and the metadata of a transaction's
-// operations, on which events and optimistic locking stand.
+// A thin client on Dapr's own protos. The JS SDK drops etags and the metadata of a transaction's
+// operations, which optimistic locking and events need.
 
-/** A service's RPCs as promises. They throw AppError: the callee's own, or `<app>_unavailable`. */
+/** A service's RPCs as promises. They throw AppError: the callee's own or `<app>_unavailable`. */
 export type RpcClient<D> = {
   [K in keyof D]: D[K] extends Definition[string]
-    ? (request: RequestOf<D[K]>, o?: CallOptions) => Promise<ResponseOf<D[K]>>
+    ? (request: RequestOf<D[K]>, options?: CallOptions) => Promise<ResponseOf<D[K]>>
     : never
 }
 /**
- * A call ends after `timeoutMs` (2,000 unless told), or when the caller of the RPC being handled
- * gives up, whichever is first.
+ * A call ends after `timeoutMs` (default: 2,000), or when the caller of the RPC being handled gives
+ * up, whichever comes first.
  */
 export type CallOptions = { timeoutMs?: number }
 
 export type Versioned<T> = { value: T; etag: string }
 
 /**
- * `firstWrite`: the key must not exist yet. `etag`: it must still have this version. Neither: last
- * write wins.
+ * `firstWrite`: the key must not exist yet. `etag`: it must still have this version. With neither,
+ * the last write wins.
  */
 export type WriteOptions = { etag?: string; firstWrite?: boolean; ttlSeconds?: number }
 
@@ -34,8 +34,8 @@ export type Operation =
   | ({ upsert: string; value: unknown } & WriteOptions)
   | { delete: string; etag?: string }
   /**
-   * Published once the transaction has committed, in order with the other events of `key`
-   * (docs/events.md).
+   * An event, published after the transaction has committed, in order with the other events of
+   * `key` (docs/events.md).
    */
   | { event: { type: string; data: unknown; key: string; subject?: string; id?: string } }
 
@@ -45,15 +45,15 @@ export type StateStore = ReturnType<Dapr['state']>
 const defaultTimeoutMs = 2_000
 const secretStore = 'secrets'
 
-/** The one connection to this service's own sidecar. */
-export function createDapr(o: { grpcPort: number; httpPort: number; apiToken: string }) {
-  const channel = new Client(`127.0.0.1:${o.grpcPort}`, credentials.createInsecure(), {
+/** Creates the one connection to this service's own sidecar. It reconnects by itself. */
+export function createDapr(options: { grpcPort: number; httpPort: number; apiToken: string }) {
+  const { grpcPort, httpPort, apiToken } = options
+  const channel = new Client(`127.0.0.1:${grpcPort}`, credentials.createInsecure(), {
     'grpc.max_receive_message_length': 4 * 1024 * 1024,
-    // A sidecar that restarts is back in a second or two: grpc-js' own ceiling of 120 s would
-    // outlast it by far.
+    // A sidecar restarts within a second or two, far below grpc-js' default ceiling of 120 s.
     'grpc.initial_reconnect_backoff_ms': 100,
     'grpc.max_reconnect_backoff_ms': 1_000,
-    // Statistics that nobody reads.
+    // Nothing reads these statistics.
     'grpc.enable_channelz': 0,
   })
 
@@ -72,7 +72,7 @@ export function createDapr(o: { grpcPort: number; httpPort: number; apiToken: st
       () =>
         new Promise((resolve, reject) => {
           const metadata = new Metadata()
-          metadata.set('dapr-api-token', o.apiToken)
+          metadata.set('dapr-api-token', apiToken)
           const parent = traceparent()
           if (parent) metadata.set('traceparent', parent)
           for (const [name, value] of Object.entries(headers)) metadata.set(name, value)
@@ -93,7 +93,7 @@ export function createDapr(o: { grpcPort: number; httpPort: number; apiToken: st
   return {
     close: () => channel.close(),
 
-    /** The RPCs of another app, through both sidecars (service invocation by gRPC proxying). */
+    /** Returns the RPCs of another app, called through both sidecars (gRPC proxying). */
     client<D>(definition: D, appId: string): RpcClient<D> {
       const methods = Object.entries(definition as Definition).map(([name, method]) => [
         name,
@@ -106,15 +106,15 @@ export function createDapr(o: { grpcPort: number; httpPort: number; apiToken: st
     },
 
     /**
-     * A state store. Its calls throw AppError: `etag_mismatch` (conflict), `commit_unknown` or
-     * `store_unavailable` (unavailable).
+     * Returns a state store. Its calls throw AppError `etag_mismatch` (conflict), `event_too_large`
+     * (rejected), `commit_unknown` or `store_unavailable` (both unavailable).
      */
     state(storeName: string) {
       const fail = (error: ServiceError): never => {
         throw stateError(error, storeName)
       }
       return {
-        /** One key's value, parsed, with its etag; undefined if there is none. */
+        /** Returns one key's value, parsed, with its etag; undefined if the key does not exist. */
         async get<T>(key: string, schema: z.ZodType<T>): Promise<Versioned<T> | undefined> {
           const { data, etag } = await unary(
             DaprService.getState,
@@ -123,7 +123,7 @@ export function createDapr(o: { grpcPort: number; httpPort: number; apiToken: st
           ).catch(fail)
           return data.length === 0 ? undefined : { value: schema.parse(parseJson(data)), etag }
         },
-        /** Many keys' values; those without one are left out. */
+        /** Returns many keys' values; keys that do not exist are left out. */
         async bulkGet<T>(keys: string[], schema: z.ZodType<T>): Promise<Map<string, Versioned<T>>> {
           const found = new Map<string, Versioned<T>>()
           if (keys.length === 0) return found
@@ -148,6 +148,7 @@ export function createDapr(o: { grpcPort: number; httpPort: number; apiToken: st
             {},
           ).catch(fail)
         },
+        /** Deletes one key; one that does not exist is no error. Publishes nothing. */
         async delete(key: string, etag?: string): Promise<void> {
           await unary(
             DaprService.deleteState,
@@ -161,7 +162,10 @@ export function createDapr(o: { grpcPort: number; httpPort: number; apiToken: st
             {},
           ).catch(fail)
         },
-        /** Does all of it or nothing: writes, deletes and the events that tell of them. */
+        /**
+         * Commits all operations or none: writes, deletes, and events. The events are published
+         * after the commit, at least once.
+         */
         async transact(operations: Operation[]): Promise<void> {
           await unary(
             DaprService.executeStateTransaction,
@@ -172,7 +176,7 @@ export function createDapr(o: { grpcPort: number; httpPort: number; apiToken: st
       }
     },
 
-    /** Invokes an output binding; answers its JSON data, or undefined when it sent none. */
+    /** Invokes an output binding. Returns its JSON data, or undefined if it sent none. */
     async binding(
       name: string,
       operation: string,
@@ -180,20 +184,20 @@ export function createDapr(o: { grpcPort: number; httpPort: number; apiToken: st
       call?: CallOptions,
     ): Promise<unknown> {
       const data = payload.data === undefined ? Buffer.alloc(0) : Buffer.from(JSON.stringify(payload.data))
-      const answer = await unary(
+      const response = await unary(
         DaprService.invokeBinding,
         { name, operation, data, metadata: payload.metadata ?? {} },
         {},
         call,
       ).catch((error: ServiceError) => {
-        // daprd answers INTERNAL for everything a binding says; a query of ours that is wrong shows
-        // in the log line of this error's cause.
+        // daprd turns every error of a binding into INTERNAL. A wrong query of our own shows in the
+        // log, as this error's cause.
         throw unavailable('store_unavailable', `${name} is not available right now`, error)
       })
-      return answer.data.length === 0 ? undefined : parseJson(answer.data)
+      return response.data.length === 0 ? undefined : parseJson(response.data)
     },
 
-    /** One secret of this service, from whichever store the platform engineer named `secrets`. */
+    /** Returns a secret of this service, from the secret store that is named `secrets`. */
     async secret(key: string): Promise<string> {
       const { data } = await unary(DaprService.getSecret, { storeName: secretStore, key, metadata: {} }, {}).catch(
         (error: ServiceError) => {
@@ -201,13 +205,13 @@ export function createDapr(o: { grpcPort: number; httpPort: number; apiToken: st
         },
       )
       const value = data[key] ?? Object.values(data)[0]
-      if (value === undefined) throw unavailable('secrets_unavailable', `there is no secret ${key}`)
+      if (value === undefined) throw unavailable('secrets_unavailable', `unknown secret ${key}`)
       return value
     },
 
     /**
-     * Calls an HTTPEndpoint through the sidecar. Any HTTP answer is an answer; `unavailable` means
-     * there was none, so that nobody knows what was done.
+     * Calls an HTTPEndpoint through the sidecar. Returns whatever HTTP response comes, 5xx
+     * included. Throws `unavailable` if none comes: what the endpoint did is then unknown.
      */
     async http(
       endpoint: string,
@@ -219,10 +223,10 @@ export function createDapr(o: { grpcPort: number; httpPort: number; apiToken: st
         `${init.method} ${endpoint}`,
         { kind: SpanKind.CLIENT, attributes: { 'http.request.method': init.method, 'url.path': path } },
         async (span) => {
-          const headers: Record<string, string> = { ...init.headers, 'dapr-api-token': o.apiToken }
+          const headers: Record<string, string> = { ...init.headers, 'dapr-api-token': apiToken }
           propagation.inject(context.active(), headers)
           try {
-            const response = await fetch(`http://127.0.0.1:${o.httpPort}/v1.0/invoke/${endpoint}/method${path}`, {
+            const response = await fetch(`http://127.0.0.1:${httpPort}/v1.0/invoke/${endpoint}/method${path}`, {
               ...init,
               headers,
               signal: AbortSignal.timeout(Math.max(1, deadlineOf(call) - Date.now())),
@@ -234,7 +238,7 @@ export function createDapr(o: { grpcPort: number; httpPort: number; apiToken: st
               body: response.headers.get('content-type')?.includes('json') ? JSON.parse(text) : text,
             }
           } catch (error) {
-            throw unavailable(`${endpoint}_unavailable`, `${endpoint} did not answer`, error)
+            throw unavailable(`${endpoint}_unavailable`, `${endpoint} did not respond`, error)
           }
         },
       )
@@ -243,7 +247,7 @@ export function createDapr(o: { grpcPort: number; httpPort: number; apiToken: st
 }
 
 /**
- * daprd hands its own trace on to no component: a store's span, and an event's traceparent, come
+ * daprd does not pass its own trace to components: a store's span and an event's traceparent come
  * from the request's metadata.
  */
 function traceMetadata(): Record<string, string> {
@@ -302,20 +306,22 @@ function transactionOperation(operation: Operation): { operationType: string; re
 }
 
 /**
- * daprd turns every error of a transaction into INTERNAL (pkg/api/grpc/grpc.go), so that only a
- * token in the text tells them apart. Single writes keep their status: a mismatch is ABORTED.
+ * Returns the AppError for a store's error. daprd turns every error of a transaction into INTERNAL
+ * (https://github.com/dapr/dapr/blob/v1.18.0/pkg/api/grpc/grpc.go), so only a token in its text
+ * tells them apart. Single writes keep their status: a mismatch is ABORTED.
  */
 export function stateError(error: ServiceError, storeName: string): AppError {
   const text = error.details ?? ''
   if (error.code === status.ABORTED || text.includes('ETAG_MISMATCH')) {
-    return new AppError('conflict', 'etag_mismatch', 'it was changed by somebody else meanwhile', { cause: error })
+    return new AppError('conflict', 'etag_mismatch', 'it was changed by another request at the same time', {
+      cause: error,
+    })
   }
   if (text.includes('EVENT_TOO_LARGE'))
     return new AppError('rejected', 'event_too_large', 'the change is too large to be published', { cause: error })
   if (text.includes('COMMIT_UNKNOWN'))
     return unavailable('commit_unknown', `${storeName} did not say whether the change was stored`, error)
-  // What a component refuses for good (pluggable/README.md lists its codes) would be refused again:
-  // a mistake of ours.
+  // What a component refuses for good (pluggable/README.md lists its codes) is a mistake of ours.
   const refused =
     /EVENT_REFUSED|INVALID_REQUEST|INVALID_SETTING/.test(text) ||
     error.code === status.INVALID_ARGUMENT ||

@@ -2,7 +2,7 @@ import { Metadata, status, type ServiceError } from '@grpc/grpc-js'
 import { describe, expect, it } from 'vitest'
 import { AppError, errorKinds, fromGrpcError, invalid, toAppError, toGrpcStatus, type ErrorKind } from './errors.ts'
 
-/** A status as the client at the other end sees it. */
+/** A status as the client sees it. */
 const received = (s: ReturnType<typeof toGrpcStatus>) => Object.assign(new Error(s.details), s) as ServiceError
 
 describe('an AppError crosses gRPC', () => {
@@ -10,11 +10,11 @@ describe('an AppError crosses gRPC', () => {
     const back = fromGrpcError(received(toGrpcStatus(new AppError(kind, 'some_code', 'what happened'))), 'orders')
     expect(back).toMatchObject({ kind, code: 'some_code' })
   })
-  it('keeps the fields that are wrong', () => {
+  it('keeps the wrong fields', () => {
     const back = fromGrpcError(received(toGrpcStatus(invalid('lines.0.sku', 'is empty'))), 'orders')
     expect(back.fields).toEqual([{ field: 'lines.0.sku', message: 'is empty' }])
   })
-  it('hides what an unexpected error says', () => {
+  it('hides the text of an unexpected error', () => {
     const sent = toGrpcStatus(new TypeError('password=hunter2'))
     expect(sent).toMatchObject({ code: status.INTERNAL, details: 'internal error' })
   })

@@ -3,8 +3,8 @@ import { BadRequest, ErrorInfo } from '#protos/google/rpc/error_details.ts'
 import { Status } from '#protos/google/rpc/status.ts'
 
 /**
- * The one table of errors: what went wrong -> gRPC status -> HTTP status. docs/errors.md lists the
- * codes.
+ * The one table of errors: what went wrong, its gRPC status, its HTTP status. docs/errors.md lists
+ * the codes.
  */
 export const errorKinds = {
   invalid: { grpc: status.INVALID_ARGUMENT, http: 400 },
@@ -22,13 +22,15 @@ export const errorKinds = {
 
 export type ErrorKind = keyof typeof errorKinds
 
-/** One wrong field of a request: a path such as `lines.0.sku`, and what is wrong with it. */
+/** A wrong field of a request: its path, such as `lines.0.sku`, and what is wrong with it. */
 export type FieldError = { field: string; message: string }
 
 const domain = 'sidecart'
 const detailsKey = 'grpc-status-details-bin'
 
-/** An error that a caller can act on. `code` is stable and for programs, `message` for people. */
+/**
+ * An error that a caller can act on. `code` is stable and for programs; `message` is for people.
+ */
 export class AppError extends Error {
   readonly kind: ErrorKind
   readonly code: string
@@ -50,6 +52,9 @@ export class AppError extends Error {
 
 export const invalid = (field: string, message: string, code = 'invalid_field') =>
   new AppError('invalid', code, `${field}: ${message}`, { fields: [{ field, message }] })
+/** An `invalid` error that names several fields; its message names all of them. */
+export const invalidFields = (fields: FieldError[]) =>
+  new AppError('invalid', 'invalid_field', fields.map((f) => `${f.field}: ${f.message}`).join('; '), { fields })
 export const notFound = (code: string, message: string) => new AppError('not_found', code, message)
 export const exists = (code: string, message: string) => new AppError('exists', code, message)
 export const rejected = (code: string, message: string, fields: FieldError[] = []) =>
@@ -58,15 +63,17 @@ export const unauthenticated = (code: string, message: string) => new AppError('
 export const unavailable = (code: string, message: string, cause?: unknown) =>
   new AppError('unavailable', code, message, { cause })
 
-/** The AppError in an error's chain of causes, else an `internal` one that hides what it wraps. */
+/**
+ * Returns the AppError in an error's chain of causes, else an `internal` one that hides the cause.
+ */
 export function toAppError(error: unknown): AppError {
   for (let e = error; e instanceof Error; e = e.cause) if (e instanceof AppError) return e
   return new AppError('internal', 'internal', 'internal error', { cause: error })
 }
 
 /**
- * What a gRPC server answers for an error: the status, and `code` and fields as google.rpc details
- * (AIP-193).
+ * Returns what a gRPC server sends for an error: the status, with `code` and fields as google.rpc
+ * details (https://google.aip.dev/193).
  */
 export function toGrpcStatus(error: unknown): Partial<StatusObject> {
   const e = toAppError(error)
@@ -85,9 +92,9 @@ export function toGrpcStatus(error: unknown): Partial<StatusObject> {
 const anyOf = (type: string, value: Uint8Array) => ({ typeUrl: `type.googleapis.com/${type}`, value })
 
 /**
- * What a caller makes of a failed call through its sidecar. An error that carries our ErrorInfo
- * came from the callee and keeps its meaning; without it, it came from something in between (a
- * sidecar, a breaker, a policy's time-out).
+ * Returns the error of a failed call through the sidecar. One that carries our ErrorInfo comes from
+ * the callee and keeps its meaning. One without comes from something in between: a sidecar, a
+ * circuit breaker, a policy's time-out.
  */
 export function fromGrpcError(error: ServiceError, callee: string): AppError {
   const own = readDetails(error.metadata)
@@ -98,8 +105,8 @@ export function fromGrpcError(error: ServiceError, callee: string): AppError {
   switch (error.code) {
     case status.UNAVAILABLE:
     case status.DEADLINE_EXCEEDED:
-    // An open circuit breaker and an app that cannot be resolved both arrive as UNKNOWN (dapr 1.18,
-    // pkg/api/grpc/proxy/handler.go).
+    // An open circuit breaker and an app that cannot be resolved both arrive as UNKNOWN:
+    // https://github.com/dapr/dapr/blob/v1.18.0/pkg/api/grpc/proxy/handler.go
     case status.UNKNOWN:
     case status.CANCELLED:
       return unavailable(`${callee}_unavailable`, `${callee} is not available right now`, error)

@@ -7,8 +7,7 @@ import { createDapr } from './dapr.ts'
 import { AppError, notFound } from './errors.ts'
 import { implement, serveGrpc, type Handlers } from './grpc-server.ts'
 
-// Client and server talk directly here, without sidecars: the server is where the client expects
-// its sidecar.
+// Client and server talk directly, without sidecars: the client takes the server for its sidecar.
 const token = 'app-token'
 const log = pino({ level: 'silent' })
 const closers: (() => unknown)[] = []
@@ -26,7 +25,7 @@ beforeAll(async () => {
   port = await freePort()
   const handlers = {
     validateUser: async ({ userId }) => {
-      if (userId === 'nobody') throw notFound('user_not_found', 'there is no such user')
+      if (userId === 'nobody') throw notFound('user_not_found', 'unknown user')
       if (userId === 'bug') throw new TypeError('a secret detail')
       if (userId === 'slow') await new Promise((resolve) => setTimeout(resolve, 1_000).unref())
       return {}
@@ -64,7 +63,7 @@ it('a call that takes too long ends as unavailable', async () => {
     code: 'users_unavailable',
   })
 })
-it('a sidecar that is away is unavailable at once', async () => {
+it('a call to a sidecar that is down fails as unavailable at once', async () => {
   const started = performance.now()
   await expect(users(token, await freePort()).validateUser({ userId: 'u-1' })).rejects.toMatchObject({
     kind: 'unavailable',

@@ -15,9 +15,9 @@ import { errorKinds, toAppError, toGrpcStatus, unauthenticated } from './errors.
 import type { Logger } from './logger.ts'
 import { contextOfMetadata, SpanKind, withSpan } from './telemetry.ts'
 
-/** What a handler knows of the call beside its request. */
+/** What a handler knows about the call besides its request. */
 export type Call = {
-  /** The Dapr app that calls, or '' for the sidecar itself. */
+  /** The app id of the calling Dapr app; '' for the sidecar itself. */
   callerAppId: string
   log: Logger
   metadata: Metadata
@@ -33,7 +33,7 @@ export type Definition = Record<string, Method>
 export type RequestOf<M extends Method> = ReturnType<M['requestDeserialize']>
 export type ResponseOf<M extends Method> = ReturnType<M['responseDeserialize']>
 
-/** A service's handlers: promises of responses; they throw AppError. */
+/** A service's handlers: they return promises of responses and throw AppError. */
 export type Handlers<D> = {
   [K in keyof D]: D[K] extends Method ? (request: RequestOf<D[K]>, call: Call) => Promise<ResponseOf<D[K]>> : never
 }
@@ -43,49 +43,51 @@ export type Implementation = {
   handlers: Record<string, (request: never, call: Call) => Promise<unknown>>
 }
 
-/** Pairs generated service definition and handlers, checked against each other by the compiler. */
+/**
+ * Pairs a generated service definition with its handlers; the compiler checks one against the
+ * other.
+ */
 export const implement = <D>(definition: D, handlers: Handlers<D>): Implementation =>
   ({ definition, handlers }) as unknown as Implementation
 
 const duration = new Histogram({
   name: 'rpc_server_duration_seconds',
-  help: 'Time to answer a gRPC call, by method and outcome',
+  help: 'Duration of gRPC calls served, by method and outcome',
   labelNames: ['method', 'code'],
   buckets: [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5],
 })
 
-// daprd sends the app token with everything but these (dapr-facts: pkg/channel/grpc, pkg/runtime).
+// daprd sends the app token with every call but these two, which it makes at start:
+// https://github.com/dapr/dapr/blob/v1.18.0/pkg/runtime/pubsub/subscriptions.go#L230
+// https://github.com/dapr/dapr/blob/v1.18.0/pkg/runtime/processor/binding/send.go#L464
 const withoutToken = /\/(ListTopicSubscriptions|ListInputBindings)$/
 
 const deadlineKey = createContextKey('deadline')
-/**
- * When the caller of the RPC being handled gives up, as epoch milliseconds; Infinity outside of
- * one.
- */
+/** When the caller of the RPC being handled gives up, in epoch milliseconds; else Infinity. */
 export const activeDeadline = (c: Context = context.active()) =>
   (c.getValue(deadlineKey) as number | undefined) ?? Infinity
 
 /**
  * Serves gRPC on loopback to this service's own sidecar: checks the app token, continues the
- * caller's trace and deadline, maps AppError to a status with details, writes one log line a call.
- * Returns a function that lets calls in flight finish and closes.
+ * caller's trace and deadline, maps AppError to a status with details, and logs one line per call.
+ * Returns a function that closes the server after the calls in flight, or after 5 s.
  */
-export async function serveGrpc(o: {
+export async function serveGrpc(options: {
   port: number
   appToken: string
   log: Logger
   services: Implementation[]
 }): Promise<() => Promise<void>> {
   const server = new Server({ 'grpc.max_receive_message_length': 4 * 1024 * 1024 })
-  for (const { definition, handlers } of o.services) {
+  for (const { definition, handlers } of options.services) {
     const implementation: UntypedServiceImplementation = {}
     for (const [name, method] of Object.entries(definition)) {
       const handler = handlers[name]
-      if (handler) implementation[name] = unary(method.path, handler, o)
+      if (handler) implementation[name] = unary(method.path, handler, options)
     }
     server.addService(definition as unknown as ServiceDefinition, implementation)
   }
-  await promisify(server.bindAsync.bind(server))(`127.0.0.1:${o.port}`, ServerCredentials.createInsecure())
+  await promisify(server.bindAsync.bind(server))(`127.0.0.1:${options.port}`, ServerCredentials.createInsecure())
   return () =>
     new Promise<void>((resolve) => {
       const timer = setTimeout(() => {
@@ -102,7 +104,7 @@ export async function serveGrpc(o: {
 function unary(
   path: string,
   handler: (request: never, call: Call) => Promise<unknown>,
-  o: { appToken: string; log: Logger },
+  { appToken, log }: { appToken: string; log: Logger },
 ) {
   const quiet = withoutToken.test(path)
   return async (call: ServerUnaryCall<unknown, unknown>, done: sendUnaryData<unknown>) => {
@@ -116,9 +118,9 @@ function unary(
       deadline instanceof Date ? deadline.getTime() : deadline,
     )
     const work = async () => {
-      if (!quiet && !sameToken(text('dapr-api-token'), o.appToken))
+      if (!quiet && !sameToken(text('dapr-api-token'), appToken))
         throw unauthenticated('bad_app_token', 'the app token is missing or wrong')
-      return handler(call.request as never, { callerAppId: text('dapr-caller-app-id'), log: o.log, metadata })
+      return handler(call.request as never, { callerAppId: text('dapr-caller-app-id'), log, metadata })
     }
     try {
       done(
@@ -145,8 +147,8 @@ function unary(
                     caller: text('dapr-caller-app-id') || undefined,
                   }
                   if (failure && errorKinds[failure.kind].http >= 500)
-                    o.log.error({ ...line, err: failure }, 'call failed')
-                  else o.log.info(line, 'call')
+                    log.error({ ...line, err: failure }, 'call failed')
+                  else log.info(line, 'call')
                 }
               },
             ),

@@ -2,7 +2,7 @@ import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { createTurns } from './in-turn.ts'
 
-test('work that shares a key never overlaps and keeps its order, whatever fails and however long it takes', async () => {
+test('work that shares a key never overlaps and keeps its order, whatever fails or takes long', async () => {
   const job = fc.record({
     keys: fc.uniqueArray(fc.constantFrom('a', 'b', 'c'), { minLength: 1 }),
     steps: fc.nat(4),
@@ -34,7 +34,7 @@ test('work that shares a key never overlaps and keeps its order, whatever fails 
   )
 })
 
-test('work of other keys does not wait', async () => {
+test('work with other keys does not wait', async () => {
   const inTurn = createTurns()
   let free = () => {}
   const first = inTurn(['a'], () => new Promise<void>((resolve) => (free = resolve)))

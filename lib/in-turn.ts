@@ -1,13 +1,13 @@
 /**
- * Makes a queue for work in this process: `inTurn(keys, work)` runs `work` once all earlier work
+ * Creates a queue for work in this process: `inTurn(keys, work)` runs `work` once all earlier work
  * that named one of the same keys has ended. It spares optimistic locking the conflicts that are
- * certain to come (ten orders of one shopper, an order rush for one SKU); it guarantees nothing,
- * since other replicas queue for themselves: that is what etags are for.
+ * certain to come (ten orders of one shopper, a rush for one SKU). It guarantees nothing, since
+ * other replicas have queues of their own: etags are what protects the data.
  */
 export function createTurns() {
   const last = new Map<string, Promise<unknown>>()
   return async function inTurn<T>(keys: string[], work: () => Promise<T>): Promise<T> {
-    // Everybody queues for all keys in one go, so that nobody can hold one and wait for another.
+    // Work queues for all its keys in one step, so none can hold one key while waiting for another.
     const turn = Promise.allSettled(keys.map((key) => last.get(key))).then(work)
     for (const key of keys) last.set(key, turn)
     try {

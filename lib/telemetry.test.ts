@@ -13,7 +13,7 @@ it('reads the binary trace header', () => {
   expect(traceparentOfBinary(binary)).toBe(`00-${traceId}-b7ad6b7169203331-01`)
 })
 
-it.each(['', '00', binary.toString('hex').replace(/^00/, '01')])('takes %j for no trace', (hex) => {
+it.each(['', '00', binary.toString('hex').replace(/^00/, '01')])('reads no trace from %j', (hex) => {
   expect(traceparentOfBinary(Buffer.from(hex, 'hex'))).toBeUndefined()
 })
 
@@ -23,7 +23,7 @@ it("of two traceparents, the caller's and the one its sidecar appended, takes th
   expect(trace.getSpanContext(contextOfMetadata(metadata))?.spanId).toBe('2222222222222222')
 })
 
-it('prefers the binary header, which is single', () => {
+it('prefers the binary header', () => {
   const metadata = new Metadata()
   metadata.add('traceparent', `00-${traceId}-1111111111111111-01`)
   metadata.set('grpc-trace-bin', binary)

@@ -17,9 +17,10 @@ export { SpanKind }
 const tracer = trace.getTracer('sidecart')
 
 /**
- * Sends this process's spans to Jaeger by OTLP. Spans are made by hand in the three places where
- * calls come in and go out (grpc-server, dapr, the gateway's middleware): auto-instrumentation of
- * ES modules needs loader hooks, and cannot read the context that Dapr sends (below).
+ * Sends this process's spans to `endpoint` by OTLP; without one, does nothing. Spans are created
+ * explicitly in the three places where calls come in and go out (grpc-server, dapr, the gateway's
+ * middleware): auto-instrumentation of ES modules needs loader hooks and cannot read the context
+ * that Dapr sends (below). Returns a function that sends the remaining spans and stops.
  */
 export async function startTelemetry(service: string, endpoint: string | undefined): Promise<() => Promise<void>> {
   if (!endpoint) return async () => {}
@@ -34,19 +35,19 @@ export async function startTelemetry(service: string, endpoint: string | undefin
     autoDetectResources: false,
   })
   sdk.start()
-  // A collector that is away must not keep a service from stopping.
+  // An unavailable collector must not keep a service from stopping.
   return () => sdk.shutdown().catch(() => {})
 }
 
 export type SpanOptions = { kind?: SpanKind; attributes?: Attributes; parent?: Context }
 
 /**
- * Runs `work` in a new span, which ends with it and records its error; what is the caller's own
- * fault (4xx) does not make it a failed span.
+ * Runs `work` in a new span, which ends with it and records its error. The caller's own mistakes
+ * (4xx) do not mark the span as failed.
  */
-export async function withSpan<T>(name: string, o: SpanOptions, work: (span: Span) => Promise<T>): Promise<T> {
-  const parent = o.parent ?? context.active()
-  return tracer.startActiveSpan(name, { kind: o.kind, attributes: o.attributes }, parent, async (span) => {
+export async function withSpan<T>(name: string, options: SpanOptions, work: (span: Span) => Promise<T>): Promise<T> {
+  const { kind, attributes, parent = context.active() } = options
+  return tracer.startActiveSpan(name, { kind, attributes }, parent, async (span) => {
     try {
       return await work(span)
     } catch (error) {
@@ -60,22 +61,22 @@ export async function withSpan<T>(name: string, o: SpanOptions, work: (span: Spa
   })
 }
 
-/** The active span as a W3C traceparent, or undefined. */
+/** Returns the active span as a W3C traceparent, or undefined. */
 export function traceparent(): string | undefined {
   const carrier: Record<string, string> = {}
   propagation.inject(context.active(), carrier)
   return carrier.traceparent
 }
 
-/** The context of an HTTP request's own headers. */
+/** Returns the trace context of an HTTP request's headers. */
 export function contextOfHeaders(headers: Record<string, string | string[] | undefined>): Context {
   return propagation.extract(ROOT_CONTEXT, headers)
 }
 
 /**
- * The context of a call that a sidecar delivered. daprd appends its traceparent to the caller's
- * (dapr/dapr#10462), so Node sees two; the binary header is single, and the last of the textual
- * ones is the sidecar's.
+ * Returns the trace context of a call that a sidecar delivered. daprd appends its traceparent to
+ * the caller's (https://github.com/dapr/dapr/issues/10462), so Node sees two: the last textual one
+ * is the sidecar's. The binary header is single and comes first.
  */
 export function contextOfMetadata(metadata: Metadata): Context {
   const binary = metadata.get('grpc-trace-bin')[0]
@@ -85,8 +86,8 @@ export function contextOfMetadata(metadata: Metadata): Context {
 }
 
 /**
- * OpenCensus' binary format: version 0, then field 0 (16 bytes of trace id), field 1 (8 bytes of
- * span id), field 2 (1 byte of flags).
+ * Returns the W3C form of OpenCensus' binary format: version 0, then field 0 (16 bytes of trace
+ * id), field 1 (8 bytes of span id), field 2 (1 byte of flags).
  * https://github.com/census-instrumentation/opencensus-specs/blob/master/encodings/BinaryEncoding.md
  */
 export function traceparentOfBinary(b: Buffer): string | undefined {

@@ -219,6 +219,21 @@ describe('what is wrong is said with its line, and the rest goes on', () => {
     expect(product!.variants[0]!.quantity).toBe(0)
   })
 
+  test('line and paragraph separators in a description become line ends', async () => {
+    const { product, errors } = await build({ ...lamp, 'Body (HTML)': '<p>one\u2028two\u2029three</p>' })
+    expect(errors).toEqual([])
+    expect(product!.description).toBe('<p>one\ntwo\nthree</p>')
+  })
+
+  test('a SKU in two spellings is one SKU', async () => {
+    const { product, errors } = await build(
+      { ...lamp, 'Option1 Name': 'Size', 'Option1 Value': 'S', 'Variant SKU': 'caf\u00e9' },
+      { ...lamp, Title: '', 'Option1 Value': 'M', 'Variant SKU': 'cafe\u0301' },
+    )
+    expect(errors).toMatchObject([{ line: 3, field: 'Variant SKU' }])
+    expect(product!.variants.map(({ sku }) => sku)).toEqual(['caf\u00e9'])
+  })
+
   test("the API's fields lead back to lines and columns", async () => {
     const { product } = await build(
       { ...lamp, 'Option1 Name': 'Size', 'Option1 Value': 'S' },

@@ -1,3 +1,4 @@
+import { normaliseLines, normaliseSku } from '#lib/text.ts'
 import type { Problem, Row } from './csv-rows.ts'
 import { minorUnits } from './money.ts'
 import { deriveSkus, slug } from './sku.ts'
@@ -72,7 +73,7 @@ export function buildProduct(rows: Row[], currency: string): Built {
     published,
     variants,
     title: oneLine(cells['Title']),
-    description: cells['Body (HTML)'] ?? '',
+    description: normaliseLines(cells['Body (HTML)'] ?? ''),
     vendor: oneLine(cells['Vendor'] ?? ''),
     attributes: attributesOf(main, variants, rows),
   }
@@ -109,7 +110,7 @@ function variantsOf(
       continue
     }
     // Excel's way to say that digits are text.
-    const sku = oneLine((row.cells['Variant SKU'] ?? '').replace(/^'/, ''))
+    const sku = normaliseSku(oneLine((row.cells['Variant SKU'] ?? '').replace(/^'/, '')))
     const same = sku === '' ? undefined : found.find((other) => other.sku === sku)
     if (same) {
       report.wrong(row.line, 'Variant SKU', `the same SKU stands in line ${same.line}`)

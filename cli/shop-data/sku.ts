@@ -1,6 +1,5 @@
 import { createHash } from 'node:crypto'
-
-const maxLength = 100
+import { skuRule } from '#lib/text.ts'
 
 /**
  * Lower-case letters, digits and single hyphens: "Größe XL" is "grosse-xl". Empty for text without
@@ -27,10 +26,12 @@ const hash = (text: string) => createHash('sha256').update(text).digest('hex').s
 export function deriveSkus(handle: string, variants: { values: string[] }[]): string[] {
   const plain = variants.map(({ values }) => [handle, ...values.map((value) => slug(value) || hash(value))].join('-'))
   return plain.map((sku, i) =>
-    plain.indexOf(sku) !== plain.lastIndexOf(sku) || sku.length > maxLength ? hashedSku(sku, variants[i]!.values) : sku,
+    plain.indexOf(sku) !== plain.lastIndexOf(sku) || sku.length > skuRule.max
+      ? hashedSku(sku, variants[i]!.values)
+      : sku,
   )
 }
 
 /** A longer name for the same variant, for when another product has its first one. */
 export const hashedSku = (sku: string, values: string[]): string =>
-  `${sku.slice(0, maxLength - 9)}-${hash(JSON.stringify([sku, ...values]))}`
+  `${sku.slice(0, skuRule.max - 9)}-${hash(JSON.stringify([sku, ...values]))}`

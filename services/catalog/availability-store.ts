@@ -3,7 +3,7 @@ import type { StateStore } from '#lib/dapr.ts'
 import { retryOnConflict } from '#lib/retry-on-conflict.ts'
 import { availabilityKey } from './sku-key.ts'
 
-/** How many of a SKU can be bought, as of a version of its stock; versions of a SKU only grow. */
+/** Units of a SKU that are available, at a version of its stock. Versions of a SKU only grow. */
 export type Level = { sku: string; available: number; version: number }
 const storedLevel = z.object({ available: z.number(), version: z.number() })
 
@@ -13,10 +13,11 @@ const keysPerRead = 1_000
 export type AvailabilityStore = ReturnType<typeof createAvailabilityStore>
 
 /**
- * The catalogue's copy of stock levels, apart from the products: stock changes with every order, a
- * product once a month. Everything throws `unavailable` when the store is away.
+ * Creates the catalogue's copy of stock levels, separate from the products: stock changes with
+ * every order, a product once a month. Everything throws `unavailable` while the store is
+ * unavailable.
  */
-export function createAvailabilityStore(state: StateStore) {
+export function createAvailabilityStore({ state }: { state: StateStore }) {
   async function read(skus: string[]) {
     const keys = [...new Set(skus)].map(availabilityKey)
     const reads = []
@@ -26,15 +27,15 @@ export function createAvailabilityStore(state: StateStore) {
   }
 
   return {
-    /** How many of each SKU can be bought; 0 where nothing was ever heard of it. */
+    /** Returns how many units of each SKU are available; 0 for a SKU without a level. */
     async of(skus: string[]): Promise<(sku: string) => number> {
       const levels = await read(skus)
       return (sku) => levels.get(availabilityKey(sku))?.value.available ?? 0
     },
 
     /**
-     * Takes over the levels that are newer than what is stored. Repeats and stale levels change
-     * nothing, so that events may come twice.
+     * Stores the levels that are newer than the stored ones. Repeats and stale levels change
+     * nothing, so events may arrive twice.
      */
     async apply(levels: Level[]): Promise<void> {
       await retryOnConflict(async () => {
@@ -43,7 +44,7 @@ export function createAvailabilityStore(state: StateStore) {
           const before = stored.get(availabilityKey(level.sku))
           return before && before.value.version >= level.version ? [] : [{ level, before }]
         })
-        // Each on its own: what one attempt wrote, the next finds done.
+        // Separate writes: what one attempt has written, the next finds done.
         const writes = newer.map(({ level: { sku, available, version }, before }) =>
           state.set(
             availabilityKey(sku),

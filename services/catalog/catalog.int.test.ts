@@ -53,7 +53,7 @@ async function everyPage(categoryId: string, limit: number): Promise<Product[]> 
     if (cursor === '') return products
   }
 }
-/** As the sidecar delivers an event of topic stock. */
+/** Delivers an event of topic stock as the sidecar does. */
 async function stockEvent(type: string, levels: { sku: string; available: number; version: number }[]) {
   const data = Buffer.from(JSON.stringify({ levels }))
   const { status } = await callback.onTopicEvent(
@@ -71,7 +71,7 @@ async function stockEvent(type: string, levels: { sku: string; available: number
 const [success, retry, drop] = [0, 1, 2]
 
 describe('a product', () => {
-  test('is created, and found by its id and by its handle', async () => {
+  test('is created, and found by its id and its handle', async () => {
     const sent = product()
     const answer = await catalog.upsertProduct({ product: sent })
     expect(answer).toEqual({
@@ -82,12 +82,12 @@ describe('a product', () => {
       expect((await catalog.getProduct({ idOrHandle })).product).toEqual(answer.product)
   })
 
-  test('sent again as it was is not written again', async () => {
+  test('sent again unchanged is not written again', async () => {
     const first = await upsert()
     expect(await catalog.upsertProduct({ product: first })).toEqual({ product: first, created: false })
   })
 
-  test('comes back with whatever attributes it was given', async () => {
+  test('keeps whatever attributes it is given', async () => {
     const attributes = {
       'a.b': { $gt: 1, '': 'x' },
       '100%': [1.5, null, true, -0.25, 1e21, 9007199254740991],
@@ -102,7 +102,7 @@ describe('a product', () => {
     })
   })
 
-  test('replaced by one with other SKUs gives the former ones back', async () => {
+  test('replaced by one with other SKUs releases the former ones', async () => {
     const first = await upsert()
     const [kept, gone] = first.variants
     const fresh = variant(`${first.handle}-3`)
@@ -112,7 +112,7 @@ describe('a product', () => {
     expect((await upsert({ variants: [variant(gone!.sku)] })).variants[0]!.sku).toBe(gone!.sku)
   })
 
-  test('cannot take a SKU of another, and then nothing of it is stored', async () => {
+  test('with a SKU of another product is refused, and nothing of it is stored', async () => {
     const {
       variants: [taken],
     } = await upsert()
@@ -125,7 +125,7 @@ describe('a product', () => {
     await expect(catalog.getProduct({ idOrHandle: other.handle })).rejects.toEqual(code('product_not_found'))
   })
 
-  test('of ten that want one SKU at once, one gets it', async () => {
+  test('alone gets a SKU that ten products ask for at once', async () => {
     const sku = ulid()
     const outcomes = await Promise.allSettled(
       Array.from({ length: 10 }, () => catalog.upsertProduct({ product: product({ variants: [variant(sku)] }) })),
@@ -154,14 +154,26 @@ describe('a product', () => {
     ['a NUL', '\0'],
     ['bars', 'a||b'],
     ['a long text', 'x'.repeat(100_000)],
-    ['an id that nobody has', `p-${'a'.repeat(26)}`],
+    ['an unknown id', `p-${'a'.repeat(26)}`],
   ])('is not found by %s', async (_, idOrHandle) => {
     await expect(catalog.getProduct({ idOrHandle })).rejects.toEqual(code('product_not_found'))
   })
 })
 
+test('a SKU is the same however its letters are composed', async () => {
+  const sku = `Caf\u00e9-${ulid()}`
+  const spellings = [sku, ` ${sku.normalize('NFD')} `]
+  const { handle, variants: stored } = await upsert({ variants: [variant(spellings[1]!)] })
+  expect(stored[0]!.sku).toBe(sku)
+  const { variants } = await catalog.batchGetVariants({ skus: spellings })
+  expect(variants.map((v) => v.sku)).toEqual([sku])
+  for (const [amount, spelling] of spellings.entries())
+    await catalog.changePrice({ sku: spelling, price: { amount, currency: 'USD' } })
+  expect((await catalog.getProduct({ idOrHandle: handle })).product!.variants[0]!.price!.amount).toBe(1)
+})
+
 describe('prices', () => {
-  test('of many SKUs come at once, without what is not there or not published', async () => {
+  test('of many SKUs are read at once, without those that are unknown or not published', async () => {
     const [shown, hidden] = [await upsert(), await upsert({ published: false })]
     const skus = [...shown.variants, ...hidden.variants].map((v) => v.sku)
     const { variants } = await catalog.batchGetVariants({
@@ -175,7 +187,7 @@ describe('prices', () => {
     })
   })
 
-  test('are changed one by one, in the product too', async () => {
+  test('are changed one at a time, in the product too', async () => {
     const {
       id,
       variants: [one, other],
@@ -188,7 +200,7 @@ describe('prices', () => {
     expect((await catalog.changePrice({ sku: one!.sku, price })).product).toEqual(changed)
   })
 
-  test('of both variants changed at the same time are both kept', async () => {
+  test('of two variants changed at the same time are both kept', async () => {
     const { id, variants } = await upsert()
     await Promise.all(
       variants.map((v, i) => catalog.changePrice({ sku: v.sku, price: { amount: i, currency: 'USD' } })),
@@ -196,7 +208,7 @@ describe('prices', () => {
     expect((await catalog.getProduct({ idOrHandle: id })).product!.variants.map((v) => v.price!.amount)).toEqual([0, 1])
   })
 
-  test('of a SKU that is not there cannot be changed, nor to nonsense', async () => {
+  test('of an unknown SKU cannot be changed, nor to an invalid price', async () => {
     const price = { amount: 1, currency: 'USD' }
     for (const sku of ['no such', '', '\0', 'a||b'])
       await expect(catalog.changePrice({ sku, price })).rejects.toEqual(code('sku_not_found'))
@@ -208,14 +220,14 @@ describe('prices', () => {
     })
   })
 
-  test('are asked for at most 200 at a time', async () => {
+  test('are read for at most 200 SKUs at a time', async () => {
     await expect(catalog.batchGetVariants({ skus: Array(201).fill('x') })).rejects.toMatchObject({
       fields: [{ field: 'skus' }],
     })
   })
 })
 
-test('what changes is published in order, and what does not is not', async () => {
+test('changes are published in order, and what does not change is not published', async () => {
   const first = await upsert()
   const [{ sku }] = first.variants as [Variant]
   const price = { amount: 1, currency: 'USD' }
@@ -242,7 +254,7 @@ test('what changes is published in order, and what does not is not', async () =>
 })
 
 describe('categories', () => {
-  test('are made along a path, once however often and by however many', async () => {
+  test('are created along a path, once, however many calls do it at once', async () => {
     const top = ulid()
     const made = await Promise.all(
       Array.from({ length: 20 }, (_, i) => catalog.ensureCategory({ names: [top, `Décor 🏺 ${i % 2}`, 'Pots'] })),
@@ -267,7 +279,7 @@ describe('categories', () => {
 
   test.each([
     ['nothing', ''],
-    ['nobody', 'c-aaaaaaaaaa'],
+    ['an unknown id', 'c-aaaaaaaaaa'],
     ['SQL', "' or ''='"],
     ['a NUL', '\0'],
   ])('are not found by %s', async (_, categoryId) => {
@@ -280,7 +292,7 @@ describe('categories', () => {
 })
 
 describe('a list', () => {
-  test('holds the published products of a category and of all below it, each once, whatever the page size', async () => {
+  test('has the published products of a category and of all below it, each once, for any page size', async () => {
     const top = ulid()
     const [home, pots, other] = [await category(top), await category(top, 'Pots'), await category(`${top} too`)]
     const inPots = await Promise.all(Array.from({ length: 5 }, () => upsert({ categoryId: pots.id })))
@@ -294,7 +306,7 @@ describe('a list', () => {
     expect(ids(await everyPage('', 100))).toEqual(expect.arrayContaining(everything))
   })
 
-  test('reads no more than it answers, wherever the page begins', async () => {
+  test('reads no more than it returns, wherever the page begins', async () => {
     const { id } = await category(ulid())
     const made = []
     for (let i = 0; i < 12; i++) made.push(await upsert({ categoryId: id }))
@@ -309,7 +321,7 @@ describe('a list', () => {
     await client.close()
   })
 
-  test('loses what is no longer published and follows what moves', async () => {
+  test('drops what is no longer published and follows what moves', async () => {
     const [from, to] = [await category(ulid()), await category(ulid())]
     const [moved, hidden] = [await upsert({ categoryId: from.id }), await upsert({ categoryId: from.id })]
     await catalog.upsertProduct({ product: { ...moved, categoryId: to.id } })
@@ -318,7 +330,7 @@ describe('a list', () => {
     expect((await everyPage(to.id, 10)).map((p) => p.id)).toEqual([moved.id])
   })
 
-  test('of huge products comes in shorter pages', async () => {
+  test('of huge products has shorter pages', async () => {
     const { id } = await category(ulid())
     // 190 KB each, and one message has at most 4 MiB.
     const images = Array.from({ length: 50 }, (_, i) => `https://example.com/${i}/`.padEnd(2_000, 'x'))
@@ -336,7 +348,7 @@ describe('a list', () => {
       expect((await everyPage(id, limit)).map((p) => p.id)).toEqual(made.map((p) => p.id).sort())
   }, 60_000)
 
-  test('refuses a cursor that no page gave, and a wrong limit', async () => {
+  test('refuses a cursor that was never issued, and a wrong limit', async () => {
     for (const cursor of ['x', '\0', 'eyJ9', '1.p-aaaa'])
       await expect(catalog.listProducts({ categoryId: '', limit: 10, cursor })).rejects.toEqual(code('bad_cursor'))
     for (const limit of [0, -1, 101])
@@ -346,7 +358,7 @@ describe('a list', () => {
   })
 })
 
-describe('how many can be bought', () => {
+describe('availability', () => {
   const available = async (idOrHandle: string) =>
     (await catalog.getProduct({ idOrHandle })).product!.variants.map((v) => v.available)
 
@@ -385,13 +397,13 @@ describe('how many can be bought', () => {
     expect(again!.variants.map((v) => v.available)).toEqual([5, 0])
   })
 
-  test('is not asked of an event that is no stock event; what can never be handled is dropped', async () => {
+  test('ignores an unknown event type; an event that can never be handled is dropped', async () => {
     expect(await stockEvent('stock.something-new.v9', [])).toBe(success)
     expect(await stockEvent('stock.stock-adjusted.v1', 'nonsense' as never)).toBe(drop)
   })
 })
 
-test('while its store is away it says so soon and keeps events waiting, and carries on by itself when the store is back', async () => {
+test('while its store is down it says so soon and keeps events waiting, and resumes once it is back', async () => {
   const {
     id,
     handle,

@@ -3,15 +3,13 @@ import * as z from 'zod'
 import type { Dapr, Operation, StateStore } from '#lib/dapr.ts'
 import { AppError, notFound } from '#lib/errors.ts'
 import { retryOnConflict } from '#lib/retry-on-conflict.ts'
+import { decodeAttributes, encodeAttributes, type Attributes } from './attributes.ts'
+import { moneySchema, type Money } from './price.ts'
 import {
   changePrice,
-  encodeAttributes,
   everywhere,
-  moneySchema,
   productIdOf,
   replaceProduct,
-  storedProductSchema,
-  type Money,
   type ProductContent,
   type StoredProduct,
   type Variant,
@@ -19,8 +17,8 @@ import {
 import { skuKey } from './sku-key.ts'
 
 /**
- * What an order needs of a variant, in a document of its own: many are then one bulk read. Written
- * with its product, in one transaction.
+ * What an order needs to know about a variant, in a separate document: many take one bulk read.
+ * Written with its product, in one transaction.
  */
 export type PricedSku = { sku: string; productId: string; title: string; price: Money; published: boolean }
 const storedSku: z.ZodType<PricedSku> = z.object({
@@ -31,10 +29,32 @@ const storedSku: z.ZodType<PricedSku> = z.object({
   published: z.boolean(),
 })
 
+/** A product as read back from the store. */
+const storedProductSchema: z.ZodType<StoredProduct> = z.object({
+  id: z.string(),
+  handle: z.string(),
+  title: z.string(),
+  description: z.string(),
+  vendor: z.string(),
+  categoryId: z.string(),
+  images: z.array(z.string()),
+  attributes: z.record(z.string(), z.unknown()).transform((a) => decodeAttributes(a as Attributes) as Attributes),
+  variants: z.array(
+    z.object({
+      sku: z.string(),
+      options: z.array(z.object({ name: z.string(), value: z.string() })),
+      price: moneySchema,
+    }),
+  ),
+  published: z.boolean(),
+  listedIn: z.array(z.string()),
+  updatedAt: z.string(),
+})
+
 const productKey = (id: string) => `product:{catalog}:${id}`
-// As the store spells it: Dapr puts the app's id in front.
+// Dapr prefixes keys with the app id.
 const documentId = (id: string) => `catalog||${productKey(id)}`
-const found = z.array(z.object({ value: storedProductSchema })).nullish()
+const foundSchema = z.array(z.object({ value: storedProductSchema })).nullish()
 
 const pricedSku = (product: StoredProduct, { sku, price }: Variant): PricedSku => ({
   sku,
@@ -45,14 +65,15 @@ const pricedSku = (product: StoredProduct, { sku, price }: Variant): PricedSku =
 })
 const toDocument = (product: StoredProduct) => ({ ...product, attributes: encodeAttributes(product.attributes) })
 
-// A gRPC message has at most 4 MiB on its way through the sidecars.
+// A gRPC message through the sidecars has at most 4 MiB.
 const pageBytes = 3 * 1024 * 1024
 
+/** Which products to list: at most `limit`, after the id `after`, of a category or of all. */
 export type Page = { categoryId?: string; after?: string; limit: number }
 
 /**
- * The query for a page of products: a range of the index on `value.listedIn` and `_id`, in its
- * order, whatever the page. Exported for its test.
+ * Returns the query for a page of products. Any page is a range of the index on `value.listedIn`
+ * and `_id`, in its order. Exported for its test.
  */
 export const pageQuery = ({ categoryId, after, limit }: Page) =>
   ({
@@ -68,19 +89,21 @@ export const pageQuery = ({ categoryId, after, limit }: Page) =>
 export type ProductStore = ReturnType<typeof createProductStore>
 
 /**
- * Products and the SKUs that they hold. Everything throws `unavailable` when the store is away.
- * `query` is a binding to the same collection.
+ * Creates the store of products and their SKUs. `binding` reaches `catalog-query`, which reads the
+ * collection of `state`. Everything throws `unavailable` while the store is unavailable.
  */
-export function createProductStore(o: { state: StateStore; query: Dapr['binding']; now: () => Date }) {
-  /** At most `limit` products; `full`: there may be others. */
+export function createProductStore(deps: { state: StateStore; binding: Dapr['binding']; now: () => Date }) {
+  const { state, binding, now } = deps
+
+  /** Returns at most `limit` products. `full`: there may be more. */
   async function find(page: Page): Promise<{ products: StoredProduct[]; full: boolean }> {
     const { limit } = page
     try {
-      const documents = await o.query('catalog-query', 'find', { data: pageQuery(page) })
-      const products = (found.parse(documents) ?? []).map((d) => d.value)
+      const documents = await binding('catalog-query', 'find', { data: pageQuery(page) })
+      const products = (foundSchema.parse(documents) ?? []).map((d) => d.value)
       return { products, full: products.length === limit }
     } catch (error) {
-      // Huge products: half as many fit. A page may be shorter than its limit.
+      // The response is too large: half as many fit. A page may be shorter than its limit.
       const cause = error instanceof AppError && error.cause instanceof Error ? error.cause.message : ''
       if (limit > 1 && /larger than max/.test(cause)) return find({ ...page, limit: limit >> 1 })
       throw error
@@ -88,14 +111,13 @@ export function createProductStore(o: { state: StateStore; query: Dapr['binding'
   }
 
   return {
-    /** The product with this id, or undefined. */
+    /** Returns the product with this id, or undefined. */
     get: async (id: string): Promise<StoredProduct | undefined> =>
-      (await o.state.get(productKey(id), storedProductSchema))?.value,
+      (await state.get(productKey(id), storedProductSchema))?.value,
 
     /**
-     * Published products in the order of their ids, those after `after` (undefined: from the
-     * start), at most `limit`. `categoryId` undefined: of all categories. `more`: there are others
-     * behind them.
+     * Returns a page of published products, by id. A page of large products may be shorter than its
+     * limit. `more`: others follow.
      */
     async list(page: Page): Promise<{ products: StoredProduct[]; more: boolean }> {
       const found = await find({ ...page, limit: page.limit + 1 })
@@ -107,18 +129,18 @@ export function createProductStore(o: { state: StateStore; query: Dapr['binding'
     },
 
     /**
-     * Published SKUs' prices of now; what is not there or not published is left out. One read for
-     * all.
+     * Returns the current prices of SKUs, in one read. SKUs that are unknown or not published are
+     * left out.
      */
     async pricedSkus(skus: string[]): Promise<PricedSku[]> {
-      const documents = await o.state.bulkGet([...new Set(skus)].map(skuKey), storedSku)
+      const documents = await state.bulkGet([...new Set(skus)].map(skuKey), storedSku)
       return [...documents.values()].map((d) => d.value).filter((s) => s.published)
     },
 
     /**
-     * Creates the product with the content's handle, or replaces it, with its SKUs and the event
-     * that tells of it: all or nothing. Writes nothing when nothing changes. `categoryIds`: its
-     * category and all above. Throws `exists` sku_taken.
+     * Creates or replaces the product with the content's handle, with its SKUs and the event
+     * products.product-upserted.v1, all or none. Writes nothing if nothing changes. `categoryIds`
+     * are its category and all above. Throws `exists` sku_taken.
      */
     async upsert(
       content: ProductContent,
@@ -126,12 +148,13 @@ export function createProductStore(o: { state: StateStore; query: Dapr['binding'
     ): Promise<{ product: StoredProduct; created: boolean }> {
       const id = productIdOf(content.handle)
       return retryOnConflict(async () => {
-        const before = await o.state.get(productKey(id), storedProductSchema)
-        const product = replaceProduct(before?.value, content, categoryIds, o.now())
-        if (!product) return { product: before!.value, created: false }
+        const before = await state.get(productKey(id), storedProductSchema)
+        const decision = replaceProduct(before?.value, content, categoryIds, now())
+        if (decision.outcome === 'unchanged') return { product: before!.value, created: false }
 
+        const { product } = decision
         const old = new Map((before?.value.variants ?? []).map((v) => [v.sku, pricedSku(before!.value, v)]))
-        await refuseTaken(product, old)
+        await refuseTakenSkus(product, old)
 
         const operations: Operation[] = [
           {
@@ -142,7 +165,7 @@ export function createProductStore(o: { state: StateStore; query: Dapr['binding'
         ]
         for (const variant of product.variants) {
           const value = pricedSku(product, variant)
-          // A SKU that was this product's is guarded by the product's etag.
+          // The product's etag guards the SKUs that it already has.
           if (!isDeepStrictEqual(old.get(variant.sku), value))
             operations.push({ upsert: skuKey(variant.sku), value, firstWrite: !old.has(variant.sku) })
           old.delete(variant.sku)
@@ -153,23 +176,24 @@ export function createProductStore(o: { state: StateStore; query: Dapr['binding'
         operations.push({
           event: { type: 'products.product-upserted.v1', key: id, data: { productId: id, handle, title, variants } },
         })
-        await o.state.transact(operations)
+        await state.transact(operations)
         return { product, created: !before }
       })
     },
 
     /**
-     * Changes one variant's price and publishes products.price-changed.v1; writes nothing when it
-     * has that price. Throws `not_found` sku_not_found.
+     * Changes one variant's price and publishes products.price-changed.v1. Writes nothing if it
+     * already has that price. Returns the product. Throws `not_found` sku_not_found.
      */
     async changePrice(sku: string, price: Money): Promise<StoredProduct> {
       return retryOnConflict(async () => {
-        const owner = await o.state.get(skuKey(sku), storedSku)
-        const before = owner && (await o.state.get(productKey(owner.value.productId), storedProductSchema))
+        const owner = await state.get(skuKey(sku), storedSku)
+        const before = owner && (await state.get(productKey(owner.value.productId), storedProductSchema))
         if (!before?.value.variants.some((v) => v.sku === sku)) throw skuNotFound()
-        const product = changePrice(before.value, sku, price, o.now())
-        if (!product) return before.value
-        await o.state.transact([
+        const decision = changePrice(before.value, sku, price, now())
+        if (decision.outcome === 'unchanged') return before.value
+        const { product } = decision
+        await state.transact([
           { upsert: productKey(product.id), value: toDocument(product), etag: before.etag },
           {
             upsert: skuKey(sku),
@@ -187,20 +211,20 @@ export function createProductStore(o: { state: StateStore; query: Dapr['binding'
     },
   }
 
-  async function refuseTaken(product: StoredProduct, old: Map<string, PricedSku>): Promise<void> {
+  async function refuseTakenSkus(product: StoredProduct, old: Map<string, PricedSku>): Promise<void> {
     const fresh = product.variants.filter((v) => !old.has(v.sku))
-    const owners = await o.state.bulkGet(
+    const owners = await state.bulkGet(
       fresh.map((v) => skuKey(v.sku)),
       storedSku,
     )
     const fields = product.variants.flatMap((v, i) => {
       const owner = owners.get(skuKey(v.sku))
       return owner && owner.value.productId !== product.id
-        ? [{ field: `variants.${i}.sku`, message: 'another product has this SKU' }]
+        ? [{ field: `variants.${i}.sku`, message: 'must not be a SKU of another product' }]
         : []
     })
     if (fields.length > 0) throw new AppError('exists', 'sku_taken', 'another product has one of the SKUs', { fields })
   }
 }
 
-export const skuNotFound = () => notFound('sku_not_found', 'there is no such SKU')
+export const skuNotFound = () => notFound('sku_not_found', 'unknown SKU')

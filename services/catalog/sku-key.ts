@@ -1,8 +1,8 @@
-// Dapr keeps `||` in keys for itself, and a SKU may hold it.
-const inKey = (sku: string) => sku.replace(/[%|]/g, encodeURIComponent)
+// Dapr refuses keys with `||`, which a SKU may contain.
+const keyPart = (sku: string) => sku.replace(/[%|]/g, encodeURIComponent)
 
-/** Where a SKU's price is stored. */
-export const skuKey = (sku: string) => `sku:{catalog}:${inKey(sku)}`
+/** The key of a SKU's price. */
+export const skuKey = (sku: string) => `sku:{catalog}:${keyPart(sku)}`
 
-/** Where is stored how many of a SKU can be bought. */
-export const availabilityKey = (sku: string) => `availability:{catalog}:${inKey(sku)}`
+/** The key of a SKU's availability. */
+export const availabilityKey = (sku: string) => `availability:{catalog}:${keyPart(sku)}`

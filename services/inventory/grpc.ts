@@ -1,48 +1,57 @@
-import { InventoryServiceService, type StockLevel } from '#protos/shop/inventory/v1/inventory.ts'
+import type { InventoryServiceService, StockLevel } from '#protos/shop/inventory/v1/inventory.ts'
 import { invalid } from '#lib/errors.ts'
-import { implement } from '#lib/grpc-server.ts'
+import type { Handlers } from '#lib/grpc-server.ts'
+import { lengthProblem, normaliseSku, skuProblem } from '#lib/text.ts'
 import { available, type Stock } from './stock.ts'
 import type { StockStore } from './stock-store.ts'
 
 const maxSkus = 200
 const maxQuantity = 1_000_000_000
 
-/** The RPCs of shop.inventory.v1: they check what came and leave the rest to the store. */
-export const createInventoryService = (o: { store: StockStore }) =>
-  implement(InventoryServiceService, {
+/** The RPCs of protos/shop/inventory/v1/inventory.proto, which lists their errors. */
+export function createInventoryHandlers(deps: { store: StockStore }): Handlers<typeof InventoryServiceService> {
+  const { store } = deps
+  return {
     async getAvailability({ skus }) {
-      if (skus.length > maxSkus) throw invalid('skus', `at most ${maxSkus}`)
-      skus.forEach((sku, i) => checkSku(sku, `skus.${i}`))
-      return { levels: (await o.store.levels(skus)).map(toLevel) }
+      if (skus.length > maxSkus) throw invalid('skus', `must have at most ${maxSkus} SKUs`)
+      const levels = await store.levels(skus.map((sku, i) => parseSku(sku, `skus.${i}`)))
+      return { levels: levels.map(toMessage) }
     },
 
-    async adjustStock({ sku, delta, adjustmentId }) {
-      checkSku(sku)
+    async adjustStock(request) {
+      const { delta, adjustmentId } = request
+      const sku = parseSku(request.sku)
       if (delta === 0 || Math.abs(delta) > maxQuantity)
-        throw invalid('delta', `from -${maxQuantity} to ${maxQuantity}, not 0`)
-      if (adjustmentId.length < 1 || adjustmentId.length > 200) throw invalid('adjustmentId', '1 to 200 characters')
-      return { level: toLevel(await o.store.adjust({ sku, delta, adjustmentId })) }
+        throw invalid('delta', `must be -${maxQuantity} to ${maxQuantity}, and not 0`)
+      const problem = lengthProblem(adjustmentId, { min: 1, max: 200 })
+      if (problem) throw invalid('adjustmentId', problem)
+      return { level: toMessage(await store.adjust({ sku, delta, adjustmentId })) }
     },
 
-    async setSupply({ sku, source, quantity }) {
-      checkSku(sku)
+    async setSupply(request) {
+      const { source, quantity } = request
+      const sku = parseSku(request.sku)
       // It becomes the name of a field.
       if (!/^[A-Za-z0-9][\w .:/-]{0,99}$/.test(source))
-        throw invalid('source', '1 to 100 letters, digits, spaces and _.:/-, a letter or digit first')
-      if (quantity < 0 || quantity > maxQuantity) throw invalid('quantity', `0 to ${maxQuantity}`)
-      return { level: toLevel(await o.store.setSupply({ sku, source, quantity })) }
+        throw invalid('source', 'must be 1 to 100 letters, digits, spaces and _.:/-, beginning with a letter or digit')
+      if (quantity < 0 || quantity > maxQuantity) throw invalid('quantity', `must be 0 to ${maxQuantity}`)
+      return { level: toMessage(await store.setSupply({ sku, source, quantity })) }
     },
-  })
-
-function checkSku(sku: string, field = 'sku') {
-  if (sku.length < 1 || sku.length > 100) throw invalid(field, '1 to 100 characters')
+  }
 }
 
-const toLevel = (s: Stock): StockLevel => ({
-  sku: s.sku,
-  onHand: s.onHand,
-  reserved: s.reserved,
-  sold: s.sold,
-  available: available(s),
-  version: s.version,
+function parseSku(text: string, field = 'sku'): string {
+  const sku = normaliseSku(text)
+  const problem = skuProblem(sku)
+  if (problem) throw invalid(field, problem)
+  return sku
+}
+
+const toMessage = (stock: Stock): StockLevel => ({
+  sku: stock.sku,
+  onHand: stock.onHand,
+  reserved: stock.reserved,
+  sold: stock.sold,
+  available: available(stock),
+  version: stock.version,
 })

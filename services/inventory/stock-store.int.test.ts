@@ -1,17 +1,21 @@
 import { randomUUID } from 'node:crypto'
+import { Metadata } from '@grpc/grpc-js'
+import { pino } from 'pino'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import type { Call } from '#lib/grpc-server.ts'
 import { startStoreSidecar, type StoreSidecar } from '../../platform/testing/store-sidecar.ts'
+import { createInventoryHandlers } from './grpc.ts'
 import { release, reserve, sell } from './stock.ts'
 import { createStockStore, type StockStore } from './stock-store.ts'
 
 let sidecar: StoreSidecar
 let store: StockStore
-/** The same service, running twice. */
+/** A second replica of the service. */
 let replica: StockStore
 beforeAll(async () => {
   sidecar = await startStoreSidecar({ appId: 'inventory', store: 'inventory-store' })
-  store = createStockStore(sidecar.dapr.state('inventory-store'))
-  replica = createStockStore(sidecar.dapr.state('inventory-store'))
+  store = createStockStore({ state: sidecar.dapr.state('inventory-store') })
+  replica = createStockStore({ state: sidecar.dapr.state('inventory-store') })
 })
 afterAll(() => sidecar?.close())
 
@@ -39,7 +43,7 @@ const onCancelled = ({ orderId, userId }: Order, by = store) =>
 const onConfirmed = ({ orderId }: Order, by = store) => by.decideOrder(orderId, [], sell)
 
 describe('an order', () => {
-  test('placed and confirmed: its stock is held, then sold, and each is told once with the new levels', async () => {
+  test('placed and confirmed: its stock is held, then sold; each is published once with the new levels', async () => {
     const [a, b] = [await stocked('a', 5), await stocked('b', 1)]
     const order = newOrder([b, 1], [a, 2])
     for (let i = 0; i < 2; i += 1) await onPlaced(order)
@@ -62,7 +66,7 @@ describe('an order', () => {
     ])
   })
 
-  test('cancelled: its stock is back', async () => {
+  test('cancelled: its stock is available again', async () => {
     const a = await stocked('a', 5)
     const order = newOrder([a, 5])
     await onPlaced(order)
@@ -74,7 +78,7 @@ describe('an order', () => {
     ])
   })
 
-  test('of one SKU that is there and one that is not: holds neither', async () => {
+  test('for a known and an unknown SKU: holds neither', async () => {
     const a = await stocked('a', 5)
     const order = newOrder([a, 1], [newSku('none'), 1])
     await onPlaced(order)
@@ -88,7 +92,7 @@ describe('an order', () => {
     const a = await stocked('a', 5)
     const order = newOrder([a, 1])
     await onCancelled(order)
-    expect(await onPlaced(order)).toBe('handled')
+    expect(await onPlaced(order)).toEqual({ outcome: 'unchanged' })
     expect(await level(a)).toMatchObject({ reserved: 0 })
   })
 })
@@ -96,7 +100,7 @@ describe('an order', () => {
 test('20 orders for the last 5 units, through two replicas at once: 5 get one', async () => {
   const [a, b] = [await stocked('a', 5), await stocked('b', 100)]
   const orders = Array.from({ length: 20 }, (_, i) => (i % 2 ? newOrder([a, 1], [b, 1]) : newOrder([b, 1], [a, 1])))
-  // As the sidecar does with an event that was not handled: again, until it is.
+  // As the sidecar does: redelivers an event until it is handled.
   const untilHandled = async (order: Order, by: StockStore): Promise<unknown> =>
     onPlaced(order, by).catch((error) => (error.kind === 'conflict' ? untilHandled(order, by) : Promise.reject(error)))
   await Promise.all(orders.map((order, i) => untilHandled(order, i % 3 ? store : replica)))
@@ -104,7 +108,7 @@ test('20 orders for the last 5 units, through two replicas at once: 5 get one', 
 })
 
 describe('an adjustment', () => {
-  test('is made once, also when it comes several times at once', async () => {
+  test('counts once, even when it arrives several times at once', async () => {
     const change = { sku: newSku('a'), delta: 7, adjustmentId: randomUUID() }
     await Promise.all(Array.from({ length: 6 }, (_, i) => (i % 2 ? replica : store).adjust(change)))
     expect(await level(change.sku)).toMatchObject({ onHand: 7, version: 1 })
@@ -117,7 +121,7 @@ describe('an adjustment', () => {
     ])
   })
 
-  test('that would take what is held is refused', async () => {
+  test('that would take reserved units is refused', async () => {
     const a = await stocked('a', 5)
     await onPlaced(newOrder([a, 4]))
     await expect(store.adjust({ sku: a, delta: -2, adjustmentId: randomUUID() })).rejects.toMatchObject({
@@ -131,7 +135,16 @@ describe('an adjustment', () => {
   })
 })
 
-test.each(['a||b', '100%', 'a%7Cb', '🏺 é', 'A', 'a', ' a'])('%j is a SKU of its own', async (name) => {
+test('stock set for a SKU in decomposed Unicode is found by its composed spelling', async () => {
+  const sku = newSku('caf\u00e9')
+  const { setSupply, getAvailability } = createInventoryHandlers({ store })
+  const call: Call = { callerAppId: 'gateway', log: pino({ level: 'silent' }), metadata: new Metadata() }
+  await setSupply({ sku: ` ${sku.normalize('NFD')} `, source: 'test', quantity: 3 }, call)
+  for (const spelling of [sku, sku.normalize('NFD')])
+    expect(await getAvailability({ skus: [spelling] }, call)).toMatchObject({ levels: [{ sku, available: 3 }] })
+})
+
+test.each(['a||b', '100%', 'a%7Cb', '🏺 é', 'A', 'a', ' a'])('%j is a distinct SKU', async (name) => {
   const sku = await stocked(name, 3)
   const odd = { sku: `${name}||${randomUUID()}`, source: 'test', quantity: 4 }
   await store.setSupply(odd)

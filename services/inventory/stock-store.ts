@@ -12,18 +12,17 @@ import {
   setSupply,
   stockSchema,
   type Decision,
+  type Rejected,
   type Reservation,
   type Stock,
   type StockEvent,
 } from './stock.ts'
 
-// One hash tag for everything: all lines or none spans SKUs, and what commits together shares a
-// tag.
+// One hash tag for everything: an order reserves several SKUs at once, and what commits together
+// shares a tag.
 const stockKey = (sku: string) => `stock:{inventory}:${keyPart(sku)}`
-/**
- * A SKU may have anything in it, but Dapr refuses keys with "||", and delivers no event whose key
- * is not printable ASCII.
- */
+// A SKU may contain any character, but Dapr refuses keys with "||" and delivers no event whose key
+// is not printable ASCII.
 const keyPart = (sku: string) => encodeURIComponent(sku)
 const reservationKey = (orderId: string) => `reservation:{inventory}:${orderId}`
 const adjustmentKey = (adjustmentId: string) =>
@@ -36,10 +35,10 @@ type Decide = (known: Reservation | undefined, stock: ReadonlyMap<string, Stock>
 export type StockStore = ReturnType<typeof createStockStore>
 
 /**
- * Reads and changes stock. Everything here throws AppError `unavailable` while the store is away,
- * and changes nothing then.
+ * Creates the store of stock and reservations. Everything throws `unavailable`, and changes
+ * nothing, while the store is unavailable.
  */
-export function createStockStore(state: StateStore) {
+export function createStockStore({ state }: { state: StateStore }) {
   const inTurn = createTurns()
 
   async function readStock(skus: string[]): Promise<Map<string, Versioned<Stock>>> {
@@ -47,7 +46,7 @@ export function createStockStore(state: StateStore) {
     return new Map([...found.values()].map((row) => [row.value.sku, row]))
   }
 
-  /** Keys in sorted order: transactions that lock the same rows lock them in the same order. */
+  // Sorted by key: transactions that lock the same rows lock them in the same order.
   const stockWrites = (changed: Stock[], before: ReadonlyMap<string, Versioned<Stock>>): Operation[] =>
     changed
       .map((value) => {
@@ -61,40 +60,37 @@ export function createStockStore(state: StateStore) {
     return { event: { ...event, key: keyPart(stock.sku), subject: stock.sku } }
   }
 
-  /**
-   * Decides from the reservation as it was read and the stock as it is now, and stores the
-   * decision.
-   */
+  /** Decides from the given reservation and the current stock, and stores the decision. */
   async function settle(
     orderId: string,
     known: Versioned<Reservation> | undefined,
     skus: string[],
     decide: Decide,
-  ): Promise<Decision['outcome']> {
+  ): Promise<Decision> {
     const stock = await readStock(skus)
     const decision = decide(known?.value, new Map([...stock].map(([sku, row]) => [sku, row.value])))
-    if (decision.outcome !== 'changed') return decision.outcome
+    if (decision.outcome !== 'changed') return decision
     const { reservation, event } = decision
     await state.transact([
       { upsert: reservationKey(orderId), value: reservation, ...(known ? { etag: known.etag } : { firstWrite: true }) },
       ...stockWrites(decision.stock, stock),
       ...(event ? [{ event: { ...event, key: orderId } }] : []),
     ])
-    return 'changed'
+    return decision
   }
 
   return {
-    /** The stock records of those SKUs that have one. */
+    /** Returns the stock of those SKUs that have a record. */
     async levels(skus: string[]): Promise<Stock[]> {
       return [...(await readStock(skus)).values()].map((row) => row.value)
     },
 
     /**
      * Decides about an order from its reservation and the stock of `skus` and of the SKUs it has
-     * reserved, and stores stock, reservation and event in one transaction; again when somebody
-     * else wrote in between.
+     * reserved. Stores stock, reservation and event in one transaction, and starts over when
+     * another writer got in between.
      */
-    async decideOrder(orderId: string, skus: string[], decide: Decide): Promise<Decision['outcome']> {
+    async decideOrder(orderId: string, skus: string[], decide: Decide): Promise<Decision> {
       return retryOnConflict(async () => {
         const known = await state.get(reservationKey(orderId), reservationSchema)
         const concerned = [
@@ -105,8 +101,8 @@ export function createStockStore(state: StateStore) {
     },
 
     /**
-     * Changes what is on hand, once per `adjustmentId`; answers the stock. Throws
-     * `insufficient_stock`, or `adjustment_id_reused` for another change.
+     * Changes the units on hand, once per `adjustmentId`. Returns the stock. Throws `rejected`
+     * insufficient_stock, or adjustment_id_reused if the id was used for a different change.
      */
     async adjust(change: { sku: string; delta: number; adjustmentId: string }): Promise<Stock> {
       const { sku, delta, adjustmentId } = change
@@ -117,43 +113,40 @@ export function createStockStore(state: StateStore) {
           const before = stock.get(sku)?.value
           if (done) {
             if (done.value.sku !== sku || done.value.delta !== delta)
-              throw rejected('adjustment_id_reused', 'this adjustment_id was used for another adjustment')
+              throw rejected('adjustment_id_reused', 'this adjustment id was used for a different adjustment')
             return before ?? emptyStock(sku)
           }
-          const after = adjust(before ?? emptyStock(sku), delta)
-          if (after === 'insufficient_stock') throw insufficientStock(sku)
+          const decision = adjust(before ?? emptyStock(sku), delta)
+          if (decision.outcome === 'rejected') throw refusal(sku, decision)
           await state.transact([
             { upsert: key, value: { sku, delta }, firstWrite: true },
-            ...stockWrites([after], stock),
-            adjusted(after),
+            ...stockWrites([decision.stock], stock),
+            adjusted(decision.stock),
           ])
-          return after
+          return decision.stock
         }),
       )
     },
 
-    /** States what a source has supplied in all; answers the stock. Throws `insufficient_stock`. */
+    /**
+     * Sets the total that a source has supplied so far. Returns the stock. Throws `rejected`
+     * insufficient_stock.
+     */
     async setSupply(supply: { sku: string; source: string; quantity: number }): Promise<Stock> {
       const { sku, source, quantity } = supply
       return inTurn([sku], () =>
         retryOnConflict(async () => {
           const stock = await readStock([sku])
-          const before = stock.get(sku)?.value
-          const after = setSupply(before, sku, source, quantity)
-          if (after === 'insufficient_stock') throw insufficientStock(sku)
-          if (after === 'unchanged') return before ?? emptyStock(sku)
-          await state.transact([...stockWrites([after], stock), adjusted(after)])
-          return after
+          const decision = setSupply(stock.get(sku)?.value ?? emptyStock(sku), source, quantity)
+          if (decision.outcome === 'rejected') throw refusal(sku, decision)
+          if (decision.outcome === 'changed')
+            await state.transact([...stockWrites([decision.stock], stock), adjusted(decision.stock)])
+          return decision.stock
         }),
       )
-    },
-
-    /** Whether the store answers; throws `unavailable` if not. */
-    async ping(): Promise<void> {
-      await state.get('ready:{inventory}', z.unknown())
     },
   }
 }
 
-const insufficientStock = (sku: string) =>
-  rejected('insufficient_stock', `less of ${sku} would be on hand than is reserved and sold`)
+const refusal = (sku: string, { reason }: Rejected<'insufficient_stock'>) =>
+  rejected(reason, `fewer units of ${sku} would be on hand than are reserved and sold`)

@@ -22,7 +22,7 @@ const changed = (d: Decision) => {
 }
 
 describe('reserve', () => {
-  test('enough of all: holds all lines and tells the new levels', () => {
+  test('enough of all: holds all lines and publishes the new levels', () => {
     const lines = [
       { sku: 'a', quantity: 2 },
       { sku: 'b', quantity: 1 },
@@ -59,7 +59,7 @@ describe('reserve', () => {
     })
   })
 
-  test('a SKU without a stock record: there is none of it', () => {
+  test('a SKU without a stock record: none is available', () => {
     expect(reserve(undefined, { ...order, lines: [{ sku: 'x', quantity: 1 }] }, shelf())).toMatchObject({
       event: { data: { sku: 'x' } },
     })
@@ -79,12 +79,12 @@ describe('reserve', () => {
     const cancelled = changed(release(undefined, order, shelf())).reservation
     expect(cancelled.status).toBe('cancelled-before-reservation')
     expect(reserve(cancelled, { ...order, lines: [{ sku: 'a', quantity: 1 }] }, shelf(stock('a', 1)))).toEqual({
-      outcome: 'handled',
+      outcome: 'unchanged',
     })
   })
 })
 
-test('sell: what was reserved is sold, and what is available stays', () => {
+test('sell: reserved units become sold, and what is available stays the same', () => {
   const { reservation, stock: held } = changed(
     reserve(undefined, { ...order, lines: [{ sku: 'a', quantity: 2 }] }, shelf(stock('a', 5))),
   )
@@ -95,36 +95,47 @@ test('sell: what was reserved is sold, and what is available stays', () => {
   })
 })
 
-test('what contradicts the reservation is impossible, not harmless', () => {
+test('what contradicts the reservation is rejected as impossible, not ignored', () => {
   const reservation: Reservation = { ...order, status: 'sold', lines: [{ sku: 'a', quantity: 1 }] }
-  expect(release(reservation, order, shelf(stock('a', 1)))).toEqual({ outcome: 'impossible' })
-  expect(sell({ ...reservation, status: 'released' }, shelf(stock('a', 1)))).toEqual({ outcome: 'impossible' })
-  expect(sell(undefined, shelf())).toEqual({ outcome: 'impossible' })
+  expect(release(reservation, order, shelf(stock('a', 1)))).toEqual({ outcome: 'rejected', reason: 'impossible' })
+  expect(sell({ ...reservation, status: 'released' }, shelf(stock('a', 1)))).toEqual({
+    outcome: 'rejected',
+    reason: 'impossible',
+  })
+  expect(sell(undefined, shelf())).toEqual({ outcome: 'rejected', reason: 'impossible' })
 })
 
 describe('setSupply', () => {
-  const supplied = (s: Stock | string) => s as Stock
-  test('moves what is on hand by the difference to what the source said before', () => {
-    const first = supplied(setSupply(undefined, 'a', 'import', 10))
+  const supply = (stock: Stock, source: string, quantity: number) => {
+    const decision = setSupply(stock, source, quantity)
+    if (decision.outcome === 'rejected') throw new Error(decision.reason)
+    return decision
+  }
+  const first = supply(emptyStock('a'), 'import', 10).stock
+  test('changes the units on hand by the difference from the previous total of the source', () => {
     expect(first).toMatchObject({ onHand: 10, supplies: { import: 10 } })
     const sold = { ...first, sold: 4 }
-    expect(setSupply(sold, 'a', 'import', 12)).toMatchObject({ onHand: 12, sold: 4, supplies: { import: 12 } })
-    expect(setSupply(sold, 'a', 'warehouse', 5)).toMatchObject({ onHand: 15, supplies: { import: 10, warehouse: 5 } })
+    expect(supply(sold, 'import', 12).stock).toMatchObject({ onHand: 12, sold: 4, supplies: { import: 12 } })
+    expect(supply(sold, 'warehouse', 5).stock).toMatchObject({ onHand: 15, supplies: { import: 10, warehouse: 5 } })
   })
   test('repeated: changes nothing', () =>
-    expect(setSupply(supplied(setSupply(undefined, 'a', 'import', 10)), 'a', 'import', 10)).toBe('unchanged'))
-  test('0 of a new SKU: makes a record', () =>
-    expect(setSupply(undefined, 'a', 'import', 0)).toMatchObject({ onHand: 0, version: 1 }))
-  test('less than is reserved and sold: is refused', () => {
-    expect(
-      setSupply({ ...supplied(setSupply(undefined, 'a', 'import', 10)), reserved: 2, sold: 4 }, 'a', 'import', 5),
-    ).toBe('insufficient_stock')
+    expect(setSupply(first, 'import', 10)).toEqual({ outcome: 'unchanged', stock: first }))
+  test('0 of a new SKU: creates a record', () =>
+    expect(setSupply(emptyStock('a'), 'import', 0)).toMatchObject({
+      outcome: 'changed',
+      stock: { onHand: 0, version: 1 },
+    }))
+  test('less than is reserved and sold: is rejected', () => {
+    expect(setSupply({ ...first, reserved: 2, sold: 4 }, 'import', 5)).toEqual({
+      outcome: 'rejected',
+      reason: 'insufficient_stock',
+    })
   })
   test('a source named like a method of objects is a source', () =>
-    expect(setSupply(stock('a', 1), 'a', 'constructor', 1)).toMatchObject({ onHand: 2 }))
+    expect(supply(stock('a', 1), 'constructor', 1).stock).toMatchObject({ onHand: 2 }))
 })
 
-test('whatever comes in whatever order: stock is never negative, and what is reserved is what the open reservations hold', () => {
+test('in any order of steps stock is never negative, and exactly what open reservations hold is reserved', () => {
   const skus = ['a', 'b', 'c']
   const anySku = fc.constantFrom(...skus)
   const anyOrder = fc.constantFrom('o-1', 'o-2', 'o-3', 'o-4')
@@ -152,11 +163,9 @@ test('whatever comes in whatever order: stock is never negative, and what is res
       const reservations = new Map<string, Reservation>()
       for (const s of steps) {
         if (s.do === 'adjust' || s.do === 'supply') {
-          const after =
-            s.do === 'adjust'
-              ? adjust(rows.get(s.sku) ?? emptyStock(s.sku), s.delta)
-              : setSupply(rows.get(s.sku), s.sku, s.source, s.quantity)
-          if (typeof after !== 'string') rows.set(s.sku, after)
+          const before = rows.get(s.sku) ?? emptyStock(s.sku)
+          const decision = s.do === 'adjust' ? adjust(before, s.delta) : setSupply(before, s.source, s.quantity)
+          if (decision.outcome === 'changed') rows.set(s.sku, decision.stock)
         } else {
           const known = reservations.get(s.id)
           const asked = { orderId: s.id, userId: 'u-1' }

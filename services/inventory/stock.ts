@@ -1,20 +1,20 @@
 import * as z from 'zod'
 
-// The rules of stock, without I/O: what is in, what an order or an operator asks, what comes of it.
+// The rules of stock: what an order or an operator asks for, and what is decided. No I/O.
 
 const count = z.int().min(0)
 
-/** Stock of one SKU, as stored. available = onHand - reserved - sold is never below 0. */
+/** Stock of one SKU, as stored. `onHand - reserved - sold` is never below 0. */
 export const stockSchema = z.object({
   sku: z.string(),
   onHand: count,
-  /** Held for orders that are not terminal. */
+  /** Units held for orders that are not terminal. */
   reserved: count,
-  /** Of confirmed orders. */
+  /** Units of confirmed orders. */
   sold: count,
   /** Grows by one with each change. */
   version: count,
-  /** What each source has supplied in all. */
+  /** Units that each source has supplied so far. */
   supplies: z.record(z.string(), count),
 })
 export type Stock = z.infer<typeof stockSchema>
@@ -23,7 +23,7 @@ export const lineSchema = z.object({ sku: z.string().min(1), quantity: z.int().m
 export type Line = z.infer<typeof lineSchema>
 
 /**
- * What was decided about an order, as stored. It is there from the first event on, so that it shows
+ * What was decided about an order, as stored. It exists from the order's first event on and shows
  * which events were handled.
  */
 export const reservationSchema = z.object({
@@ -44,31 +44,34 @@ export type StockEvent =
   | { type: 'stock.stock-rejected.v1'; data: { orderId: string; userId: string; reason: 'out_of_stock'; sku: string } }
   | { type: 'stock.stock-adjusted.v1'; data: { levels: Level[] } }
 
+export type Rejected<Reason extends string> = { outcome: 'rejected'; reason: Reason }
+
 /**
- * What to store and tell. `handled`: this event's work is done already, or it asks for none.
- * `impossible`: no order of events leads here, so that trying again cannot help.
+ * What to store and publish for an event. `unchanged`: its work is already done, or there is none.
+ * `impossible`: no sequence of events leads here, so a retry cannot help.
  */
 export type Decision =
   | { outcome: 'changed'; reservation: Reservation; stock: Stock[]; event?: StockEvent }
-  | { outcome: 'handled' }
-  | { outcome: 'impossible' }
+  | { outcome: 'unchanged' }
+  | Rejected<'impossible'>
 
-const handled: Decision = { outcome: 'handled' }
+const unchanged: Decision = { outcome: 'unchanged' }
+const impossible: Decision = { outcome: 'rejected', reason: 'impossible' }
 
 export const available = (s: Stock): number => s.onHand - s.reserved - s.sold
 export const level = (s: Stock): Level => ({ sku: s.sku, available: available(s), version: s.version })
 export const emptyStock = (sku: string): Stock => ({ sku, onHand: 0, reserved: 0, sold: 0, version: 0, supplies: {} })
 
 /**
- * Reserves all lines of a placed order or, when one asks for more than there is, none of them. A
- * SKU that is not in `stock` has 0 available.
+ * Reserves all lines of a placed order, or none if one asks for more than is available. A SKU that
+ * is not in `stock` has 0 available.
  */
 export function reserve(
   known: Reservation | undefined,
   order: { orderId: string; userId: string; lines: Line[] },
   stock: ReadonlyMap<string, Stock>,
 ): Decision {
-  if (known) return handled
+  if (known) return unchanged
   const { orderId, userId } = order
   const wanted = new Map<string, number>()
   for (const { sku, quantity } of order.lines) wanted.set(sku, (wanted.get(sku) ?? 0) + quantity)
@@ -92,8 +95,8 @@ export function reserve(
 }
 
 /**
- * Gives back what a cancelled order holds. For an order that is not known it remembers the
- * cancellation, so that a later `reserve` does nothing.
+ * Returns what a cancelled order holds to stock. The cancellation of an unknown order is
+ * remembered, so a later `reserve` does nothing.
  */
 export function release(
   known: Reservation | undefined,
@@ -106,8 +109,8 @@ export function release(
       reservation: { ...order, status: 'cancelled-before-reservation', lines: [] },
       stock: [],
     }
-  if (known.status === 'sold') return { outcome: 'impossible' }
-  if (known.status !== 'reserved') return handled
+  if (known.status === 'sold') return impossible
+  if (known.status !== 'reserved') return unchanged
   const changed = move(known.lines, stock, (s, quantity) => ({ ...s, reserved: s.reserved - quantity }))
   return {
     outcome: 'changed',
@@ -120,10 +123,10 @@ export function release(
   }
 }
 
-/** Turns what a confirmed order holds into what is sold. */
+/** Turns the units held for a confirmed order into sold ones. */
 export function sell(known: Reservation | undefined, stock: ReadonlyMap<string, Stock>): Decision {
-  if (known?.status === 'sold') return handled
-  if (known?.status !== 'reserved') return { outcome: 'impossible' }
+  if (known?.status === 'sold') return unchanged
+  if (known?.status !== 'reserved') return impossible
   const changed = move(known.lines, stock, (s, quantity) => ({
     ...s,
     reserved: s.reserved - quantity,
@@ -141,33 +144,36 @@ export function sell(known: Reservation | undefined, stock: ReadonlyMap<string, 
 }
 
 /**
- * Changes what is on hand by `delta`. 'insufficient_stock': less would be on hand than is reserved
- * and sold.
+ * Changes the units on hand by `delta`. Rejected if fewer would be on hand than are reserved and
+ * sold.
  */
-export function adjust(stock: Stock, delta: number): Stock | 'insufficient_stock' {
+export function adjust(
+  stock: Stock,
+  delta: number,
+): { outcome: 'changed'; stock: Stock } | Rejected<'insufficient_stock'> {
   const changed = { ...stock, onHand: stock.onHand + delta, version: stock.version + 1 }
-  return available(changed) < 0 || changed.onHand < 0 ? 'insufficient_stock' : changed
+  return available(changed) < 0 || changed.onHand < 0
+    ? { outcome: 'rejected', reason: 'insufficient_stock' }
+    : { outcome: 'changed', stock: changed }
 }
 
 /**
- * States what `source` has supplied in all; what is on hand moves by the difference to what it
- * stated before. 'unchanged': it said so before. 'insufficient_stock': as for `adjust`.
+ * Sets the total that `source` has supplied so far: the units on hand change by the difference from
+ * its previous total. Rejected as in `adjust`.
  */
 export function setSupply(
-  stock: Stock | undefined,
-  sku: string,
+  stock: Stock,
   source: string,
   quantity: number,
-): Stock | 'unchanged' | 'insufficient_stock' {
-  const before = stock && Object.hasOwn(stock.supplies, source) ? stock.supplies[source]! : undefined
-  if (before === quantity) return 'unchanged'
-  const changed = adjust(stock ?? emptyStock(sku), quantity - (before ?? 0))
-  return changed === 'insufficient_stock'
-    ? changed
-    : { ...changed, supplies: { ...changed.supplies, [source]: quantity } }
+): { outcome: 'changed' | 'unchanged'; stock: Stock } | Rejected<'insufficient_stock'> {
+  const before = Object.hasOwn(stock.supplies, source) ? stock.supplies[source] : undefined
+  if (before === quantity) return { outcome: 'unchanged', stock }
+  const decision = adjust(stock, quantity - (before ?? 0))
+  if (decision.outcome === 'rejected') return decision
+  return { ...decision, stock: { ...decision.stock, supplies: { ...stock.supplies, [source]: quantity } } }
 }
 
-/** Stock that is reserved has a row: rows are never deleted. */
+// Reserved stock has a record: records are never deleted.
 function move(
   lines: Line[],
   stock: ReadonlyMap<string, Stock>,
@@ -177,7 +183,7 @@ function move(
     const before = stock.get(sku)
     if (!before) throw new Error(`no stock record for the reserved SKU ${sku}`)
     const after = change(before, quantity)
-    if (available(after) < 0 || after.reserved < 0) throw new Error(`stock of ${sku} would go below zero`)
+    if (available(after) < 0 || after.reserved < 0) throw new Error(`stock of ${sku} would drop below zero`)
     return { ...after, version: before.version + 1 }
   })
 }

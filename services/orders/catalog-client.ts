@@ -4,12 +4,13 @@ import type { Money } from './order.ts'
 
 export type CatalogClient = ReturnType<typeof createCatalogClient>
 
-export function createCatalogClient(dapr: Dapr) {
+/** Creates the client of catalog, called through the sidecar. */
+export function createCatalogClient({ dapr }: { dapr: Dapr }) {
   const catalog = dapr.client(CatalogServiceService, 'catalog')
   return {
     /**
-     * Title and price of each SKU that can be bought; the others are left out. Throws AppError
-     * `catalog_unavailable`.
+     * Returns title and current price of each SKU that is on sale; others are left out. Throws
+     * `unavailable` catalog_unavailable.
      */
     async prices(skus: string[]): Promise<Map<string, { title: string; price: Money }>> {
       const { variants } = await catalog.batchGetVariants({ skus })

@@ -1,44 +1,44 @@
 import * as z from 'zod'
-import { consume, on, type Event, type Verdict } from '#lib/consumer.ts'
+import { on, type Event, type EventHandlers, type Verdict } from '#lib/consumer.ts'
 import type { Logger } from '#lib/logger.ts'
 import type { Trigger } from './order.ts'
 import type { OrderStore } from './order-store.ts'
 
-const about = z.object({ orderId: z.string().min(1), userId: z.string().min(1) })
-const withReason = about.extend({ reason: z.string().min(1) })
+const order = z.object({ orderId: z.string().min(1), userId: z.string().min(1) })
+const orderWithReason = order.extend({ reason: z.string().min(1) })
 
 /**
- * How answers of inventory and payments move an order. A repeat finds the order moved already, so
- * that no inbox is needed.
+ * Creates the handlers of topics `stock` and `payments`: they move orders. The order's status shows
+ * which events were handled, so there is no inbox. An event that contradicts the order is dropped.
  */
-export function createEventHandlers(o: { store: OrderStore; log: Logger; now: () => string }) {
-  const { store, log, now } = o
+export function createEventHandlers(deps: { store: OrderStore; log: Logger }): EventHandlers {
+  const { store, log } = deps
 
-  async function move(event: Event<z.infer<typeof about>>, trigger: Trigger): Promise<Verdict> {
+  async function move(event: Event<z.infer<typeof order>>, trigger: Trigger): Promise<Verdict> {
     const { orderId, userId } = event.data
     const line = { orderId, eventId: event.id, eventType: event.type }
-    const decided = await store.move(userId, orderId, trigger, now)
-    if (!decided) {
-      // An order commits before its first event can be heard, so waiting for it would not help.
-      log.error(line, 'event about an order that is not there: dropped')
+    const decision = await store.move(userId, orderId, trigger)
+    if (!decision) {
+      // An order is committed before its first event is published, so a retry would not help.
+      log.error(line, 'event dropped: unknown order')
       return 'drop'
     }
-    if ('rejection' in decided) {
-      log.error({ ...line, rejection: decided.rejection }, 'event contradicts the order: dropped')
+    if (decision.outcome === 'rejected') {
+      log.error({ ...line, reason: decision.reason }, 'event dropped: contradicts the order')
       return 'drop'
     }
-    log.info({ ...line, status: decided.order.status, changed: decided.events.length > 0 }, 'event')
+    log.info({ ...line, status: decision.order.status, changed: decision.outcome === 'changed' }, 'event')
     return 'success'
   }
 
-  return consume(log, {
-    'stock.stock-reserved.v1': on(about, (event) => move(event, { type: 'stock-reserved' })),
-    'stock.stock-rejected.v1': on(withReason, (event) =>
+  return {
+    'stock.stock-reserved.v1': on(order, (event) => move(event, { type: 'stock-reserved' })),
+    'stock.stock-rejected.v1': on(orderWithReason, (event) =>
       move(event, { type: 'stock-rejected', reason: event.data.reason }),
     ),
-    'payments.payment-captured.v1': on(about, (event) => move(event, { type: 'payment-captured' })),
-    'payments.payment-declined.v1': on(withReason, (event) =>
+    'payments.payment-captured.v1': on(order, (event) => move(event, { type: 'payment-captured' })),
+    'payments.payment-declined.v1': on(orderWithReason, (event) =>
       move(event, { type: 'payment-declined', reason: event.data.reason }),
     ),
-  })
+  }
 }

@@ -3,18 +3,17 @@ import { pino } from 'pino'
 import { describe, expect, test } from 'vitest'
 import type { Call } from '#lib/grpc-server.ts'
 import type { ListOrdersRequest, PlaceOrderRequest } from '#protos/shop/orders/v1/orders.ts'
-import { createOrdersService } from './grpc.ts'
+import { createOrdersHandlers } from './grpc.ts'
 
-// What is refused before anything else is asked: neither the store nor another service may be
-// touched.
+// What is refused first, before the store or another service is called.
 
 const untouchable = <T>(name: string) =>
   new Proxy({}, { get: (_, method) => () => Promise.reject(new Error(`${name}.${String(method)} was called`)) }) as T
-const { handlers } = createOrdersService({
+const handlers: Record<string, (request: never, call: Call) => Promise<unknown>> = createOrdersHandlers({
   store: untouchable('store'),
   users: untouchable('users'),
   catalog: untouchable('catalog'),
-  now: () => '',
+  now: () => new Date(),
 })
 const call: Call = { callerAppId: 'gateway', log: pino({ level: 'silent' }), metadata: new Metadata() }
 const rpc = (name: string, request: object) => handlers[name]!(request as never, call)
@@ -27,12 +26,14 @@ const good: PlaceOrderRequest = {
 }
 const line = (sku: string, quantity = 1) => ({ sku, quantity })
 
-describe('Place refuses', () => {
+describe('placeOrder refuses', () => {
   test.each<[string, string[], Partial<PlaceOrderRequest>]>([
     ['no lines', ['lines'], { lines: [] }],
     ['101 lines', ['lines'], { lines: Array.from({ length: 101 }, (_, i) => line(`a${i}`)) }],
     ['no SKU', ['lines.0.sku'], { lines: [line('')] }],
     ['a SKU in two lines', ['lines.1.sku'], { lines: [line('a'), line('a')] }],
+    ['one SKU in two spellings', ['lines.1.sku'], { lines: [line('caf\u00e9'), line(' cafe\u0301 ')] }],
+    ['a SKU with a control character', ['lines.0.sku'], { lines: [line('a\0')] }],
     [
       'quantities out of range',
       ['lines.0.quantity', 'lines.1.quantity', 'lines.2.quantity'],
@@ -50,7 +51,7 @@ describe('Place refuses', () => {
   })
 })
 
-describe('List refuses', () => {
+describe('listOrders refuses', () => {
   const list = (wrong: Partial<ListOrdersRequest>) =>
     rpc('listOrders', { userId: 'u-1', limit: 10, cursor: '', ...wrong })
   test.each([0, -1, 101])('limit %d', async (limit) => {
@@ -71,7 +72,7 @@ describe('List refuses', () => {
   })
 })
 
-test.each(['getOrder', 'cancelOrder'])('%s knows no order by an id that none can have', async (method) => {
+test.each(['getOrder', 'cancelOrder'])('%s finds no order by an id that no order can have', async (method) => {
   for (const orderId of ['', 'o-1', 'o-||', `o-${'A'.repeat(26)}`])
     await expect(rpc(method, { userId: 'u-1', orderId })).rejects.toMatchObject({
       kind: 'not_found',

@@ -1,7 +1,8 @@
 import { createHash } from 'node:crypto'
 import * as z from 'zod'
+import { hashName } from '#lib/hash-name.ts'
 
-// What an order is and how it moves, without I/O.
+// What an order is and how it moves. No I/O.
 
 export const moneySchema = z.object({ amount: z.int().min(0), currency: z.string() })
 export type Money = z.infer<typeof moneySchema>
@@ -19,14 +20,14 @@ export const orderSchema = z.object({
   lines: z.array(z.object({ sku: z.string(), quantity: z.int(), title: z.string(), unitPrice: moneySchema })),
   total: moneySchema,
   paymentMethod: z.string(),
-  /** Of the request that placed it: the same idempotency key with another request shows by it. */
+  /** Of the request that placed it: exposes another request with the same idempotency key. */
   fingerprint: z.string(),
   placedAt: z.string(),
   updatedAt: z.string(),
 })
 export type Order = z.infer<typeof orderSchema>
 
-/** What moves an order: what stock and payments tell, and the shopper's wish. */
+/** What moves an order: events of stock and payments, and the shopper's cancellation. */
 export const triggers = ['stock-reserved', 'stock-rejected', 'payment-captured', 'payment-declined', 'cancel'] as const
 export type Trigger =
   | { type: 'stock-reserved' | 'payment-captured' }
@@ -50,101 +51,109 @@ export type OrderEvent =
   | { type: 'orders.order-confirmed.v1'; data: { orderId: string; userId: string } }
   | { type: 'orders.order-cancelled.v1'; data: { orderId: string; userId: string; reason: string } }
 
-type Step = { to: Status; emits: OrderEvent['type'] }
-/**
- * `nothing`: a repeat, or too late to matter. `too late`: it is refused. `impossible`: no order of
- * events leads here.
- */
-export type Transition = Step | 'nothing' | 'too late' | 'impossible'
+type Unchanged = { outcome: 'unchanged' }
+type Rejected = { outcome: 'rejected'; reason: 'order_confirmed' | 'impossible' }
+export type Transition =
+  | { outcome: 'changed'; to: Status; emits: Exclude<OrderEvent['type'], 'orders.order-placed.v1'> }
+  | Unchanged
+  | Rejected
 
-const cancelled: Step = { to: 'CANCELLED', emits: 'orders.order-cancelled.v1' }
+/** A repeat, or too late to matter. */
+const unchanged: Transition = { outcome: 'unchanged' }
+/** Too late to cancel. */
+const tooLate: Transition = { outcome: 'rejected', reason: 'order_confirmed' }
+/** No sequence of events leads here. */
+const impossible: Transition = { outcome: 'rejected', reason: 'impossible' }
+const cancelled: Transition = { outcome: 'changed', to: 'CANCELLED', emits: 'orders.order-cancelled.v1' }
 
 /**
- * The whole saga. Stock answers before payment is asked for, so a payment's answer never meets
- * PENDING and a rejection of stock never meets RESERVED. A cancelled order may still hear that its
- * stock was reserved or its payment captured: inventory and payments undo that when they hear
- * `order-cancelled`.
+ * The whole saga. Payment is requested only after stock has replied, so a payment event never meets
+ * PENDING and a stock rejection never meets RESERVED. A cancelled order may still receive
+ * `stock-reserved` or `payment-captured`: inventory and payments undo that on `order-cancelled`.
  */
 export const transitions: Record<Status, Record<Trigger['type'], Transition>> = {
   PENDING: {
-    'stock-reserved': { to: 'RESERVED', emits: 'orders.payment-requested.v1' },
+    'stock-reserved': { outcome: 'changed', to: 'RESERVED', emits: 'orders.payment-requested.v1' },
     'stock-rejected': cancelled,
-    'payment-captured': 'impossible',
-    'payment-declined': 'impossible',
+    'payment-captured': impossible,
+    'payment-declined': impossible,
     cancel: cancelled,
   },
   RESERVED: {
-    'stock-reserved': 'nothing',
-    'stock-rejected': 'impossible',
-    'payment-captured': { to: 'CONFIRMED', emits: 'orders.order-confirmed.v1' },
+    'stock-reserved': unchanged,
+    'stock-rejected': impossible,
+    'payment-captured': { outcome: 'changed', to: 'CONFIRMED', emits: 'orders.order-confirmed.v1' },
     'payment-declined': cancelled,
     cancel: cancelled,
   },
   CONFIRMED: {
-    'stock-reserved': 'nothing',
-    'stock-rejected': 'impossible',
-    'payment-captured': 'nothing',
-    'payment-declined': 'impossible',
-    cancel: 'too late',
+    'stock-reserved': unchanged,
+    'stock-rejected': impossible,
+    'payment-captured': unchanged,
+    'payment-declined': impossible,
+    cancel: tooLate,
   },
   CANCELLED: {
-    'stock-reserved': 'nothing',
-    'stock-rejected': 'nothing',
-    'payment-captured': 'nothing',
-    'payment-declined': 'nothing',
-    cancel: 'nothing',
+    'stock-reserved': unchanged,
+    'stock-rejected': unchanged,
+    'payment-captured': unchanged,
+    'payment-declined': unchanged,
+    cancel: unchanged,
   },
 }
 
-/** A changed order with the event that tells of it; without events the order is as it was. */
-export type Decided = { order: Order; events: OrderEvent[] }
-export type Rejection = { rejection: 'order_confirmed' | 'impossible' }
+/** A new or changed order, and the event to publish with it. */
+export type Changed = { outcome: 'changed'; order: Order; event: OrderEvent }
+export type Decision = Changed | (Unchanged & { order: Order }) | Rejected
 
-/** What becomes of `order` when `trigger` comes at the time `now` (RFC 3339). */
-export function decide(order: Order, trigger: Trigger, now: string): Decided | Rejection {
+/** Decides what becomes of `order` when `trigger` arrives at the time `now`. */
+export function decide(order: Order, trigger: Trigger, now: Date): Decision {
   const transition = transitions[order.status][trigger.type]
-  if (transition === 'nothing') return { order, events: [] }
-  if (transition === 'too late') return { rejection: 'order_confirmed' }
-  if (transition === 'impossible') return { rejection: 'impossible' }
-  const reason = transition.to === 'CANCELLED' && 'reason' in trigger ? trigger.reason : ''
-  const changed = { ...order, status: transition.to, reason, updatedAt: now }
-  return { order: changed, events: [eventOf(transition.emits, changed)] }
+  switch (transition.outcome) {
+    case 'unchanged':
+      return { outcome: 'unchanged', order }
+    case 'rejected':
+      return transition
+    case 'changed': {
+      const reason = transition.to === 'CANCELLED' && 'reason' in trigger ? trigger.reason : ''
+      const changed = { ...order, status: transition.to, reason, updatedAt: now.toISOString() }
+      return { outcome: 'changed', order: changed, event: eventOf(transition.emits, changed) }
+    }
+  }
 }
 
-/** What was asked for, with the prices that hold now. */
+/** What a shopper ordered, with the current prices. */
 export type NewOrder = {
   userId: string
   idempotencyKey: string
   lines: Order['lines']
   total: Money
   paymentMethod: string
-  now: string
+  now: Date
 }
 
-/** A new order and the event that starts the saga. */
-export function place(o: NewOrder): Decided {
+/** Returns a new order and the event that starts the saga. */
+export function place({ userId, idempotencyKey, lines, total, paymentMethod, now }: NewOrder): Changed {
   const order: Order = {
-    orderId: orderId(o.userId, o.idempotencyKey),
-    userId: o.userId,
+    orderId: orderId(userId, idempotencyKey),
+    userId,
     status: 'PENDING',
     reason: '',
-    lines: o.lines,
-    total: o.total,
-    paymentMethod: o.paymentMethod,
-    fingerprint: fingerprint(o.lines, o.paymentMethod),
-    placedAt: o.now,
-    updatedAt: o.now,
+    lines,
+    total,
+    paymentMethod,
+    fingerprint: fingerprint(lines, paymentMethod),
+    placedAt: now.toISOString(),
+    updatedAt: now.toISOString(),
   }
-  return { order, events: [eventOf('orders.order-placed.v1', order)] }
+  return { outcome: 'changed', order, event: eventOf('orders.order-placed.v1', order) }
 }
 
-/** The one order that a shopper and an idempotency key name. */
-export function orderId(userId: string, idempotencyKey: string): string {
-  const hash = createHash('sha256').update(`${userId}\0${idempotencyKey}`).digest()
-  return `o-${base32(hash).slice(0, 26)}`
-}
+/** Returns the id of the one order that a shopper and an idempotency key name. */
+export const orderId = (userId: string, idempotencyKey: string): string =>
+  `o-${hashName(`${userId}\0${idempotencyKey}`, 26)}`
 
-/** Tells requests apart; the order of the lines does not matter. */
+/** Returns a hash that tells requests apart; the order of the lines does not matter. */
 export function fingerprint(lines: { sku: string; quantity: number }[], paymentMethod: string): string {
   const sorted = lines.map(({ sku, quantity }) => [sku, quantity] as const).sort(([a], [b]) => (a < b ? -1 : 1))
   return createHash('sha256')
@@ -153,23 +162,28 @@ export function fingerprint(lines: { sku: string; quantity: number }[], paymentM
 }
 
 /**
- * The sum of the lines, 'mixed_currencies', or 'too_large' for a number that is not exact any more.
+ * Returns the sum of the lines. Rejected are two currencies, and a sum that is not an exact number.
  */
-export function totalOf(lines: Order['lines']): Money | 'mixed_currencies' | 'too_large' {
+export function totalOf(
+  lines: Order['lines'],
+): { outcome: 'accepted'; total: Money } | { outcome: 'rejected'; reason: 'mixed_currencies' | 'total_too_large' } {
   const currency = lines[0]?.unitPrice.currency ?? ''
-  if (lines.some((l) => l.unitPrice.currency !== currency)) return 'mixed_currencies'
-  const amount = lines.reduce((sum, l) => sum + l.quantity * l.unitPrice.amount, 0)
-  return Number.isSafeInteger(amount) ? { amount, currency } : 'too_large'
+  if (lines.some((line) => line.unitPrice.currency !== currency))
+    return { outcome: 'rejected', reason: 'mixed_currencies' }
+  const amount = lines.reduce((sum, line) => sum + line.quantity * line.unitPrice.amount, 0)
+  return Number.isSafeInteger(amount)
+    ? { outcome: 'accepted', total: { amount, currency } }
+    : { outcome: 'rejected', reason: 'total_too_large' }
 }
 
-/** The state machine as a Mermaid diagram, for the docs. */
+/** Returns the state machine as a Mermaid diagram, for the docs. */
 export function stateDiagram(): string {
   const arrows = statuses.flatMap((from) =>
     triggers.flatMap((trigger) => {
       const transition = transitions[from][trigger]
-      return typeof transition === 'string'
-        ? []
-        : [`    ${from} --> ${transition.to}: ${trigger} / ${transition.emits.split('.')[1]}`]
+      return transition.outcome === 'changed'
+        ? [`    ${from} --> ${transition.to}: ${trigger} / ${transition.emits.split('.')[1]}`]
+        : []
     }),
   )
   return [
@@ -203,17 +217,4 @@ function eventOf(type: OrderEvent['type'], order: Order): OrderEvent {
     case 'orders.order-cancelled.v1':
       return { type, data: { orderId, userId, reason } }
   }
-}
-
-/** RFC 4648 base32 in lower case, without padding. */
-function base32(bytes: Uint8Array): string {
-  let bits = 0n
-  for (const byte of bytes) bits = (bits << 8n) | BigInt(byte)
-  const spare = (5 - ((bytes.length * 8) % 5)) % 5
-  bits <<= BigInt(spare)
-  const length = Math.ceil((bytes.length * 8) / 5)
-  return Array.from(
-    { length },
-    (_, i) => 'abcdefghijklmnopqrstuvwxyz234567'[Number((bits >> BigInt(5 * (length - 1 - i))) & 31n)],
-  ).join('')
 }

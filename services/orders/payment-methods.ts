@@ -1,8 +1,8 @@
 /**
- * The payment methods that orders accepts: what the payment provider's adapter knows, here the
- * tokens of the sandbox (examples/payment-provider), so that a name that nobody can charge is
- * refused when the order is placed and not minutes later. This is the only list of them in orders:
- * with another provider it becomes that provider's pattern of tokens. A card number never matches.
+ * The payment methods that an order may name: the tokens of the sandbox provider
+ * (examples/payment-provider). One that cannot be charged is refused when the order is placed, not
+ * minutes later. For another provider, replace this list by that provider's pattern of tokens. A
+ * card number never matches.
  */
 export const paymentMethods: ReadonlySet<string> = new Set([
   'pm_card_visa',

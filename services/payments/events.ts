@@ -1,5 +1,5 @@
 import * as z from 'zod'
-import { consume, on } from '#lib/consumer.ts'
+import { on, type EventHandlers } from '#lib/consumer.ts'
 import type { Logger } from '#lib/logger.ts'
 import { moneySchema } from './payment.ts'
 import type { Payments } from './payments.ts'
@@ -7,12 +7,13 @@ import type { Payments } from './payments.ts'
 const order = z.object({ orderId: z.string().min(1), userId: z.string().min(1) })
 
 /**
- * What payments does when orders says something. A repeat is known by the payment, so that no inbox
- * is needed.
+ * Creates the handlers of topic `orders`: they charge and refund. The payment shows which events
+ * were handled, so there is no inbox. While the provider's decision is unknown they throw, so the
+ * event is retried.
  */
-export function createEventHandlers(o: { payments: Payments; log: Logger }) {
-  const { payments, log } = o
-  return consume(log, {
+export function createEventHandlers(deps: { payments: Payments; log: Logger }): EventHandlers {
+  const { payments, log } = deps
+  return {
     'orders.payment-requested.v1': on(
       order.extend({ total: moneySchema, paymentMethod: z.string().min(1) }),
       async (event) => {
@@ -28,5 +29,5 @@ export function createEventHandlers(o: { payments: Payments; log: Logger }) {
       log.info({ orderId, eventId: event.id, eventType: event.type }, 'event')
       return 'success'
     }),
-  })
+  }
 }

@@ -1,31 +1,40 @@
 import {
-  PaymentsServiceService,
   PaymentStatus,
   type Payment as PaymentMessage,
+  type PaymentsServiceService,
 } from '#protos/shop/payments/v1/payments.ts'
 import { notFound, rejected } from '#lib/errors.ts'
-import { implement } from '#lib/grpc-server.ts'
+import type { Handlers } from '#lib/grpc-server.ts'
 import type { Payment } from './payment.ts'
 import type { PaymentStore } from './payment-store.ts'
 import type { Payments } from './payments.ts'
 
-/** The RPCs of shop.payments.v1. */
-export const createPaymentsService = (o: { store: PaymentStore; payments: Payments }) =>
-  implement(PaymentsServiceService, {
+/** The RPCs of protos/shop/payments/v1/payments.proto, which lists their errors. */
+export function createPaymentsHandlers(deps: {
+  store: PaymentStore
+  payments: Payments
+}): Handlers<typeof PaymentsServiceService> {
+  const { store, payments } = deps
+  return {
     async getPayment({ orderId }) {
-      return { payment: toMessage(isOrderId(orderId) ? await o.store.get(orderId) : undefined) }
+      const payment = isOrderId(orderId) ? await store.get(orderId) : undefined
+      if (!payment) throw paymentNotFound()
+      return { payment: toMessage(payment) }
     },
 
     async refundPayment({ orderId }) {
-      const payment = isOrderId(orderId) ? await o.payments.refund(orderId) : undefined
-      if (payment && payment.status !== 'REFUNDED')
+      const payment = isOrderId(orderId) ? await payments.refund(orderId) : undefined
+      if (!payment) throw paymentNotFound()
+      if (payment.status !== 'REFUNDED')
         throw rejected('payment_not_captured', 'only a captured payment can be refunded')
       return { payment: toMessage(payment) }
     },
-  })
+  }
+}
 
 // It becomes part of a key.
 const isOrderId = (text: string) => /^[\w.-]{1,100}$/.test(text)
+const paymentNotFound = () => notFound('payment_not_found', 'no payment was requested for this order')
 
 const statusOf = {
   PENDING: PaymentStatus.PAYMENT_STATUS_PENDING,
@@ -35,8 +44,10 @@ const statusOf = {
   FORBIDDEN: PaymentStatus.PAYMENT_STATUS_FORBIDDEN,
 } as const
 
-function toMessage(payment: Payment | undefined): PaymentMessage {
-  if (!payment) throw notFound('payment_not_found', 'nothing was asked of payments for this order')
-  const { orderId, status, charge, reason, providerId } = payment
-  return { orderId, status: statusOf[status], amount: charge?.amount, reason, providerId }
-}
+const toMessage = ({ orderId, status, charge, reason, providerId }: Payment): PaymentMessage => ({
+  orderId,
+  status: statusOf[status],
+  amount: charge?.amount,
+  reason,
+  providerId,
+})

@@ -12,8 +12,8 @@ import { createPayments, type Payments } from './payments.ts'
 import { createPaymentStore, type PaymentStore } from './payment-store.ts'
 import { createProviderClient } from './provider-client.ts'
 
-// The whole of payments but its gRPC: the provider's sandbox is a process of its own, reached
-// through the sidecar.
+// All of payments except its gRPC. The provider's sandbox is a separate process, reached through
+// the sidecar.
 
 const apiKey = randomUUID()
 let sandboxUrl: string
@@ -52,7 +52,7 @@ beforeAll(async () => {
     store: 'payments-store',
     resources: [JSON.stringify(endpoint)],
   })
-  store = createPaymentStore(sidecar.dapr.state('payments-store'))
+  store = createPaymentStore({ state: sidecar.dapr.state('payments-store') })
   payments = createPayments({
     store,
     provider: createProviderClient({ dapr: sidecar.dapr, log: pino({ level: 'silent' }) }),
@@ -65,7 +65,7 @@ afterAll(async () => {
 
 const newOrder = () => ({ orderId: `o-${randomUUID()}`, userId: 'u-1' })
 const charge = (paymentMethod: string) => ({ amount: { amount: 1999, currency: 'USD' }, paymentMethod })
-/** What the provider has taken and given back for an order. */
+/** What the provider has captured and refunded for an order. */
 async function ledger(orderId: string) {
   const response = await fetch(`${sandboxUrl}/v1/payment_intents?limit=1000`, {
     headers: { authorization: `Bearer ${apiKey}` },
@@ -78,7 +78,7 @@ async function ledger(orderId: string) {
     .map((i) => [i.amount_received, i.amount_refunded])
 }
 /**
- * As the sidecar does with an event that was not handled: again, until it is. Answers how often
+ * Does what the sidecar does: redelivers an event until it is handled. Returns how many attempts
  * that took.
  */
 async function untilHandled(handle: () => Promise<unknown>, times = 1): Promise<number> {
@@ -88,7 +88,7 @@ async function untilHandled(handle: () => Promise<unknown>, times = 1): Promise<
   )
 }
 
-test('a payment is captured once and told once, however often it is asked for', async () => {
+test('a payment is captured and published once, however often it is requested', async () => {
   const order = newOrder()
   for (let i = 0; i < 2; i += 1) await payments.request(order, charge('pm_card_visa'))
   await Promise.all([payments.request(order, charge('pm_card_visa')), payments.request(order, charge('pm_card_visa'))])
@@ -104,7 +104,7 @@ test('a payment is captured once and told once, however often it is asked for', 
   ])
 })
 
-test('two that ask at the same time charge once', async () => {
+test('requests at the same time charge once', async () => {
   const order = newOrder()
   await Promise.all(
     Array.from({ length: 4 }, () => untilHandled(() => payments.request(order, charge('pm_card_visa')))),
@@ -126,13 +126,13 @@ test.each([
   ])
 })
 
-test('an error of the provider leaves the payment open, to be asked again, and charges once', async () => {
+test('an error of the provider leaves the payment open for a retry, and charges once', async () => {
   const order = newOrder()
   expect(await untilHandled(() => payments.request(order, charge('pm_sandbox_error')))).toBe(3)
   expect(await ledger(order.orderId)).toEqual([[1999, 0]])
 })
 
-test('a lost answer is asked for again and finds the charge that was made', async () => {
+test('a retry after a lost response finds the charge that was made', async () => {
   const order = newOrder()
   await untilHandled(() => payments.request(order, charge('pm_sandbox_lostAnswer')))
   expect(await ledger(order.orderId)).toEqual([[1999, 0]])
@@ -140,7 +140,7 @@ test('a lost answer is asked for again and finds the charge that was made', asyn
 })
 
 describe('the cancellation of an order', () => {
-  test('gives back what was captured, once', async () => {
+  test('refunds what was captured, once', async () => {
     const order = newOrder()
     await payments.request(order, charge('pm_card_visa'))
     await Promise.all([payments.cancel(order), payments.cancel(order)])
@@ -148,7 +148,7 @@ describe('the cancellation of an order', () => {
     expect(await store.get(order.orderId)).toMatchObject({ status: 'REFUNDED' })
   })
 
-  test('before the payment was asked for: nothing is charged any more', async () => {
+  test('before the payment was requested: nothing is charged', async () => {
     const order = newOrder()
     await payments.cancel(order)
     await payments.request(order, charge('pm_card_visa'))
@@ -156,7 +156,7 @@ describe('the cancellation of an order', () => {
     expect(await store.get(order.orderId)).toMatchObject({ status: 'FORBIDDEN' })
   })
 
-  test('while the provider has not answered: waits', async () => {
+  test('while the provider has not decided: waits', async () => {
     const order = newOrder()
     await payments.request(order, charge('pm_sandbox_error')).catch(() => {})
     await expect(payments.cancel(order)).rejects.toMatchObject({ kind: 'unavailable', code: 'payment_pending' })

@@ -10,72 +10,78 @@ import {
   normalisePassword,
   parseNewAccount,
   parseRoles,
-  passwordLength,
+  passwordRule,
   userIdOf,
   type Account,
   type NewAccount,
   type Role,
 } from './user.ts'
 
-/** UsersService as protos/shop/users/v1/users.proto describes it, errors included. */
-export function createUsersHandlers(o: {
+/** The RPCs of protos/shop/users/v1/users.proto, which lists their errors. */
+export function createUsersHandlers(deps: {
   store: UserStore
   passwords: Passwords
   sessions: Sessions
   keys: SigningKeys
-  now: () => number
+  now: () => Date
   newId: () => string
 }): Handlers<typeof UsersServiceService> {
+  const { store, passwords, sessions, keys, now, newId } = deps
+
   async function create(input: NewAccount, roles: Role[]): Promise<Account> {
-    // Before the work of hashing; the store's own check is the one that counts.
-    if (await o.store.emailTaken(input.email)) throw exists('email_taken', 'an account has this email')
+    // Spares the work of hashing; the store's own check is the one that counts.
+    if (await store.emailTaken(input.email)) throw exists('email_taken', 'an account has this email')
     const account: Account = {
-      id: userIdOf(input.email, o.newId()),
+      id: userIdOf(input.email, newId()),
       email: input.email,
       name: input.name,
-      passwordHash: await o.passwords.hash(input.password),
+      passwordHash: await passwords.hash(input.password),
       roles,
       active: true,
-      createdAt: new Date(o.now()).toISOString(),
+      createdAt: now().toISOString(),
     }
-    await o.store.create(account)
+    await store.create(account)
     return account
+  }
+
+  async function findByEmail(text: string): Promise<Account | undefined> {
+    const email = normaliseEmail(text)
+    return email === undefined ? undefined : store.findByEmail(email)
   }
 
   return {
     async registerUser(request) {
-      return { user: userOf(await create(parseNewAccount(request), ['shopper'])) }
+      return { user: toMessage(await create(parseNewAccount(request), ['shopper'])) }
     },
 
     async authenticateUser({ email, password }) {
-      const address = normaliseEmail(email)
-      const account = address === undefined ? undefined : await o.store.findByEmail(address)
-      // Longer than any password, so never right, but not worth hashing in full.
-      const given = normalisePassword(password.slice(0, 4 * passwordLength.max))
-      const right = await o.passwords.verify(given, account?.passwordHash)
-      if (!account?.active || !right) throw unauthenticated('bad_credentials', 'the email or the password is wrong')
-      return { tokens: await o.sessions.start(account) }
+      const account = await findByEmail(email)
+      // A longer text matches no password and is not worth hashing in full.
+      const given = normalisePassword(password.slice(0, 4 * passwordRule.max))
+      const matches = await passwords.verify(given, account?.passwordHash)
+      if (!account?.active || !matches) throw unauthenticated('bad_credentials', 'wrong email or password')
+      return { tokens: await sessions.start(account) }
     },
 
     async refreshTokens({ refreshToken }) {
-      return { tokens: await o.sessions.refresh(refreshToken) }
+      return { tokens: await sessions.refresh(refreshToken) }
     },
 
     async getUser({ userId }) {
-      const account = await o.store.find(userId)
+      const account = await store.find(userId)
       if (!account) throw userNotFound()
-      return { user: userOf(account) }
+      return { user: toMessage(account) }
     },
 
     async validateUser({ userId }) {
-      const account = await o.store.find(userId)
+      const account = await store.find(userId)
       if (!account) throw userNotFound()
       if (!account.active) throw rejected('user_deactivated', 'the account is deactivated')
       return {}
     },
 
     async deactivateUser({ userId }) {
-      await o.store.update(
+      await store.update(
         userId,
         (account) => (account.active ? { ...account, active: false } : account),
         'users.user-deactivated.v1',
@@ -84,28 +90,27 @@ export function createUsersHandlers(o: {
     },
 
     async setUserRoles(request, { callerAppId }) {
-      // Beside the sidecar's access control: whoever gives roles is on this service's own host,
-      // never another app.
+      // In addition to the sidecar's access control: only an operator on this service's own host
+      // sets roles, never another app.
       if (callerAppId !== '' && callerAppId !== 'users')
         throw new AppError('forbidden', 'operators_only', 'only operators set roles')
       const roles = parseRoles(request.roles)
-      const email = normaliseEmail(request.email)
-      const account = email === undefined ? undefined : await o.store.findByEmail(email)
+      const account = await findByEmail(request.email)
       if (!account) {
         if (request.password === '') throw userNotFound()
-        return { user: userOf(await create(parseNewAccount(request), roles)) }
+        return { user: toMessage(await create(parseNewAccount(request), roles)) }
       }
-      const same = (a: Account) => a.roles.length === roles.length && roles.every((role) => a.roles.includes(role))
-      return { user: userOf(await o.store.update(account.id, (a) => (same(a) ? a : { ...a, roles }))) }
+      const hasRoles = (a: Account) => a.roles.length === roles.length && roles.every((role) => a.roles.includes(role))
+      return { user: toMessage(await store.update(account.id, (a) => (hasRoles(a) ? a : { ...a, roles }))) }
     },
 
     async getJwks() {
-      return { jwksJson: JSON.stringify(await o.keys.jwks()) }
+      return { jwksJson: JSON.stringify(await keys.jwks()) }
     },
   }
 }
 
-const userOf = ({ id, email, name, roles, active, createdAt }: Account): User => ({
+const toMessage = ({ id, email, name, roles, active, createdAt }: Account): User => ({
   id,
   email,
   name,

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
 import { createPasswords } from './password.ts'
 
-test('a hash is argon2id with its own salt, and only its own password fits', async () => {
+test('a hash is argon2id with its own salt, and matches only its own password', async () => {
   const passwords = createPasswords()
   const [one, other] = await Promise.all([passwords.hash('pässword'), passwords.hash('pässword')])
   expect(one).toMatch(/^\$argon2id\$v=19\$m=19456,t=2,p=1\$[A-Za-z0-9+/]{22}\$[A-Za-z0-9+/]{43}$/)
@@ -10,17 +10,17 @@ test('a hash is argon2id with its own salt, and only its own password fits', asy
   expect(await passwords.verify('passwort', one)).toBe(false)
 })
 
-test('a hash made elsewhere with other parameters is verified by them', async () => {
+test('a hash with other parameters is verified by these', async () => {
   // The reference implementation's own test: argon2 somesalt -id -t 2 -m 16 -p 1 < password
   const phc = '$argon2id$v=19$m=65536,t=2,p=1$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc'
   expect(await createPasswords().verify('password', phc)).toBe(true)
 })
 
-test('where there is no account, nothing fits', async () => {
+test('without an account no password matches', async () => {
   expect(await createPasswords().verify('', undefined)).toBe(false)
 })
 
-test('more log-ins than may wait are refused at once, and the others are answered', async () => {
+test('more log-ins than may wait are refused at once, and the others succeed', async () => {
   const passwords = createPasswords({ concurrency: 1, queue: 1, maxWaitMs: 60_000 })
   const outcomes = await Promise.allSettled(['a', 'b', 'c'].map((p) => passwords.verify(p, undefined)))
   expect(outcomes.map((o) => (o.status === 'fulfilled' ? o.value : o.reason.code))).toEqual([
@@ -31,7 +31,7 @@ test('more log-ins than may wait are refused at once, and the others are answere
   expect(await passwords.verify('again', undefined)).toBe(false)
 })
 
-test('whoever waited too long is refused, and leaves the queue', async () => {
+test('a log-in that waited too long is refused and leaves the queue', async () => {
   const passwords = createPasswords({ concurrency: 1, queue: 1, maxWaitMs: 1 })
   const [slow, refused] = await Promise.allSettled([passwords.verify('a', undefined), passwords.verify('b', undefined)])
   expect([slow.status, refused.status]).toEqual(['fulfilled', 'rejected'])

@@ -2,7 +2,8 @@ import { argon2, randomBytes, timingSafeEqual } from 'node:crypto'
 import { promisify } from 'node:util'
 import { AppError } from '#lib/errors.ts'
 
-// OWASP's password storage cheat sheet: argon2id with 19 MiB, two passes, one lane. A stored hash
+// argon2id with 19 MiB, two passes and one lane, as in
+// https://cheatsheetseries.owasp.org/cheatsheets/Password_Storage_Cheat_Sheet.html. A stored hash
 // carries its own parameters, so these can be raised.
 const memoryKiB = 19 * 1024
 const passes = 2
@@ -13,22 +14,24 @@ const tagBytes = 32
 const derive = promisify(argon2)
 
 export type Passwords = {
-  /** A new salted hash as a PHC string: $argon2id$v=19$m=19456,t=2,p=1$salt$hash. */
+  /** Returns a new salted hash as a PHC string: $argon2id$v=19$m=19456,t=2,p=1$salt$hash. */
   hash(password: string): Promise<string>
   /**
-   * Whether the password is the hash's. Without a hash it does the same work and answers false, so
-   * that time does not tell which accounts exist.
+   * Returns whether the password matches the hash. Without a hash it does the same work and returns
+   * false: the time taken does not reveal which accounts exist.
    */
   verify(password: string, phc: string | undefined): Promise<boolean>
 }
 
 /**
- * Hashing takes some 20 ms of a core and 19 MiB, so at most `concurrency` run at once and at most
- * `queue` wait, each `maxWaitMs` long: whoever is beyond that gets `exhausted` too_many_logins,
- * instead of a burst of log-ins taking the memory, or working for callers that gave up (after 2 s).
+ * Creates the hashing of passwords. One hash takes about 20 ms of a core and 19 MiB, so at most
+ * `concurrency` run at once, and at most `queue` wait for at most `maxWaitMs`. Beyond that, calls
+ * throw `exhausted` too_many_logins: a burst of log-ins neither takes all memory nor keeps the
+ * service hashing for callers that have given up (after 2 s).
  */
-export function createPasswords(o: { concurrency?: number; queue?: number; maxWaitMs?: number } = {}): Passwords {
-  const limited = limit(o.concurrency ?? 2, o.queue ?? 64, o.maxWaitMs ?? 1_000)
+export function createPasswords(options: { concurrency?: number; queue?: number; maxWaitMs?: number } = {}): Passwords {
+  const { concurrency = 2, queue = 64, maxWaitMs = 1_000 } = options
+  const limited = limit(concurrency, queue, maxWaitMs)
   const run = (password: string, p: Parameters) =>
     limited(() =>
       derive('argon2id', {
@@ -82,7 +85,7 @@ function parse(phc: string): Parameters {
 }
 
 function limit(concurrency: number, queue: number, maxWaitMs: number) {
-  const refused = () => new AppError('exhausted', 'too_many_logins', 'too many log-ins at once: try again in a moment')
+  const refused = () => new AppError('exhausted', 'too_many_logins', 'too many log-ins at once: retry in a moment')
   let running = 0
   const waiting = new Set<() => void>()
 
@@ -103,7 +106,7 @@ function limit(concurrency: number, queue: number, maxWaitMs: number) {
   }
 
   return async <T>(work: () => Promise<T>): Promise<T> => {
-    // A place is handed on, not freed, when somebody waits: nobody can take it in between.
+    // A place is passed to the next in the queue, not freed: no newcomer can take it in between.
     if (running >= concurrency) await turn()
     else running++
     try {

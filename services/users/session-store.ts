@@ -12,29 +12,31 @@ const refreshTokenSeconds = 30 * 24 * 60 * 60
 export type Tokens = { accessToken: string; refreshToken: string; expiresInSeconds: number }
 export type Sessions = ReturnType<typeof createSessions>
 
-// expiresAt beside the store's own TTL, which sweeps: how soon is the database's business.
+// Expiry is checked here: how soon the store's TTL removes a session is up to the database.
 const storedSession = z.object({ userId: z.string(), expiresAt: z.string() })
 
-// The slot in front says where the token is stored; only its hash is.
+// The slot in front says where the token is stored. Only its hash is stored.
 const refreshToken = /^([0-3][0-9a-f]{2})\.[A-Za-z0-9_-]{43}$/
 const refreshKey = (slot: string, token: string) =>
   `refresh:{${slot}}:${createHash('sha256').update(token).digest('hex')}`
 
 /**
- * Sessions: a short-lived access token that anybody can verify, and a refresh token that is good
- * for one exchange.
+ * Creates sessions: a short-lived access token that anyone can verify, and a refresh token that is
+ * good for one exchange. Everything throws `unavailable` while the store is unavailable.
  */
-export function createSessions(o: {
+export function createSessions(deps: {
   state: StateStore
   keys: Pick<SigningKeys, 'current'>
   findAccount: (id: string) => Promise<Account | undefined>
-  now: () => number
+  now: () => Date
   newId: () => string
 }) {
-  /** RFC 9068. */
+  const { state, keys, findAccount, now, newId } = deps
+
+  /** Returns a JWT as in RFC 9068. */
   async function accessToken(account: Account): Promise<string> {
-    const { kid, privateKey } = await o.keys.current()
-    const seconds = Math.floor(o.now() / 1000)
+    const { kid, privateKey } = await keys.current()
+    const seconds = Math.floor(now().getTime() / 1000)
     return new SignJWT({ roles: account.roles, client_id: 'sidecart' })
       .setProtectedHeader({ alg: signingAlgorithm, kid, typ: 'at+jwt' })
       .setIssuer('sidecart')
@@ -42,50 +44,49 @@ export function createSessions(o: {
       .setSubject(account.id)
       .setIssuedAt(seconds)
       .setExpirationTime(seconds + accessTokenSeconds)
-      .setJti(o.newId())
+      .setJti(newId())
       .sign(privateKey)
   }
 
-  /** A new refresh token, and how it is stored. */
+  /** Returns a new refresh token, with the key and value to store. */
   function newRefreshToken(account: Account) {
     const slot = slotOfUserId(account.id)
     if (slot === undefined) throw new Error(`not a user id: ${account.id}`)
     const token = `${slot}.${randomBytes(32).toString('base64url')}`
     const value: z.infer<typeof storedSession> = {
       userId: account.id,
-      expiresAt: new Date(o.now() + refreshTokenSeconds * 1000).toISOString(),
+      expiresAt: new Date(now().getTime() + refreshTokenSeconds * 1000).toISOString(),
     }
     return { token, key: refreshKey(slot, token), value }
   }
 
-  const unusable = () =>
-    unauthenticated('bad_refresh_token', 'the refresh token is unknown, expired or used: log in again')
+  const unusable = () => unauthenticated('bad_refresh_token', 'unknown, expired or used refresh token: log in again')
 
   return {
-    /** Starts a session of an account whose password was checked. */
+    /** Starts a session for an account whose password was checked. */
     async start(account: Account): Promise<Tokens> {
       const fresh = newRefreshToken(account)
       const access = await accessToken(account)
-      await o.state.set(fresh.key, fresh.value, { firstWrite: true, ttlSeconds: refreshTokenSeconds })
+      await state.set(fresh.key, fresh.value, { firstWrite: true, ttlSeconds: refreshTokenSeconds })
       return { accessToken: access, refreshToken: fresh.token, expiresInSeconds: accessTokenSeconds }
     },
 
     /**
-     * Exchanges a refresh token for new tokens with the account's roles of now. Of two that use the
-     * same token at once, one wins. Throws `unauthenticated` bad_refresh_token.
+     * Exchanges a refresh token for new tokens with the account's current roles. Of two calls with
+     * the same token at once, one wins. Throws `unauthenticated` bad_refresh_token.
      */
     async refresh(token: string): Promise<Tokens> {
       const slot = refreshToken.exec(token)?.[1]
       if (slot === undefined) throw unusable()
       const key = refreshKey(slot, token)
-      const stored = await o.state.get(key, storedSession)
-      if (!stored || Date.parse(stored.value.expiresAt) <= o.now()) throw unusable()
-      const account = await o.findAccount(stored.value.userId)
+      const stored = await state.get(key, storedSession)
+      if (!stored || Date.parse(stored.value.expiresAt) <= now().getTime()) throw unusable()
+      const account = await findAccount(stored.value.userId)
       if (!account?.active) throw unusable()
       const fresh = newRefreshToken(account)
       const access = await accessToken(account)
       try {
-        await o.state.transact([
+        await state.transact([
           { delete: key, etag: stored.etag },
           { upsert: fresh.key, value: fresh.value, firstWrite: true, ttlSeconds: refreshTokenSeconds },
         ])

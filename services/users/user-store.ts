@@ -16,38 +16,39 @@ const storedAccount: z.ZodType<Account> = z.object({
 })
 const storedEmail = z.object({ userId: z.string() })
 
-// The address itself is in no key: keys show in traces and logs.
+// No key contains the address itself: keys show in traces and logs.
 const emailKey = (email: string) => `email:{${slotOf(email)}}:${createHash('sha256').update(email).digest('hex')}`
 const userKey = (slot: string, id: string) => `user:{${slot}}:${id}`
 
 export type UserStore = ReturnType<typeof createUserStore>
 
 /**
- * Accounts by id and by normalised email. Everything throws `unavailable` when the store is away.
+ * Creates the store of accounts, by id and by normalised email. Everything throws `unavailable`
+ * while the store is unavailable.
  */
-export function createUserStore(state: StateStore) {
+export function createUserStore({ state }: { state: StateStore }) {
   async function find(id: string): Promise<Versioned<Account> | undefined> {
     const slot = slotOfUserId(id)
     return slot === undefined ? undefined : state.get(userKey(slot, id), storedAccount)
   }
 
   return {
-    /** The account with this id, or undefined. */
+    /** Returns the account with this id, or undefined. */
     find: async (id: string): Promise<Account | undefined> => (await find(id))?.value,
 
-    /** The account with this normalised email, or undefined; both take two reads. */
+    /** Returns the account with this normalised email, or undefined; either takes two reads. */
     async findByEmail(email: string): Promise<Account | undefined> {
       const owner = await state.get(emailKey(email), storedEmail)
       const slot = slotOf(email)
       return (await state.get(userKey(slot, owner?.value.userId ?? 'none'), storedAccount))?.value
     },
 
-    /** Whether an account has this normalised email. */
+    /** Returns whether an account has this normalised email. */
     emailTaken: async (email: string): Promise<boolean> =>
       (await state.get(emailKey(email), storedEmail)) !== undefined,
 
     /**
-     * Stores a new account, takes its email and publishes users.user-registered.v1: all or nothing.
+     * Stores a new account, takes its email and publishes users.user-registered.v1, all or none.
      * Throws `exists` email_taken.
      */
     async create(account: Account): Promise<void> {
@@ -63,9 +64,8 @@ export function createUserStore(state: StateStore) {
     },
 
     /**
-     * Changes an account as `change` says; the same account back means that there is nothing to
-     * write. `event` is published with the change. Answers the account as it is then. Throws
-     * `not_found` user_not_found.
+     * Stores what `change` returns and publishes `event` with it; if `change` returns the same
+     * object, does neither. Returns the account after that. Throws `not_found` user_not_found.
      */
     async update(id: string, change: (account: Account) => Account, event?: string): Promise<Account> {
       return retryOnConflict(async () => {
@@ -84,4 +84,4 @@ export function createUserStore(state: StateStore) {
   }
 }
 
-export const userNotFound = () => notFound('user_not_found', 'there is no such user')
+export const userNotFound = () => notFound('user_not_found', 'unknown user')

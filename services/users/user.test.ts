@@ -14,7 +14,7 @@ function wrongFields(input: object): string[] {
   }
 }
 
-/** Any UTF-16, halves of surrogate pairs and control characters included. */
+/** Any UTF-16, including unpaired surrogates and control characters. */
 const anything = fc
   .array(fc.integer({ min: 0, max: 0xffff }), { maxLength: 60 })
   .map((units) => String.fromCharCode(...units))
@@ -47,15 +47,15 @@ describe('normaliseEmail', () => {
     '<a@c.de>',
     `${'a'.repeat(65)}@c.de`,
     `a@${'b'.repeat(250)}.de`,
-  ])('%j is no address', (text) => {
+  ])('%j is not an address', (text) => {
     expect(normaliseEmail(text)).toBeUndefined()
   })
 
-  test('a megabyte is no address', () => {
+  test('a megabyte is not an address', () => {
     expect(normaliseEmail('x'.repeat(1_000_000))).toBeUndefined()
   })
 
-  test('what it made, it leaves as it is', () => {
+  test('its own result stays as is', () => {
     fc.assert(
       fc.property(
         fc.oneof(
@@ -72,7 +72,7 @@ describe('normaliseEmail', () => {
 })
 
 describe('parseNewAccount', () => {
-  test('takes what is fine, in one spelling', () => {
+  test('accepts valid input, in one spelling', () => {
     expect(parseNewAccount({ email: 'Ada@Example.com', password: 'päss wörd', name: ' Ada ' })).toEqual({
       email: 'ada@example.com',
       password: 'päss wörd',
@@ -107,7 +107,7 @@ describe('parseNewAccount', () => {
     expect(wrongFields({ password: '🙂'.repeat(7) })).toEqual(['password'])
   })
 
-  test('text of any kind is taken or refused, and nothing else happens', () => {
+  test('accepts or refuses text of any kind, and never fails otherwise', () => {
     fc.assert(
       fc.property(anything, anything, anything, (email, password, name) => {
         expect(wrongFields({ email, password, name }).every((f) => ['email', 'password', 'name'].includes(f))).toBe(
@@ -125,7 +125,7 @@ test('roles are some of the three, each once', () => {
   expect(() => parseRoles(['admin', 'root'])).toThrow(/roles/)
 })
 
-test('an id tells the slot of its email, one of 1,024', () => {
+test('an id contains the slot of its email, one of 1,024', () => {
   fc.assert(
     fc.property(fc.emailAddress(), fc.ulid(), (email, ulid) => {
       const slot = slotOfUserId(userIdOf(email, ulid))
@@ -141,6 +141,6 @@ test.each([
   'u-400-01arz3ndektsv4rrffq69g5fav',
   'u-000-01ARZ3NDEKTSV4RRFFQ69G5FAV',
   'u-000-01arz3ndektsv4rrffq69g5fav||x',
-])('%j is no user id', (id) => {
+])('%j is not a user id', (id) => {
   expect(slotOfUserId(id)).toBeUndefined()
 })

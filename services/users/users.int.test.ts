@@ -26,7 +26,7 @@ async function logIn(email: string, given = password) {
 }
 const code = (code: string) => expect.objectContaining({ code })
 
-test('somebody registers, and is found', async () => {
+test('a user registers and is found', async () => {
   const user = await register()
   expect(user).toMatchObject({
     id: expect.stringMatching(/^u-[0-3][0-9a-f]{2}-/),
@@ -38,7 +38,7 @@ test('somebody registers, and is found', async () => {
   await users.validateUser({ userId: user.id })
 })
 
-test('of three who register one email at once, one gets it', async () => {
+test('of three registrations of one email at once, one succeeds', async () => {
   const email = newEmail()
   const outcomes = await Promise.allSettled(
     Array.from({ length: 3 }, (_, i) => register(i % 2 ? email : email.toUpperCase())),
@@ -94,7 +94,7 @@ describe('logging in', () => {
     expect(keys.flatMap(Object.keys)).not.toContain('d')
   })
 
-  test('with a wrong password, an unknown email or no email at all is refused in the same words', async () => {
+  test('with a wrong password, an unknown email or no email is refused in the same words', async () => {
     const user = await register()
     const refusals = await Promise.all(
       [
@@ -135,7 +135,7 @@ describe('a refresh token', () => {
   test.each([
     ['nothing', ''],
     ['a slot', '000.'],
-    ['a token never given', `000.${'A'.repeat(43)}`],
+    ['a token never issued', `000.${'A'.repeat(43)}`],
     ['a control character', '\0'],
     ['a long text', 'x'.repeat(100_000)],
   ])('is not %s', async (_, refreshToken) => {
@@ -143,7 +143,7 @@ describe('a refresh token', () => {
   })
 })
 
-test('a deactivated account neither logs in, nor refreshes, nor orders; twice is as good as once', async () => {
+test('a deactivated account neither logs in, nor refreshes, nor orders; deactivating twice is harmless', async () => {
   const user = await register()
   const { refreshToken } = await logIn(user.email)
   await users.deactivateUser({ userId: user.id })
@@ -154,7 +154,7 @@ test('a deactivated account neither logs in, nor refreshes, nor orders; twice is
   expect((await users.getUser({ userId: user.id })).user!.active).toBe(false)
 })
 
-test('what happens to an account is published in order, without anything personal', async () => {
+test('the events of an account are published in order, without personal data', async () => {
   const { id } = await register()
   await users.deactivateUser({ userId: id })
   await users.deactivateUser({ userId: id })
@@ -182,7 +182,7 @@ describe('an operator', () => {
     ])
   })
 
-  test('makes the first admin, and may say so twice', async () => {
+  test('creates the first admin, and may repeat it', async () => {
     const request = { email: newEmail(), roles: ['admin'], password, name: 'Root' }
     const [one, two] = [await users.setUserRoles(request), await users.setUserRoles(request)]
     expect(two).toEqual(one)
@@ -190,7 +190,7 @@ describe('an operator', () => {
     await logIn(request.email)
   })
 
-  test('who names an account that is not there is told so', async () => {
+  test('who names an unknown account gets an error', async () => {
     await expect(users.setUserRoles({ email: newEmail(), roles: ['admin'], password: '', name: '' })).rejects.toEqual(
       code('user_not_found'),
     )
@@ -203,7 +203,7 @@ describe('signing keys', () => {
   /** A period that no other test and no service uses. */
   const newPeriod = () => Math.floor(Math.random() * 1e12)
   const keysAt = (period: () => number, encryptionKey = secret) =>
-    createSigningKeys({ state, encryptionKey, now: () => period() * periodMs, periodMs })
+    createSigningKeys({ state, encryptionKey, now: () => new Date(period() * periodMs), periodMs })
   const kids = async (keys: ReturnType<typeof keysAt>) => (await keys.jwks()).keys.map((k) => Number(k.kid))
 
   test('are announced a period before they sign, and verify a period after', async () => {
@@ -219,13 +219,13 @@ describe('signing keys', () => {
     expect(await kids(keys)).toEqual([first + 1, first + 2, first + 3])
   })
 
-  test('are the same for instances that make one at the same time', async () => {
+  test('are the same for instances that create one at the same time', async () => {
     const period = newPeriod()
     const made = await Promise.all(Array.from({ length: 5 }, () => keysAt(() => period).current()))
     expect(new Set(made.map((k) => JSON.stringify(k.publicJwk))).size).toBe(1)
   })
 
-  test('are stored so that nobody signs with them without the secret', async () => {
+  test('are stored so that no one signs with them without the secret', async () => {
     const period = newPeriod()
     await keysAt(() => period).current()
     const stored = await state.get(`signing-key:{keys}:${period}`, z.looseObject({}))
@@ -242,14 +242,14 @@ describe('signing keys', () => {
 test('a refresh token expires', async () => {
   const user = await register()
   const { refreshToken } = await logIn(user.email)
-  const store = createUserStore(state)
-  const keys = createSigningKeys({ state, encryptionKey: async () => '', now: Date.now })
-  const inAMonth = () => Date.now() + 30 * 24 * 60 * 60 * 1_000 + 1_000
+  const store = createUserStore({ state })
+  const keys = createSigningKeys({ state, encryptionKey: async () => '', now: () => new Date() })
+  const inAMonth = () => new Date(Date.now() + 30 * 24 * 60 * 60 * 1_000 + 1_000)
   const later = createSessions({ state, keys, findAccount: store.find, now: inAMonth, newId: ulid })
   await expect(later.refresh(refreshToken)).rejects.toEqual(code('bad_refresh_token'))
 })
 
-test('while its store is away it says so soon, and carries on by itself when the store is back', async () => {
+test('while its store is down it says so soon; it resumes when the store is back', async () => {
   const user = await register()
   const store = service.component('outbox-mongodb')
   await store.kill()

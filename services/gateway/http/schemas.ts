@@ -1,5 +1,6 @@
 import * as z from 'zod'
 import { AppError } from '#lib/errors.ts'
+import { normaliseSku, skuProblem, skuRule } from '#lib/text.ts'
 
 // What several resources use. Bodies are strict objects: an unknown field is an error.
 
@@ -36,10 +37,19 @@ export function list<S extends z.ZodType>(entry: S, min: number, max: number) {
   return z.array(entry).min(min, message).max(max, message)
 }
 
-export const sku = text(1, 100).meta({
-  description: 'Stock keeping unit: identifies a variant across the catalogue.',
-  examples: ['clay-plant-pot-large'],
-})
+export const sku = z
+  .string()
+  .overwrite(normaliseSku)
+  .superRefine((text, context) => {
+    const message = skuProblem(text)
+    if (message) context.addIssue({ code: 'custom', message })
+  })
+  .meta({
+    minLength: skuRule.min,
+    maxLength: skuRule.max,
+    description: 'Stock keeping unit: identifies a variant across the catalogue.',
+    examples: ['clay-plant-pot-large'],
+  })
 
 const maxAmount = 1_000_000_000_000
 export const money = z

@@ -26,14 +26,14 @@ export const protobufPackage = "shop.catalog.v1";
 export const protobufFileName = "shop/catalog/v1/catalog.proto";
 
 export interface Variant {
-  /** Unique in the whole catalogue, 1 to 100 characters. */
+  /** Unique in the catalogue; 1 to 100 characters. */
   sku: string;
-  /** For example {"Size": "Large"}; {} for a product of one variant. */
+  /** For example {"Size": "Large"}; empty for a product with one variant. */
   options: { [key: string]: string };
   price:
     | Money
     | undefined;
-  /** How many can be bought now; set by stock events, ignored on writes. */
+  /** Units available now. Follows stock events; ignored on writes. */
   available: number;
 }
 
@@ -51,9 +51,9 @@ export interface Product {
   description: string;
   vendor: string;
   categoryId: string;
-  /** http or https URLs */
+  /** http or https URLs. */
   images: string[];
-  /** Free form. */
+  /** Free-form JSON. */
   attributes: { [key: string]: any } | undefined;
   variants: Variant[];
   published: boolean;
@@ -66,16 +66,16 @@ export interface Category {
   name: string;
   /** Empty at the top. */
   parentId: string;
-  /** Materialised path of ids, its own last: "c-1/c-4/". */
+  /** Ids from the top to this category: "c-1/c-4/". */
   path: string;
 }
 
 export interface ListProductsRequest {
-  /** Empty: all categories. */
+  /** Empty for all categories. */
   categoryId: string;
   /** 1 to 100 */
   limit: number;
-  /** Empty, or next_cursor of the page before. */
+  /** Empty for the first page, else next_cursor of the previous page. */
   cursor: string;
 }
 
@@ -1646,12 +1646,15 @@ export const EnsureCategoryResponse: MessageFns<EnsureCategoryResponse> = {
   },
 };
 
-/** Products with their variants, and the tree of categories. */
+/**
+ * Products with their variants, and the category tree. A SKU in a request may be in any Unicode
+ * normalisation form and have white space around it; responses have it in NFC, trimmed.
+ */
 export type CatalogServiceService = typeof CatalogServiceService;
 export const CatalogServiceService = {
   /**
-   * A page of the published products of a category and everything below it, in a stable order.
-   * NOT_FOUND category_not_found. INVALID_ARGUMENT bad_cursor.
+   * Returns a page of the published products of a category and everything below it, in a stable
+   * order. NOT_FOUND category_not_found. INVALID_ARGUMENT bad_cursor.
    */
   listProducts: {
     path: "/shop.catalog.v1.CatalogService/ListProducts" as const,
@@ -1663,7 +1666,7 @@ export const CatalogServiceService = {
       Buffer.from(ListProductsResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): ListProductsResponse => ListProductsResponse.decode(value),
   },
-  /** One product, published or not, by its id or its handle. NOT_FOUND product_not_found. */
+  /** Returns a product, published or not, by its id or its handle. NOT_FOUND product_not_found. */
   getProduct: {
     path: "/shop.catalog.v1.CatalogService/GetProduct" as const,
     requestStream: false as const,
@@ -1674,7 +1677,7 @@ export const CatalogServiceService = {
     responseDeserialize: (value: Buffer): GetProductResponse => GetProductResponse.decode(value),
   },
   /**
-   * Many variants by SKU, with the price that holds now. SKUs that are not there or not published
+   * Returns many variants by SKU, with their current prices. SKUs that are unknown or not published
    * are left out.
    */
   batchGetVariants: {
@@ -1689,7 +1692,7 @@ export const CatalogServiceService = {
     responseDeserialize: (value: Buffer): BatchGetVariantsResponse => BatchGetVariantsResponse.decode(value),
   },
   /**
-   * Creates the product with this handle, or replaces it. Harmless when repeated.
+   * Creates or replaces the product with this handle. Repeating it changes nothing.
    * ALREADY_EXISTS sku_taken: another product has one of the SKUs.
    */
   upsertProduct: {
@@ -1702,7 +1705,7 @@ export const CatalogServiceService = {
       Buffer.from(UpsertProductResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): UpsertProductResponse => UpsertProductResponse.decode(value),
   },
-  /** Changes one variant's price. NOT_FOUND sku_not_found. */
+  /** Changes the price of one variant. NOT_FOUND sku_not_found. */
   changePrice: {
     path: "/shop.catalog.v1.CatalogService/ChangePrice" as const,
     requestStream: false as const,
@@ -1712,7 +1715,7 @@ export const CatalogServiceService = {
     responseSerialize: (value: ChangePriceResponse): Buffer => Buffer.from(ChangePriceResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): ChangePriceResponse => ChangePriceResponse.decode(value),
   },
-  /** The whole tree, parents before their children. */
+  /** Returns the whole tree, parents before their children. */
   listCategories: {
     path: "/shop.catalog.v1.CatalogService/ListCategories" as const,
     requestStream: false as const,
@@ -1724,7 +1727,7 @@ export const CatalogServiceService = {
       Buffer.from(ListCategoriesResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): ListCategoriesResponse => ListCategoriesResponse.decode(value),
   },
-  /** NOT_FOUND category_not_found. */
+  /** Returns a category and its direct children. NOT_FOUND category_not_found. */
   getCategory: {
     path: "/shop.catalog.v1.CatalogService/GetCategory" as const,
     requestStream: false as const,
@@ -1734,7 +1737,7 @@ export const CatalogServiceService = {
     responseSerialize: (value: GetCategoryResponse): Buffer => Buffer.from(GetCategoryResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): GetCategoryResponse => GetCategoryResponse.decode(value),
   },
-  /** Finds or creates the category at the end of a path of names, and those above it. */
+  /** Returns the category at the end of a path of names, creating it and those above it if needed. */
   ensureCategory: {
     path: "/shop.catalog.v1.CatalogService/EnsureCategory" as const,
     requestStream: false as const,
@@ -1750,36 +1753,36 @@ export const CatalogServiceService = {
 
 export interface CatalogServiceServer extends UntypedServiceImplementation {
   /**
-   * A page of the published products of a category and everything below it, in a stable order.
-   * NOT_FOUND category_not_found. INVALID_ARGUMENT bad_cursor.
+   * Returns a page of the published products of a category and everything below it, in a stable
+   * order. NOT_FOUND category_not_found. INVALID_ARGUMENT bad_cursor.
    */
   listProducts: handleUnaryCall<ListProductsRequest, ListProductsResponse>;
-  /** One product, published or not, by its id or its handle. NOT_FOUND product_not_found. */
+  /** Returns a product, published or not, by its id or its handle. NOT_FOUND product_not_found. */
   getProduct: handleUnaryCall<GetProductRequest, GetProductResponse>;
   /**
-   * Many variants by SKU, with the price that holds now. SKUs that are not there or not published
+   * Returns many variants by SKU, with their current prices. SKUs that are unknown or not published
    * are left out.
    */
   batchGetVariants: handleUnaryCall<BatchGetVariantsRequest, BatchGetVariantsResponse>;
   /**
-   * Creates the product with this handle, or replaces it. Harmless when repeated.
+   * Creates or replaces the product with this handle. Repeating it changes nothing.
    * ALREADY_EXISTS sku_taken: another product has one of the SKUs.
    */
   upsertProduct: handleUnaryCall<UpsertProductRequest, UpsertProductResponse>;
-  /** Changes one variant's price. NOT_FOUND sku_not_found. */
+  /** Changes the price of one variant. NOT_FOUND sku_not_found. */
   changePrice: handleUnaryCall<ChangePriceRequest, ChangePriceResponse>;
-  /** The whole tree, parents before their children. */
+  /** Returns the whole tree, parents before their children. */
   listCategories: handleUnaryCall<ListCategoriesRequest, ListCategoriesResponse>;
-  /** NOT_FOUND category_not_found. */
+  /** Returns a category and its direct children. NOT_FOUND category_not_found. */
   getCategory: handleUnaryCall<GetCategoryRequest, GetCategoryResponse>;
-  /** Finds or creates the category at the end of a path of names, and those above it. */
+  /** Returns the category at the end of a path of names, creating it and those above it if needed. */
   ensureCategory: handleUnaryCall<EnsureCategoryRequest, EnsureCategoryResponse>;
 }
 
 export interface CatalogServiceClient extends Client {
   /**
-   * A page of the published products of a category and everything below it, in a stable order.
-   * NOT_FOUND category_not_found. INVALID_ARGUMENT bad_cursor.
+   * Returns a page of the published products of a category and everything below it, in a stable
+   * order. NOT_FOUND category_not_found. INVALID_ARGUMENT bad_cursor.
    */
   listProducts(
     request: ListProductsRequest,
@@ -1796,7 +1799,7 @@ export interface CatalogServiceClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: ListProductsResponse) => void,
   ): ClientUnaryCall;
-  /** One product, published or not, by its id or its handle. NOT_FOUND product_not_found. */
+  /** Returns a product, published or not, by its id or its handle. NOT_FOUND product_not_found. */
   getProduct(
     request: GetProductRequest,
     callback: (error: ServiceError | null, response: GetProductResponse) => void,
@@ -1813,7 +1816,7 @@ export interface CatalogServiceClient extends Client {
     callback: (error: ServiceError | null, response: GetProductResponse) => void,
   ): ClientUnaryCall;
   /**
-   * Many variants by SKU, with the price that holds now. SKUs that are not there or not published
+   * Returns many variants by SKU, with their current prices. SKUs that are unknown or not published
    * are left out.
    */
   batchGetVariants(
@@ -1832,7 +1835,7 @@ export interface CatalogServiceClient extends Client {
     callback: (error: ServiceError | null, response: BatchGetVariantsResponse) => void,
   ): ClientUnaryCall;
   /**
-   * Creates the product with this handle, or replaces it. Harmless when repeated.
+   * Creates or replaces the product with this handle. Repeating it changes nothing.
    * ALREADY_EXISTS sku_taken: another product has one of the SKUs.
    */
   upsertProduct(
@@ -1850,7 +1853,7 @@ export interface CatalogServiceClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: UpsertProductResponse) => void,
   ): ClientUnaryCall;
-  /** Changes one variant's price. NOT_FOUND sku_not_found. */
+  /** Changes the price of one variant. NOT_FOUND sku_not_found. */
   changePrice(
     request: ChangePriceRequest,
     callback: (error: ServiceError | null, response: ChangePriceResponse) => void,
@@ -1866,7 +1869,7 @@ export interface CatalogServiceClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: ChangePriceResponse) => void,
   ): ClientUnaryCall;
-  /** The whole tree, parents before their children. */
+  /** Returns the whole tree, parents before their children. */
   listCategories(
     request: ListCategoriesRequest,
     callback: (error: ServiceError | null, response: ListCategoriesResponse) => void,
@@ -1882,7 +1885,7 @@ export interface CatalogServiceClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: ListCategoriesResponse) => void,
   ): ClientUnaryCall;
-  /** NOT_FOUND category_not_found. */
+  /** Returns a category and its direct children. NOT_FOUND category_not_found. */
   getCategory(
     request: GetCategoryRequest,
     callback: (error: ServiceError | null, response: GetCategoryResponse) => void,
@@ -1898,7 +1901,7 @@ export interface CatalogServiceClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: GetCategoryResponse) => void,
   ): ClientUnaryCall;
-  /** Finds or creates the category at the end of a path of names, and those above it. */
+  /** Returns the category at the end of a path of names, creating it and those above it if needed. */
   ensureCategory(
     request: EnsureCategoryRequest,
     callback: (error: ServiceError | null, response: EnsureCategoryResponse) => void,

@@ -13,7 +13,7 @@ export const protobufFileName = "shop/common/v1/money.proto";
 
 /** An amount of money. */
 export interface Money {
-  /** In the currency's minor unit (cents for USD), never negative. */
+  /** In the currency's minor unit (cents for USD); never negative. */
   amount: number;
   /** ISO 4217 code, such as USD. */
   currency: string;

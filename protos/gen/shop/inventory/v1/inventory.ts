@@ -25,13 +25,13 @@ export const protobufFileName = "shop/inventory/v1/inventory.proto";
 
 export interface StockLevel {
   sku: string;
-  /** Units ever supplied, less units taken away by AdjustStock. */
+  /** Units supplied by all sources, changed by AdjustStock. */
   onHand: number;
   /** Units held for orders that are not terminal. */
   reserved: number;
   /** Units of confirmed orders. */
   sold: number;
-  /** on_hand - reserved - sold, never below 0. */
+  /** on_hand - reserved - sold; never below 0. */
   available: number;
   /** Grows by one with each change of this SKU. */
   version: number;
@@ -48,8 +48,9 @@ export interface GetAvailabilityResponse {
 
 export interface AdjustStockRequest {
   sku: string;
+  /** -1,000,000,000 to 1,000,000,000, not 0. */
   delta: number;
-  /** 1 to 200 characters, chosen by the caller. */
+  /** 1 to 200 characters; chosen by the caller. */
   adjustmentId: string;
 }
 
@@ -59,9 +60,12 @@ export interface AdjustStockResponse {
 
 export interface SetSupplyRequest {
   sku: string;
-  /** 1 to 100 letters, digits, spaces and _ . : / -, for example "import". */
+  /**
+   * 1 to 100 letters, digits, spaces and _ . : / -, beginning with a letter or digit; for example
+   * "import".
+   */
   source: string;
-  /** 0 to 1,000,000,000 */
+  /** 0 to 1,000,000,000. */
   quantity: number;
 }
 
@@ -566,10 +570,13 @@ export const SetSupplyResponse: MessageFns<SetSupplyResponse> = {
   },
 };
 
-/** Stock by SKU. Reservations are made and released by events of orders, not here. */
+/**
+ * Stock by SKU. Events of orders reserve and release it, not RPCs. A SKU in a request may be in any
+ * Unicode normalisation form and have white space around it; responses have it in NFC, trimmed.
+ */
 export type InventoryServiceService = typeof InventoryServiceService;
 export const InventoryServiceService = {
-  /** SKUs without a stock record are left out. */
+  /** Returns the stock of many SKUs. SKUs without a stock record are left out. */
   getAvailability: {
     path: "/shop.inventory.v1.InventoryService/GetAvailability" as const,
     requestStream: false as const,
@@ -582,9 +589,9 @@ export const InventoryServiceService = {
     responseDeserialize: (value: Buffer): GetAvailabilityResponse => GetAvailabilityResponse.decode(value),
   },
   /**
-   * Adds to (or, negative, takes from) what is on hand, once per adjustment_id. FAILED_PRECONDITION
-   * insufficient_stock: less would be on hand than is reserved and sold; adjustment_id_reused: the
-   * id named another adjustment before.
+   * Adds delta to the units on hand, once per adjustment_id. FAILED_PRECONDITION
+   * insufficient_stock: fewer units would be on hand than are reserved and sold;
+   * adjustment_id_reused: the id was used for a different adjustment.
    */
   adjustStock: {
     path: "/shop.inventory.v1.InventoryService/AdjustStock" as const,
@@ -596,9 +603,9 @@ export const InventoryServiceService = {
     responseDeserialize: (value: Buffer): AdjustStockResponse => AdjustStockResponse.decode(value),
   },
   /**
-   * States how many units a source (an import file, a warehouse) has supplied in all. Repeating it
-   * changes nothing, another quantity changes what is on hand by the difference, and units reserved
-   * or sold stay so. FAILED_PRECONDITION insufficient_stock: as for AdjustStock.
+   * Sets the total that a source (an import file, a warehouse) has supplied so far. The units on
+   * hand change by the difference from its previous total; reserved and sold units do not change.
+   * Repeating it changes nothing. FAILED_PRECONDITION insufficient_stock, as for AdjustStock.
    */
   setSupply: {
     path: "/shop.inventory.v1.InventoryService/SetSupply" as const,
@@ -612,24 +619,24 @@ export const InventoryServiceService = {
 } as const;
 
 export interface InventoryServiceServer extends UntypedServiceImplementation {
-  /** SKUs without a stock record are left out. */
+  /** Returns the stock of many SKUs. SKUs without a stock record are left out. */
   getAvailability: handleUnaryCall<GetAvailabilityRequest, GetAvailabilityResponse>;
   /**
-   * Adds to (or, negative, takes from) what is on hand, once per adjustment_id. FAILED_PRECONDITION
-   * insufficient_stock: less would be on hand than is reserved and sold; adjustment_id_reused: the
-   * id named another adjustment before.
+   * Adds delta to the units on hand, once per adjustment_id. FAILED_PRECONDITION
+   * insufficient_stock: fewer units would be on hand than are reserved and sold;
+   * adjustment_id_reused: the id was used for a different adjustment.
    */
   adjustStock: handleUnaryCall<AdjustStockRequest, AdjustStockResponse>;
   /**
-   * States how many units a source (an import file, a warehouse) has supplied in all. Repeating it
-   * changes nothing, another quantity changes what is on hand by the difference, and units reserved
-   * or sold stay so. FAILED_PRECONDITION insufficient_stock: as for AdjustStock.
+   * Sets the total that a source (an import file, a warehouse) has supplied so far. The units on
+   * hand change by the difference from its previous total; reserved and sold units do not change.
+   * Repeating it changes nothing. FAILED_PRECONDITION insufficient_stock, as for AdjustStock.
    */
   setSupply: handleUnaryCall<SetSupplyRequest, SetSupplyResponse>;
 }
 
 export interface InventoryServiceClient extends Client {
-  /** SKUs without a stock record are left out. */
+  /** Returns the stock of many SKUs. SKUs without a stock record are left out. */
   getAvailability(
     request: GetAvailabilityRequest,
     callback: (error: ServiceError | null, response: GetAvailabilityResponse) => void,
@@ -646,9 +653,9 @@ export interface InventoryServiceClient extends Client {
     callback: (error: ServiceError | null, response: GetAvailabilityResponse) => void,
   ): ClientUnaryCall;
   /**
-   * Adds to (or, negative, takes from) what is on hand, once per adjustment_id. FAILED_PRECONDITION
-   * insufficient_stock: less would be on hand than is reserved and sold; adjustment_id_reused: the
-   * id named another adjustment before.
+   * Adds delta to the units on hand, once per adjustment_id. FAILED_PRECONDITION
+   * insufficient_stock: fewer units would be on hand than are reserved and sold;
+   * adjustment_id_reused: the id was used for a different adjustment.
    */
   adjustStock(
     request: AdjustStockRequest,
@@ -666,9 +673,9 @@ export interface InventoryServiceClient extends Client {
     callback: (error: ServiceError | null, response: AdjustStockResponse) => void,
   ): ClientUnaryCall;
   /**
-   * States how many units a source (an import file, a warehouse) has supplied in all. Repeating it
-   * changes nothing, another quantity changes what is on hand by the difference, and units reserved
-   * or sold stay so. FAILED_PRECONDITION insufficient_stock: as for AdjustStock.
+   * Sets the total that a source (an import file, a warehouse) has supplied so far. The units on
+   * hand change by the difference from its previous total; reserved and sold units do not change.
+   * Repeating it changes nothing. FAILED_PRECONDITION insufficient_stock, as for AdjustStock.
    */
   setSupply(
     request: SetSupplyRequest,

@@ -57,8 +57,8 @@ export interface Order {
   userId: string;
   status: OrderStatus;
   /**
-   * Why it was cancelled: out_of_stock, card_declined, insufficient_funds, cancelled_by_shopper, …
-   * Else empty.
+   * Why it was cancelled: out_of_stock, card_declined, insufficient_funds, cancelled_by_shopper and
+   * others; else empty.
    */
   reason: string;
   lines: OrderLine[];
@@ -72,17 +72,18 @@ export interface Order {
 
 export interface PlaceOrderRequest {
   userId: string;
-  /** 1 to 255 characters */
+  /** 1 to 255 characters. */
   idempotencyKey: string;
-  /** 1 to 100; a SKU stands in one line only. */
+  /** 1 to 100 lines, each with a different SKU. */
   lines: PlaceLine[];
   /** The payment provider's token, never a card number. */
   paymentMethod: string;
 }
 
 export interface PlaceLine {
+  /** In any Unicode normalisation form, with or without white space around it. */
   sku: string;
-  /** 1 to 1,000 */
+  /** 1 to 1,000. */
   quantity: number;
 }
 
@@ -956,15 +957,15 @@ export const CancelOrderResponse: MessageFns<CancelOrderResponse> = {
   },
 };
 
-/** Orders, and the saga that brings each of them to CONFIRMED or CANCELLED. */
+/** Orders, and the saga that brings each to CONFIRMED or CANCELLED. */
 export type OrdersServiceService = typeof OrdersServiceService;
 export const OrdersServiceService = {
   /**
-   * Places an order: validates the shopper, prices the lines and stores it as PENDING. The same
-   * user and idempotency key always name the same order; repeating the call answers with the order
-   * as it is now. NOT_FOUND user_not_found. FAILED_PRECONDITION user_deactivated, sku_not_found
-   * (names the line), mixed_currencies, unknown_payment_method, idempotency_key_reused (the same
-   * key with another request).
+   * Places an order: validates the shopper, prices the lines and stores it as PENDING. A user and
+   * an idempotency key always identify the same order: repeating the call returns its current
+   * state. NOT_FOUND user_not_found. FAILED_PRECONDITION user_deactivated, sku_not_found (names the
+   * lines), mixed_currencies, unknown_payment_method, idempotency_key_reused (the key was used for
+   * a different request).
    */
   placeOrder: {
     path: "/shop.orders.v1.OrdersService/PlaceOrder" as const,
@@ -975,7 +976,7 @@ export const OrdersServiceService = {
     responseSerialize: (value: PlaceOrderResponse): Buffer => Buffer.from(PlaceOrderResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): PlaceOrderResponse => PlaceOrderResponse.decode(value),
   },
-  /** NOT_FOUND order_not_found, also when it belongs to another user. */
+  /** Returns an order. NOT_FOUND order_not_found, also if it belongs to another user. */
   getOrder: {
     path: "/shop.orders.v1.OrdersService/GetOrder" as const,
     requestStream: false as const,
@@ -985,7 +986,7 @@ export const OrdersServiceService = {
     responseSerialize: (value: GetOrderResponse): Buffer => Buffer.from(GetOrderResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): GetOrderResponse => GetOrderResponse.decode(value),
   },
-  /** A user's orders, newest first. INVALID_ARGUMENT bad_cursor. */
+  /** Returns a page of a user's orders, newest first. INVALID_ARGUMENT bad_cursor. */
   listOrders: {
     path: "/shop.orders.v1.OrdersService/ListOrders" as const,
     requestStream: false as const,
@@ -996,8 +997,8 @@ export const OrdersServiceService = {
     responseDeserialize: (value: Buffer): ListOrdersResponse => ListOrdersResponse.decode(value),
   },
   /**
-   * Cancels an order that is not terminal; repeating it is harmless.
-   * NOT_FOUND order_not_found. FAILED_PRECONDITION order_confirmed: too late.
+   * Cancels an order that is not terminal. Repeating it changes nothing. NOT_FOUND order_not_found.
+   * FAILED_PRECONDITION order_confirmed: it is too late.
    */
   cancelOrder: {
     path: "/shop.orders.v1.OrdersService/CancelOrder" as const,
@@ -1012,31 +1013,31 @@ export const OrdersServiceService = {
 
 export interface OrdersServiceServer extends UntypedServiceImplementation {
   /**
-   * Places an order: validates the shopper, prices the lines and stores it as PENDING. The same
-   * user and idempotency key always name the same order; repeating the call answers with the order
-   * as it is now. NOT_FOUND user_not_found. FAILED_PRECONDITION user_deactivated, sku_not_found
-   * (names the line), mixed_currencies, unknown_payment_method, idempotency_key_reused (the same
-   * key with another request).
+   * Places an order: validates the shopper, prices the lines and stores it as PENDING. A user and
+   * an idempotency key always identify the same order: repeating the call returns its current
+   * state. NOT_FOUND user_not_found. FAILED_PRECONDITION user_deactivated, sku_not_found (names the
+   * lines), mixed_currencies, unknown_payment_method, idempotency_key_reused (the key was used for
+   * a different request).
    */
   placeOrder: handleUnaryCall<PlaceOrderRequest, PlaceOrderResponse>;
-  /** NOT_FOUND order_not_found, also when it belongs to another user. */
+  /** Returns an order. NOT_FOUND order_not_found, also if it belongs to another user. */
   getOrder: handleUnaryCall<GetOrderRequest, GetOrderResponse>;
-  /** A user's orders, newest first. INVALID_ARGUMENT bad_cursor. */
+  /** Returns a page of a user's orders, newest first. INVALID_ARGUMENT bad_cursor. */
   listOrders: handleUnaryCall<ListOrdersRequest, ListOrdersResponse>;
   /**
-   * Cancels an order that is not terminal; repeating it is harmless.
-   * NOT_FOUND order_not_found. FAILED_PRECONDITION order_confirmed: too late.
+   * Cancels an order that is not terminal. Repeating it changes nothing. NOT_FOUND order_not_found.
+   * FAILED_PRECONDITION order_confirmed: it is too late.
    */
   cancelOrder: handleUnaryCall<CancelOrderRequest, CancelOrderResponse>;
 }
 
 export interface OrdersServiceClient extends Client {
   /**
-   * Places an order: validates the shopper, prices the lines and stores it as PENDING. The same
-   * user and idempotency key always name the same order; repeating the call answers with the order
-   * as it is now. NOT_FOUND user_not_found. FAILED_PRECONDITION user_deactivated, sku_not_found
-   * (names the line), mixed_currencies, unknown_payment_method, idempotency_key_reused (the same
-   * key with another request).
+   * Places an order: validates the shopper, prices the lines and stores it as PENDING. A user and
+   * an idempotency key always identify the same order: repeating the call returns its current
+   * state. NOT_FOUND user_not_found. FAILED_PRECONDITION user_deactivated, sku_not_found (names the
+   * lines), mixed_currencies, unknown_payment_method, idempotency_key_reused (the key was used for
+   * a different request).
    */
   placeOrder(
     request: PlaceOrderRequest,
@@ -1053,7 +1054,7 @@ export interface OrdersServiceClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: PlaceOrderResponse) => void,
   ): ClientUnaryCall;
-  /** NOT_FOUND order_not_found, also when it belongs to another user. */
+  /** Returns an order. NOT_FOUND order_not_found, also if it belongs to another user. */
   getOrder(
     request: GetOrderRequest,
     callback: (error: ServiceError | null, response: GetOrderResponse) => void,
@@ -1069,7 +1070,7 @@ export interface OrdersServiceClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: GetOrderResponse) => void,
   ): ClientUnaryCall;
-  /** A user's orders, newest first. INVALID_ARGUMENT bad_cursor. */
+  /** Returns a page of a user's orders, newest first. INVALID_ARGUMENT bad_cursor. */
   listOrders(
     request: ListOrdersRequest,
     callback: (error: ServiceError | null, response: ListOrdersResponse) => void,
@@ -1086,8 +1087,8 @@ export interface OrdersServiceClient extends Client {
     callback: (error: ServiceError | null, response: ListOrdersResponse) => void,
   ): ClientUnaryCall;
   /**
-   * Cancels an order that is not terminal; repeating it is harmless.
-   * NOT_FOUND order_not_found. FAILED_PRECONDITION order_confirmed: too late.
+   * Cancels an order that is not terminal. Repeating it changes nothing. NOT_FOUND order_not_found.
+   * FAILED_PRECONDITION order_confirmed: it is too late.
    */
   cancelOrder(
     request: CancelOrderRequest,

@@ -26,12 +26,12 @@ export const protobufFileName = "shop/payments/v1/payments.proto";
 
 export const PaymentStatus = {
   PAYMENT_STATUS_UNSPECIFIED: 0,
-  /** PAYMENT_STATUS_PENDING - Asked for; the provider's answer is not stored yet. */
+  /** PAYMENT_STATUS_PENDING - Requested; the provider's result is not stored yet. */
   PAYMENT_STATUS_PENDING: 1,
   PAYMENT_STATUS_CAPTURED: 2,
   PAYMENT_STATUS_DECLINED: 3,
   PAYMENT_STATUS_REFUNDED: 4,
-  /** PAYMENT_STATUS_FORBIDDEN - The order was cancelled before a charge was asked for: none will be made. */
+  /** PAYMENT_STATUS_FORBIDDEN - The order was cancelled before its payment was requested: it is never charged. */
   PAYMENT_STATUS_FORBIDDEN: 5,
   UNRECOGNIZED: -1,
 } as const;
@@ -54,9 +54,9 @@ export interface Payment {
   amount:
     | Money
     | undefined;
-  /** The provider's reason for a decline, else empty. */
+  /** Why it was declined; else empty. */
   reason: string;
-  /** The provider's id of the charge, else empty. */
+  /** The provider's id of the charge; else empty. */
   providerId: string;
 }
 
@@ -405,10 +405,10 @@ export const RefundPaymentResponse: MessageFns<RefundPaymentResponse> = {
   },
 };
 
-/** Charges and refunds. Charges are made by events of orders, not here. */
+/** Payments of orders. Events of orders charge them, not RPCs. */
 export type PaymentsServiceService = typeof PaymentsServiceService;
 export const PaymentsServiceService = {
-  /** NOT_FOUND payment_not_found: nothing was asked of payments for this order. */
+  /** Returns an order's payment. NOT_FOUND payment_not_found: none was requested for this order. */
   getPayment: {
     path: "/shop.payments.v1.PaymentsService/GetPayment" as const,
     requestStream: false as const,
@@ -435,7 +435,7 @@ export const PaymentsServiceService = {
 } as const;
 
 export interface PaymentsServiceServer extends UntypedServiceImplementation {
-  /** NOT_FOUND payment_not_found: nothing was asked of payments for this order. */
+  /** Returns an order's payment. NOT_FOUND payment_not_found: none was requested for this order. */
   getPayment: handleUnaryCall<GetPaymentRequest, GetPaymentResponse>;
   /**
    * Refunds a captured payment in full, once. NOT_FOUND payment_not_found. FAILED_PRECONDITION
@@ -445,7 +445,7 @@ export interface PaymentsServiceServer extends UntypedServiceImplementation {
 }
 
 export interface PaymentsServiceClient extends Client {
-  /** NOT_FOUND payment_not_found: nothing was asked of payments for this order. */
+  /** Returns an order's payment. NOT_FOUND payment_not_found: none was requested for this order. */
   getPayment(
     request: GetPaymentRequest,
     callback: (error: ServiceError | null, response: GetPaymentResponse) => void,

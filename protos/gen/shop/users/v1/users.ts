@@ -27,7 +27,7 @@ export interface User {
   id: string;
   email: string;
   name: string;
-  /** shopper, seller, admin */
+  /** Of shopper, seller, admin. */
   roles: string[];
   active: boolean;
   /** RFC 3339 */
@@ -37,16 +37,16 @@ export interface User {
 export interface Tokens {
   /** A JWT (RFC 9068): sub = user id, roles, exp. */
   accessToken: string;
-  /** Opaque, good for one RefreshTokens. */
+  /** Opaque; works for one call of RefreshTokens. */
   refreshToken: string;
   expiresInSeconds: number;
 }
 
 export interface RegisterUserRequest {
   email: string;
-  /** 8 to 256 characters */
+  /** 8 to 256 characters. */
   password: string;
-  /** 1 to 200 characters */
+  /** 1 to 200 characters. */
   name: string;
 }
 
@@ -1231,7 +1231,7 @@ export type UsersServiceService = typeof UsersServiceService;
 export const UsersServiceService = {
   /**
    * Creates an account with the role "shopper". ALREADY_EXISTS email_taken: an account has this
-   * email. INVALID_ARGUMENT: a field is not acceptable.
+   * email.
    */
   registerUser: {
     path: "/shop.users.v1.UsersService/RegisterUser" as const,
@@ -1244,8 +1244,8 @@ export const UsersServiceService = {
     responseDeserialize: (value: Buffer): RegisterUserResponse => RegisterUserResponse.decode(value),
   },
   /**
-   * Checks a password and starts a session. UNAUTHENTICATED bad_credentials: no such account, a
-   * wrong password or a deactivated account; which of them is not said.
+   * Checks a password and starts a session. UNAUTHENTICATED bad_credentials: unknown account, wrong
+   * password or deactivated account, without saying which.
    */
   authenticateUser: {
     path: "/shop.users.v1.UsersService/AuthenticateUser" as const,
@@ -1259,8 +1259,8 @@ export const UsersServiceService = {
     responseDeserialize: (value: Buffer): AuthenticateUserResponse => AuthenticateUserResponse.decode(value),
   },
   /**
-   * Exchanges a refresh token, which is then used up, for new tokens.
-   * UNAUTHENTICATED bad_refresh_token: unknown, expired or used.
+   * Exchanges a refresh token for new tokens; it works once. UNAUTHENTICATED bad_refresh_token:
+   * unknown, expired or used.
    */
   refreshTokens: {
     path: "/shop.users.v1.UsersService/RefreshTokens" as const,
@@ -1272,7 +1272,7 @@ export const UsersServiceService = {
       Buffer.from(RefreshTokensResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): RefreshTokensResponse => RefreshTokensResponse.decode(value),
   },
-  /** NOT_FOUND user_not_found. */
+  /** Returns an account. NOT_FOUND user_not_found. */
   getUser: {
     path: "/shop.users.v1.UsersService/GetUser" as const,
     requestStream: false as const,
@@ -1283,8 +1283,8 @@ export const UsersServiceService = {
     responseDeserialize: (value: Buffer): GetUserResponse => GetUserResponse.decode(value),
   },
   /**
-   * Answers whether this shopper may place an order now.
-   * NOT_FOUND user_not_found. FAILED_PRECONDITION user_deactivated.
+   * Succeeds if this shopper may order now. NOT_FOUND user_not_found. FAILED_PRECONDITION
+   * user_deactivated.
    */
   validateUser: {
     path: "/shop.users.v1.UsersService/ValidateUser" as const,
@@ -1297,8 +1297,8 @@ export const UsersServiceService = {
     responseDeserialize: (value: Buffer): ValidateUserResponse => ValidateUserResponse.decode(value),
   },
   /**
-   * Ends an account: it can neither log in nor order. Harmless when repeated. NOT_FOUND
-   * user_not_found.
+   * Deactivates an account: it can neither log in nor order. Repeating it changes nothing.
+   * NOT_FOUND user_not_found.
    */
   deactivateUser: {
     path: "/shop.users.v1.UsersService/DeactivateUser" as const,
@@ -1312,8 +1312,9 @@ export const UsersServiceService = {
     responseDeserialize: (value: Buffer): DeactivateUserResponse => DeactivateUserResponse.decode(value),
   },
   /**
-   * Sets an account's roles, and creates the account if a password is given and it is not there.
-   * For operators on the service's own host; the gateway does not expose it.
+   * Sets an account's roles; creates the account if it does not exist and a password is given. Only
+   * for operators on the service's own host; the gateway does not expose it. NOT_FOUND
+   * user_not_found. PERMISSION_DENIED operators_only.
    */
   setUserRoles: {
     path: "/shop.users.v1.UsersService/SetUserRoles" as const,
@@ -1325,7 +1326,7 @@ export const UsersServiceService = {
       Buffer.from(SetUserRolesResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): SetUserRolesResponse => SetUserRolesResponse.decode(value),
   },
-  /** The public keys that verify access tokens, as a JSON Web Key Set (RFC 7517). */
+  /** Returns the public keys that verify access tokens, as a JSON Web Key Set (RFC 7517). */
   getJwks: {
     path: "/shop.users.v1.UsersService/GetJwks" as const,
     requestStream: false as const,
@@ -1340,44 +1341,45 @@ export const UsersServiceService = {
 export interface UsersServiceServer extends UntypedServiceImplementation {
   /**
    * Creates an account with the role "shopper". ALREADY_EXISTS email_taken: an account has this
-   * email. INVALID_ARGUMENT: a field is not acceptable.
+   * email.
    */
   registerUser: handleUnaryCall<RegisterUserRequest, RegisterUserResponse>;
   /**
-   * Checks a password and starts a session. UNAUTHENTICATED bad_credentials: no such account, a
-   * wrong password or a deactivated account; which of them is not said.
+   * Checks a password and starts a session. UNAUTHENTICATED bad_credentials: unknown account, wrong
+   * password or deactivated account, without saying which.
    */
   authenticateUser: handleUnaryCall<AuthenticateUserRequest, AuthenticateUserResponse>;
   /**
-   * Exchanges a refresh token, which is then used up, for new tokens.
-   * UNAUTHENTICATED bad_refresh_token: unknown, expired or used.
+   * Exchanges a refresh token for new tokens; it works once. UNAUTHENTICATED bad_refresh_token:
+   * unknown, expired or used.
    */
   refreshTokens: handleUnaryCall<RefreshTokensRequest, RefreshTokensResponse>;
-  /** NOT_FOUND user_not_found. */
+  /** Returns an account. NOT_FOUND user_not_found. */
   getUser: handleUnaryCall<GetUserRequest, GetUserResponse>;
   /**
-   * Answers whether this shopper may place an order now.
-   * NOT_FOUND user_not_found. FAILED_PRECONDITION user_deactivated.
+   * Succeeds if this shopper may order now. NOT_FOUND user_not_found. FAILED_PRECONDITION
+   * user_deactivated.
    */
   validateUser: handleUnaryCall<ValidateUserRequest, ValidateUserResponse>;
   /**
-   * Ends an account: it can neither log in nor order. Harmless when repeated. NOT_FOUND
-   * user_not_found.
+   * Deactivates an account: it can neither log in nor order. Repeating it changes nothing.
+   * NOT_FOUND user_not_found.
    */
   deactivateUser: handleUnaryCall<DeactivateUserRequest, DeactivateUserResponse>;
   /**
-   * Sets an account's roles, and creates the account if a password is given and it is not there.
-   * For operators on the service's own host; the gateway does not expose it.
+   * Sets an account's roles; creates the account if it does not exist and a password is given. Only
+   * for operators on the service's own host; the gateway does not expose it. NOT_FOUND
+   * user_not_found. PERMISSION_DENIED operators_only.
    */
   setUserRoles: handleUnaryCall<SetUserRolesRequest, SetUserRolesResponse>;
-  /** The public keys that verify access tokens, as a JSON Web Key Set (RFC 7517). */
+  /** Returns the public keys that verify access tokens, as a JSON Web Key Set (RFC 7517). */
   getJwks: handleUnaryCall<GetJwksRequest, GetJwksResponse>;
 }
 
 export interface UsersServiceClient extends Client {
   /**
    * Creates an account with the role "shopper". ALREADY_EXISTS email_taken: an account has this
-   * email. INVALID_ARGUMENT: a field is not acceptable.
+   * email.
    */
   registerUser(
     request: RegisterUserRequest,
@@ -1395,8 +1397,8 @@ export interface UsersServiceClient extends Client {
     callback: (error: ServiceError | null, response: RegisterUserResponse) => void,
   ): ClientUnaryCall;
   /**
-   * Checks a password and starts a session. UNAUTHENTICATED bad_credentials: no such account, a
-   * wrong password or a deactivated account; which of them is not said.
+   * Checks a password and starts a session. UNAUTHENTICATED bad_credentials: unknown account, wrong
+   * password or deactivated account, without saying which.
    */
   authenticateUser(
     request: AuthenticateUserRequest,
@@ -1414,8 +1416,8 @@ export interface UsersServiceClient extends Client {
     callback: (error: ServiceError | null, response: AuthenticateUserResponse) => void,
   ): ClientUnaryCall;
   /**
-   * Exchanges a refresh token, which is then used up, for new tokens.
-   * UNAUTHENTICATED bad_refresh_token: unknown, expired or used.
+   * Exchanges a refresh token for new tokens; it works once. UNAUTHENTICATED bad_refresh_token:
+   * unknown, expired or used.
    */
   refreshTokens(
     request: RefreshTokensRequest,
@@ -1432,7 +1434,7 @@ export interface UsersServiceClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: RefreshTokensResponse) => void,
   ): ClientUnaryCall;
-  /** NOT_FOUND user_not_found. */
+  /** Returns an account. NOT_FOUND user_not_found. */
   getUser(
     request: GetUserRequest,
     callback: (error: ServiceError | null, response: GetUserResponse) => void,
@@ -1449,8 +1451,8 @@ export interface UsersServiceClient extends Client {
     callback: (error: ServiceError | null, response: GetUserResponse) => void,
   ): ClientUnaryCall;
   /**
-   * Answers whether this shopper may place an order now.
-   * NOT_FOUND user_not_found. FAILED_PRECONDITION user_deactivated.
+   * Succeeds if this shopper may order now. NOT_FOUND user_not_found. FAILED_PRECONDITION
+   * user_deactivated.
    */
   validateUser(
     request: ValidateUserRequest,
@@ -1468,8 +1470,8 @@ export interface UsersServiceClient extends Client {
     callback: (error: ServiceError | null, response: ValidateUserResponse) => void,
   ): ClientUnaryCall;
   /**
-   * Ends an account: it can neither log in nor order. Harmless when repeated. NOT_FOUND
-   * user_not_found.
+   * Deactivates an account: it can neither log in nor order. Repeating it changes nothing.
+   * NOT_FOUND user_not_found.
    */
   deactivateUser(
     request: DeactivateUserRequest,
@@ -1487,8 +1489,9 @@ export interface UsersServiceClient extends Client {
     callback: (error: ServiceError | null, response: DeactivateUserResponse) => void,
   ): ClientUnaryCall;
   /**
-   * Sets an account's roles, and creates the account if a password is given and it is not there.
-   * For operators on the service's own host; the gateway does not expose it.
+   * Sets an account's roles; creates the account if it does not exist and a password is given. Only
+   * for operators on the service's own host; the gateway does not expose it. NOT_FOUND
+   * user_not_found. PERMISSION_DENIED operators_only.
    */
   setUserRoles(
     request: SetUserRolesRequest,
@@ -1505,7 +1508,7 @@ export interface UsersServiceClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: SetUserRolesResponse) => void,
   ): ClientUnaryCall;
-  /** The public keys that verify access tokens, as a JSON Web Key Set (RFC 7517). */
+  /** Returns the public keys that verify access tokens, as a JSON Web Key Set (RFC 7517). */
   getJwks(
     request: GetJwksRequest,
     callback: (error: ServiceError | null, response: GetJwksResponse) => void,
