@@ -102,7 +102,7 @@ describe('examples', () => {
       expect(each.metadata.name).toMatch(/^[a-z0-9-]+$/)
       expect(() => parsers[each.spec.type]!(propertiesOf(each))).not.toThrow()
     }
-    expect(blocks('json').map((text) => typeof JSON.parse(text))).toEqual(['object', 'object'])
+    expect(blocks('json').map((text) => typeof JSON.parse(text))).toEqual(['object', 'object', 'object'])
   })
 
   test('the stores take the settings of the example for Kubernetes', () => {
