@@ -21,7 +21,7 @@ const indexes = z
   })
   .pipe(z.array(index))
 
-const schema = z.object({
+export const schema = z.object({
   connectionString: z
     .string('is required')
     .regex(/^mongodb(\+srv)?:\/\/./, 'must be a URL like mongodb://user:password@host:27017/?replicaSet=name'),

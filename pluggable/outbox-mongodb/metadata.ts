@@ -3,7 +3,7 @@ import { identifier, parseSettings, wholeNumber } from '../host/settings.ts'
 import { checkKafkaSettings } from '../outbox/kafka-settings.ts'
 import { checkRelay, relaySettings } from '../outbox/settings.ts'
 
-const schema = z
+export const schema = z
   .object({
     connectionString: z
       .string()

@@ -4,7 +4,7 @@ import { checkRelay, relaySettings } from '../outbox/settings.ts'
 import { identifier, parseSettings, wholeNumber } from '../host/settings.ts'
 import { parseConnectionString, type MysqlAddress } from './connection-string.ts'
 
-const schema = z
+export const schema = z
   .object({
     connectionString: z.string('is required').superRefine((text, context) => {
       // The database may be named by schemaName: that is looked at below.
