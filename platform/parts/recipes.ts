@@ -94,7 +94,8 @@ export function javaFromMaven(artifacts: { group: string; artifact: string; vers
   return async (folder, log) => {
     const dependencies = artifacts.map(
       ({ group, artifact, version }) =>
-        `<dependency><groupId>${group}</groupId><artifactId>${artifact}</artifactId><version>${version}</version></dependency>`,
+        `<dependency><groupId>${group}</groupId><artifactId>${artifact}</artifactId>` +
+        `<version>${version}</version></dependency>`,
     )
     const pom = join(folder, 'pom.xml')
     writeFileSync(

@@ -1,11 +1,5 @@
 // The one table of ports. Every process, test and printed address takes its ports from here.
-
-/**
- * The services, in the order of their port blocks. Append only: a service's place is its address.
- */
-export const serviceNames = ['gateway', 'users', 'catalog', 'inventory', 'orders', 'payments'] as const
-
-export type ServiceName = (typeof serviceNames)[number]
+import { serviceNames, type ServiceName } from './services.ts'
 
 export type ServicePorts = {
   /** gRPC; for the gateway its HTTP API. */

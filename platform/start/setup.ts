@@ -1,39 +1,26 @@
-// Run once at each start, beside the servers: as soon as each answers, makes the users, databases
-// and topics that are not there yet. The sidecars wait for it, so it also stands for "the servers
-// really answer". Arguments: the shop's state folder, then the names of the servers.
+// Run by the supervisor at each start: creates the users, databases and topics that do not exist
+// yet, on each server as soon as it responds. The sidecars wait for this task, and so for servers
+// that really respond. Arguments: the shop's state folder, then the names of the servers.
 import { setTimeout as sleep } from 'node:timers/promises'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { Kafka, logLevel } from 'kafkajs'
 import { MongoClient } from 'mongodb'
 import { createConnection } from 'mysql2/promise'
-import { serviceNames, type ServiceName } from '../processes/ports.ts'
-import { consumers, services, topics } from '../processes/services.ts'
-
-/** What this task needs to know; written by the starter beside the other generated files. */
-export type SetupInput = {
-  mongodbUri: string
-  /** Without a user: for the first start, on which there is none yet. */
-  mongodbBootstrapUri: string
-  mysqlUrl: string
-  kafkaBrokers: string
-  passwords: Record<ServiceName, string>
-  mongodbRoot: string
-  /** Whether the MongoDB is ours to set up (users, replica set) or only to be used. */
-  ownMongodb: boolean
-}
+import { deadLetterTopics, serviceNames, services, topics, type ServiceName } from '../processes/services.ts'
+import type { SetupInput } from './setup-input.ts'
 
 const patienceMs = 90_000
 
 /**
- * Six partitions for each topic, and never another number: a key's partition is its hash modulo
- * their count, so with another count a key's later events would go to another partition than its
- * earlier ones, and be read in any order.
+ * Partitions per topic. The number must never change: a key's partition is its hash modulo their
+ * count, so with another count a key's later events would go to another partition than its earlier
+ * ones, and could be read before them.
  */
 const partitions = 6
 
 async function setUpMongodb(input: SetupInput): Promise<void> {
-  if (input.ownMongodb) await makeMongodbRoot(input)
+  if (input.ownMongodb) await createMongodbRoot(input)
   const client = await MongoClient.connect(input.mongodbUri, { serverSelectionTimeoutMS: patienceMs })
   try {
     for (const name of owners('mongodb')) {
@@ -52,10 +39,10 @@ async function setUpMongodb(input: SetupInput): Promise<void> {
 }
 
 /**
- * The first user may be made without logging in, from this machine; afterwards nobody gets in
- * without a password.
+ * The first user can be created from this machine without logging in; from then on everyone logs
+ * in.
  */
-async function makeMongodbRoot(input: SetupInput): Promise<void> {
+async function createMongodbRoot(input: SetupInput): Promise<void> {
   const client = await until('mongodb', () =>
     MongoClient.connect(input.mongodbBootstrapUri, { serverSelectionTimeoutMS: 1_000 }),
   )
@@ -71,7 +58,7 @@ async function makeMongodbRoot(input: SetupInput): Promise<void> {
     }
     await admin.command({ createUser: 'root', pwd: input.mongodbRoot, roles: ['root'] })
   } catch (error) {
-    // It is there already: made at an earlier start.
+    // An earlier start has created it.
     if (!/already exists|requires authentication|not authorized/.test((error as Error).message)) throw error
   } finally {
     await client.close()
@@ -104,9 +91,8 @@ async function setUpKafka(input: SetupInput): Promise<void> {
   const admin = kafka.admin()
   await until('kafka', () => admin.connect())
   try {
-    const there = new Set(await until('kafka', () => admin.listTopics()))
-    const wanted = [...topics, ...consumers.map((service) => `${service}.dlq`)]
-    const missing = wanted.filter((topic) => !there.has(topic))
+    const existing = new Set(await until('kafka', () => admin.listTopics()))
+    const missing = [...topics, ...deadLetterTopics].filter((topic) => !existing.has(topic))
     if (missing.length > 0) {
       await until('topics', () =>
         admin.createTopics({
@@ -119,7 +105,8 @@ async function setUpKafka(input: SetupInput): Promise<void> {
     for (const topic of described) {
       if (topic.partitions.length !== partitions) {
         throw new Error(
-          `topic ${topic.name} has ${topic.partitions.length} partitions instead of ${partitions}: keys would lose their order`,
+          `topic ${topic.name} must have ${partitions} partitions, not ${topic.partitions.length}: ` +
+            'the events of a key would lose their order',
         )
       }
     }
@@ -132,7 +119,7 @@ function owners(database: 'mongodb' | 'mysql'): ServiceName[] {
   return serviceNames.filter((name) => services[name].databases.includes(database))
 }
 
-/** Tries again until it works; the last error when it does not within `patienceMs`. */
+/** Retries until it works. @throws Error with `what` and the last failure after `patienceMs` */
 async function until<T>(what: string, attempt: () => Promise<T>): Promise<T> {
   const deadline = Date.now() + patienceMs
   for (;;) {
