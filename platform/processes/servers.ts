@@ -51,6 +51,8 @@ const describe: Record<ServerName, (context: Context, program: string) => Proces
       command: [program, '--config', join(context.paths.generated, 'jaeger.yaml')],
       ports: [context.ports.jaegerQuery, context.ports.otlp, context.ports.jaegerMetrics],
       health: { http: { port: context.ports.jaegerQuery, path: '/api/services', status: 200 } },
+      // No spans of its own: it would send them to the default port, where nothing listens.
+      env: { OTEL_TRACES_SAMPLER: 'always_off' },
       startsLater: context.jaegerIsMissing,
       // It does nothing for long after SIGTERM. Its traces are in memory: there is nothing to save.
       stopSeconds: 1,
