@@ -111,7 +111,14 @@ function thisMachine(context: Context): string {
     kind: 'Configuration',
     metadata: { name: 'this-machine' },
     spec: {
-      tracing: { otel: { endpointAddress: new URL(otlpEndpoint(context)).host } },
+      tracing: {
+        otel: {
+          endpointAddress: new URL(otlpEndpoint(context)).host,
+          // While Jaeger is missing, a sidecar that stops tries to send its last spans for this
+          // long; the default of 10 s made each stop last as long.
+          timeout: '2s',
+        },
+      },
       nameResolution: {
         component: 'sqlite',
         version: 'v1',
