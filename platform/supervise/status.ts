@@ -75,7 +75,7 @@ export async function statuses(paths: Paths): Promise<Status[]> {
 }
 
 /** Jaeger is the one process that may be disabled: until it is built. */
-function buildState(states: ProcessState[]): 'building' | 'not built' {
+export function buildState(states: Pick<ProcessState, 'name' | 'status'>[]): 'building' | 'not built' {
   const build = states.find(({ name }) => name === jaegerBuildName)
   return build === undefined || build.status === 'Completed' || build.status === 'Error' ? 'not built' : 'building'
 }
