@@ -5,7 +5,7 @@ import { existsSync, globSync, readFileSync } from 'node:fs'
 import { dirname, join, relative } from 'node:path'
 import { describe, expect, it, test } from 'vitest'
 import { parseAllDocuments } from 'yaml'
-import { serviceNames } from './platform/processes/ports.ts'
+import { serviceNames, services } from './platform/processes/services.ts'
 
 type Import = { file: string; target: string }
 
@@ -127,13 +127,18 @@ describe('YAML', () => {
     globSync(pattern, { cwd: root }).flatMap((file) =>
       parseAllDocuments(read(file)).map((document) => ({ file, resource: document.toJS() as Resource })),
     )
-  type Resource = { kind: string; metadata: { name: string }; scopes?: string[] }
+  type Resource = {
+    kind: string
+    metadata: { name: string }
+    scopes?: string[]
+    spec?: { accessControl?: { policies?: { appId: string; operations: { name: string }[] }[] } }
+  }
 
   test('every service has its folder in dapr-config, and no folder is left over', () => {
     const folders = globSync('dapr-config/*/', { cwd: root }).map((folder) => folder.split('/')[1])
     expect(folders.toSorted()).toEqual([...serviceNames].toSorted())
-    const services = globSync('services/*/main.ts', { cwd: root }).map((file) => file.split('/')[1])
-    expect(services.toSorted()).toEqual([...serviceNames].toSorted())
+    const programs = globSync('services/*/main.ts', { cwd: root }).map((file) => file.split('/')[1])
+    expect(programs.toSorted()).toEqual([...serviceNames].toSorted())
   })
 
   test('components/ holds Component YAML by service and nothing else', () => {
@@ -157,12 +162,60 @@ describe('YAML', () => {
   test('shared resources name in their scopes only services that exist', () => {
     const shared = [...documents('components/shared/*.yaml'), ...documents('dapr-config/*.yaml')]
     const unknown = shared.flatMap(({ file, resource }) =>
-      (resource.scopes ?? [])
-        .filter((scope) => !(serviceNames as readonly string[]).includes(scope))
-        .map((scope) => `${file} names ${scope}`),
+      (resource.scopes ?? []).filter((scope) => !isService(scope)).map((scope) => `${file} names ${scope}`),
     )
     expect(unknown).toEqual([])
   })
+
+  test('the broker is in the scope of every service that subscribes to a topic, and of no other', () => {
+    const [kafka] = documents('components/shared/kafka.yaml')
+    const subscribers = serviceNames.filter((name) => services[name].subscribes.length > 0)
+    expect(kafka?.resource.scopes?.toSorted()).toEqual(subscribers.toSorted())
+  })
+
+  const policies = documents('dapr-config/*/access.yaml').flatMap(({ file, resource }) =>
+    (resource.spec?.accessControl?.policies ?? []).map((policy) => ({ file, callee: file.split('/')[1], ...policy })),
+  )
+
+  test('access control names only services that exist', () => {
+    expect(policies.length).toBeGreaterThan(5)
+    const unknown = policies.filter(({ appId }) => !isService(appId))
+    expect(unknown.map(({ file, appId }) => `${file} names ${appId}`)).toEqual([])
+  })
+
+  test('access control allows every call that a service makes', () => {
+    const calls = serviceNames.flatMap(callsOf)
+    expect(calls.length).toBeGreaterThan(15)
+    const denied = calls.filter(
+      ({ caller, callee, method }) =>
+        !policies.some(
+          (policy) =>
+            policy.callee === callee &&
+            policy.appId === caller &&
+            policy.operations.some(({ name }) => name === method || name === method.replace(/[^/]+$/, '*')),
+        ),
+    )
+    expect(denied).toEqual([])
+  })
+
+  const isService = (name: string) => (serviceNames as readonly string[]).includes(name)
+
+  /** The RPCs of other services that appear in a service's code, by its clients and their protos. */
+  function callsOf(caller: string) {
+    const source = globSync(`services/${caller}/**/*.ts`, { cwd: root })
+      .filter((file) => !isTest(file))
+      .map(read)
+      .join('\n')
+    const callees = [...source.matchAll(/client\(\w+Service, '(\w+)'\)/g)].map(([, callee]) => callee!)
+    return callees.flatMap((callee) => {
+      const proto = read(globSync(`protos/shop/${callee}/v1/${callee}.proto`, { cwd: root })[0]!)
+      const service = `${/^package (.*);$/m.exec(proto)![1]}.${/^service (\w+)/m.exec(proto)![1]}`
+      return [...proto.matchAll(/^ {2}rpc (\w+)\(/gm)]
+        .map(([, rpc]) => rpc!)
+        .filter((rpc) => source.includes(`${callee}.${rpc[0]!.toLowerCase()}${rpc.slice(1)}(`))
+        .map((rpc) => ({ caller, callee, method: `/${service}/${rpc}` }))
+    })
+  }
 })
 
 /** Generated code, other people's protos, and data. */

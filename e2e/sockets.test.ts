@@ -1,6 +1,6 @@
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs'
 import { beforeAll, expect, inject, it } from 'vitest'
-import { serviceNames } from '../platform/processes/ports.ts'
+import { serviceNames } from '../platform/processes/services.ts'
 import { attachShop, type Shop } from '../platform/start/shop.ts'
 import { place, product, shopper, terminal } from './shop-client.ts'
 

@@ -1,5 +1,5 @@
-// Accounts that the platform itself makes: the demo shopper and the first admin, whose passwords
-// are made once and are in the shop's secrets file, and those of `npm run user`.
+// Accounts that the platform creates: the demo shopper and the first admin, whose passwords are in
+// the shop's secrets file, and those of `npm run user`.
 import { setTimeout as delay } from 'node:timers/promises'
 import { createDapr } from '#lib/dapr.ts'
 import { AppError } from '#lib/errors.ts'
@@ -9,10 +9,7 @@ import type { Shop } from './start/shop.ts'
 export type Account = { email: string; password: string; name: string; role: 'shopper' | 'admin' }
 export type DemoLogin = { shopper: Account; admin: Account }
 
-/**
- * Makes sure that both accounts are there. @returns them, with the passwords that they were made
- * with
- */
+/** Creates both accounts unless they exist. @returns them, with their initial passwords */
 export async function ensureDemoLogin(shop: Shop): Promise<DemoLogin> {
   const login: DemoLogin = {
     shopper: {
@@ -27,9 +24,7 @@ export async function ensureDemoLogin(shop: Shop): Promise<DemoLogin> {
   return login
 }
 
-/**
- * Makes sure that an account is there and has this role; the password of one that is there stays.
- */
+/** Makes sure that an account exists and has this role; an existing one keeps its password. */
 export async function ensureAccount(
   shop: Pick<Shop, 'ports' | 'secrets'>,
   account: { email: string; password: string; name: string; role: string },
@@ -40,25 +35,24 @@ export async function ensureAccount(
 const patienceMs = 30_000
 
 /**
- * By users' own port with the token that only its sidecar has: no app may set roles by way of the
- * sidecars (dapr-config/users/access.yaml), so it takes somebody who can read the shop's secrets.
- * Waits for up to half a minute until it answers.
+ * Sets an account's role, and creates the account if it does not exist. It calls the service's own
+ * port with the token that only its sidecar has: no app may set roles through the sidecars
+ * (dapr-config/users/access.yaml), so this takes someone who can read the shop's secrets. Waits up
+ * to 30 s for the service.
+ * @throws AppError what the service rejects, or `unavailable`
  */
 export async function setRoles(
   shop: Pick<Shop, 'ports' | 'secrets'>,
-  o: { email: string; role: string; password: string; name: string },
+  { email, role, password, name }: { email: string; role: string; password: string; name: string },
 ): Promise<User & { created: boolean }> {
   const { app } = shop.ports.services.users
   const dapr = createDapr({ grpcPort: app, httpPort: app, apiToken: shop.secrets.services.users.appToken })
   const users = dapr.client(UsersServiceService, 'users')
   const giveUpAt = Date.now() + patienceMs
-  const ask = async (password: string): Promise<User> => {
+  const setRole = async (initial: { password: string; name: string }): Promise<User> => {
     for (;;) {
       try {
-        const { user } = await users.setUserRoles(
-          { email: o.email, roles: [o.role], password, name: password === '' ? '' : o.name },
-          { timeoutMs: 5_000 },
-        )
+        const { user } = await users.setUserRoles({ email, roles: [role], ...initial }, { timeoutMs: 5_000 })
         return user!
       } catch (error) {
         if (!(error instanceof AppError) || error.kind !== 'unavailable' || Date.now() > giveUpAt) throw error
@@ -67,10 +61,10 @@ export async function setRoles(
     }
   }
   try {
-    return { ...(await ask('')), created: false }
+    return { ...(await setRole({ password: '', name: '' })), created: false }
   } catch (error) {
     if (!(error instanceof AppError) || error.kind !== 'not_found') throw error
-    return { ...(await ask(o.password)), created: true }
+    return { ...(await setRole({ password, name })), created: true }
   } finally {
     dapr.close()
   }

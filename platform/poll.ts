@@ -3,9 +3,9 @@ import { setTimeout as sleep } from 'node:timers/promises'
 type PollOptions = { timeoutMs?: number; intervalMs?: number; isFatal?: (error: unknown) => boolean }
 
 /**
- * Tries until `attempt` answers something other than undefined or false.
- * @throws Error with `what` and the last failure when that takes longer than `timeoutMs`; at once,
- * and as it is, a failure that `isFatal` says no further attempt will cure.
+ * Retries until `attempt` returns something other than undefined or false, and returns that.
+ * @throws Error with `what` and the last failure after `timeoutMs`; a failure for which `isFatal`
+ * returns true is thrown at once and unchanged
  */
 export async function poll<T>(
   what: string,

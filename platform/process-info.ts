@@ -1,12 +1,12 @@
-// What the operating system knows about a process: when it started (a pid alone may have been given
-// to another process since), its memory, its group.
+// What the operating system knows about a process: its start time (a pid alone may belong to
+// another process by now) and its memory.
 import { execFileSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 
 /**
- * A mark that, together with the pid, names one process for good: the start time in clock ticks
- * since boot on Linux (field 22 of /proc/<pid>/stat), `ps`'s start time elsewhere. Undefined when
- * there is no such process (a zombie has ended and counts as none).
+ * Returns what identifies a process together with its pid: on Linux its start time in clock ticks
+ * since boot (field 22 of /proc/<pid>/stat), elsewhere `ps`'s start time. Undefined when there is
+ * no such process; a zombie does not count.
  */
 export function startTime(pid: number): string | undefined {
   if (process.platform === 'linux') {
@@ -24,8 +24,8 @@ export function startTime(pid: number): string | undefined {
 }
 
 /**
- * The start time in the text of /proc/<pid>/stat. The name in parentheses may itself hold spaces
- * and parentheses.
+ * Returns the start time in the text of /proc/<pid>/stat. The name in parentheses may itself
+ * contain spaces and parentheses.
  */
 export function parseStat(stat: string): string | undefined {
   const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
@@ -38,7 +38,7 @@ export function isAlive(pid: number, started?: string): boolean {
   return now !== undefined && (started === undefined || now === started)
 }
 
-/** Resident memory in bytes, 0 when the process is gone. */
+/** Returns the resident memory in bytes, 0 when the process has ended. */
 export function residentBytes(pid: number): number {
   try {
     if (process.platform === 'linux') {

@@ -1,12 +1,9 @@
-// Long work shows what it is doing: each step, its time so far and its usual time. A live list in a
-// terminal; elsewhere a line when a step starts and ends, and a sign of life every 30 s.
+// Shows the steps of long work, with their time so far and their usual time: a live list in a
+// terminal; elsewhere a line when a step starts and ends, and one every 30 s.
 export type Step = { title: string; usualSeconds?: number; log?: string }
 
 export type Progress = {
-  /**
-   * Runs one step and shows it. @throws what `work` throws, after showing that the step failed and
-   * where its log is
-   */
+  /** Runs one step and shows it. @throws what `work` throws, after showing the step's log */
   step: <T>(step: Step, work: (note: (text: string) => void) => Promise<T>) => Promise<T>
   close: () => void
 }
@@ -63,7 +60,7 @@ export function createProgress(out: NodeJS.WriteStream = process.stderr): Progre
         return result
       } catch (error) {
         running.delete(mine)
-        say(`✘ ${step.title} (${duration(Date.now() - mine.started)})${step.log ? `; its log: ${step.log}` : ''}`)
+        say(`✘ ${step.title} (${duration(Date.now() - mine.started)})${step.log ? `, see ${step.log}` : ''}`)
         throw error
       }
     },
@@ -77,7 +74,7 @@ export function createProgress(out: NodeJS.WriteStream = process.stderr): Progre
 const spinner = ['⠋', '⠙', '⠹', '⠸', '⠼', '⠴', '⠦', '⠧', '⠇', '⠏']
 
 function describeRunning(step: Running): string {
-  const usual = step.usualSeconds ? ` of usually ${duration(step.usualSeconds * 1000)}` : ''
+  const usual = step.usualSeconds ? ` of about ${duration(step.usualSeconds * 1000)}` : ''
   const note = step.note ? `, ${step.note}` : step.log ? `, log ${step.log}` : ''
   return `${step.title}: ${duration(Date.now() - step.started)}${usual}${note}`
 }

@@ -1,6 +1,6 @@
 /**
- * Numbers in [0, 1) that follow from a seed (mulberry32: small, and good enough for made-up pots
- * and for what is killed next).
+ * Returns a generator of numbers in [0, 1) that follow from a seed (mulberry32: small, and good
+ * enough for demo products and for choosing what to kill next).
  */
 export function random(seed: number): () => number {
   let state = seed >>> 0

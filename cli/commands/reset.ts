@@ -4,9 +4,9 @@ import { createConnection } from 'mysql2/promise'
 import { currentInstance } from '../../platform/supervise/instance.ts'
 import { findLeftovers } from '../../platform/supervise/leftovers.ts'
 import { createPaths } from '../../platform/processes/paths.ts'
-import { serviceNames } from '../../platform/processes/ports.ts'
-import { consumers, services, topics } from '../../platform/processes/services.ts'
-import { deleteData, isRunning, stopShop } from '../../platform/start/shop.ts'
+import { deadLetterTopics, serviceNames, services, topics } from '../../platform/processes/services.ts'
+import { isRunning } from '../../platform/start/readiness.ts'
+import { deleteData, stopShop } from '../../platform/start/stop.ts'
 
 /** Empties the shop: stops it, and deletes its data. Secrets and certificates stay. */
 export async function reset(): Promise<void> {
@@ -41,7 +41,7 @@ async function emptyOwnServers(): Promise<void> {
     const admin = new Kafka({ brokers: KAFKA_BROKERS.split(','), logLevel: logLevel.NOTHING }).admin()
     await admin.connect()
     const there = new Set(await admin.listTopics())
-    const ours = [...topics, ...consumers.map((service) => `${service}.dlq`)].filter((topic) => there.has(topic))
+    const ours = [...topics, ...deadLetterTopics].filter((topic) => there.has(topic))
     if (ours.length > 0) await admin.deleteTopics({ topics: ours })
     await admin.disconnect()
   }

@@ -3,7 +3,8 @@ import { join } from 'node:path'
 import { currentInstance } from '../../platform/supervise/instance.ts'
 import { findLeftovers } from '../../platform/supervise/leftovers.ts'
 import { createPaths, root } from '../../platform/processes/paths.ts'
-import { isRunning, stopShop } from '../../platform/start/shop.ts'
+import { isRunning } from '../../platform/start/readiness.ts'
+import { stopShop } from '../../platform/start/stop.ts'
 
 /**
  * Stops the shop that PORT_BASE means, or all of this clone. @throws Error when a process is left

@@ -1,31 +1,31 @@
-// The one place that knows daprd's flags.
+// daprd's command line, in one place.
 
 export type DaprdOptions = {
   /** The program. */
   daprd: string
   appId: string
-  /** Where the app listens; absent for a sidecar that only serves clients. */
+  /** Where the app listens. Absent: a sidecar that only serves clients. */
   app?: { port: number; protocol: 'grpc' | 'http' }
   ports: { grpc: number; http: number; internal: number; metrics: number }
   /** Dapr Configuration files, merged in this order. */
   configs: string[]
   /** Folders with Components, Subscriptions, Resiliency and HTTPEndpoints. */
   resources: string[]
-  /** How long it may take to let messages in flight finish. */
+  /** How long it may wait for messages in flight when it stops. */
   graceSeconds: number
-  /** Where sentry listens: mutual TLS with the other sidecars. Absent: none. */
+  /** Where sentry listens, for mutual TLS with other sidecars. Absent: no TLS. */
   sentryPort?: number
   logLevel?: 'debug' | 'info' | 'warn' | 'error'
 }
 
 /**
- * The command that starts a sidecar which listens on loopback only (daprd's default is every
- * address of the machine).
+ * Returns the command for a sidecar that listens on loopback only; daprd's default is every address
+ * of the machine.
  *
- * There is no --enable-app-health-check: a sidecar that finds its app unhealthy ends its
- * subscriptions and begins them again, and where a message was being retried meanwhile, daprd 1.18
- * was seen to consume nothing any more. The inbound retry (dapr-config/resiliency-events.yaml)
- * already waits for an app that is unavailable.
+ * It has no --enable-app-health-check: a sidecar that finds its app unhealthy ends its
+ * subscriptions and starts them again later, and if a message was being retried at that moment,
+ * daprd 1.18 was seen to consume nothing any more. The inbound retry
+ * (dapr-config/resiliency-events.yaml) already waits for an unavailable app.
  */
 export function daprdCommand(options: DaprdOptions): string[] {
   const { app, ports } = options

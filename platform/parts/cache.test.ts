@@ -25,7 +25,7 @@ describe('makeOnce', () => {
     expect(readdirSync(folder)).toEqual(['part-1'])
   })
 
-  test('a failed maker leaves nothing that is taken for finished', async () => {
+  test('a failed maker leaves nothing that looks finished', async () => {
     const part = join(folder, 'part-1')
     const failing = makeOnce(part, async (empty) => {
       writeFileSync(join(empty, 'half'), 'x')
@@ -35,7 +35,7 @@ describe('makeOnce', () => {
     expect(readdirSync(folder)).toEqual([])
   })
 
-  test('what a killed maker left (its lock and its half-made folder) is cleared away', async () => {
+  test('the lock and the unfinished folder of a killed maker are removed', async () => {
     const part = join(folder, 'part-1')
     mkdirSync(join(folder, '.part-1.making-1'))
     writeFileSync(`${part}.lock`, JSON.stringify({ pid: process.pid, started: 'another time' }))
@@ -46,7 +46,7 @@ describe('makeOnce', () => {
   })
 })
 
-test('a lock is stale when its pid belongs to another process by now', () => {
+test('a lock is stale when its pid now belongs to another process', () => {
   const started = startTime(process.pid) ?? ''
   expect(isStale({ pid: process.pid, started })).toBe(false)
   expect(isStale({ pid: process.pid, started: `${started}0` })).toBe(true)

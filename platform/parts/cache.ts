@@ -1,6 +1,5 @@
-// The folder outside the clone in which built and unpacked servers are kept, by version. A part is
-// there completely or not at all: it is made in a folder of its own beside its place and renamed
-// into it when it is complete.
+// The folder outside the clone that holds built and unpacked servers, by version. A part is either
+// complete or absent: it is made in a temporary folder and renamed when it is complete.
 import { linkSync, mkdirSync, readFileSync, readdirSync, renameSync, rmSync, existsSync, writeFileSync } from 'node:fs'
 import { homedir } from 'node:os'
 import { basename, dirname, join } from 'node:path'
@@ -14,11 +13,11 @@ export function cacheFolder(env: NodeJS.ProcessEnv = process.env): string {
 type Holder = { pid: number; started: string }
 
 /**
- * Makes `folder` by `make` unless it is there. Two makers at once (also in different clones) are
- * safe: one makes, the other waits and then finds it. A maker that was cut off leaves a lock whose
- * process is gone, and a half-made folder under another name; both are cleared away here.
+ * Makes `folder` unless it exists. Two makers at once are safe, also from different clones: one
+ * makes it, the other waits and then finds it. A maker that was killed leaves a lock whose process
+ * is gone and an unfinished folder under another name; both are removed here.
  * @param make fills the empty folder that it is given
- * @param onWait is told once that somebody else is making it
+ * @param onWait called once, with the other maker's pid, if there is one
  */
 export async function makeOnce(
   folder: string,
@@ -48,8 +47,8 @@ export async function makeOnce(
 }
 
 /**
- * Takes a lock file, waiting as long as a living process holds it.
- * @returns the function that gives it back
+ * Takes a lock file, and waits as long as a living process holds it, for up to an hour.
+ * @returns the function that releases it
  */
 export async function lock(file: string, onWait: (holder: number) => void = () => {}): Promise<() => void> {
   let waiting = false
@@ -70,7 +69,7 @@ export async function lock(file: string, onWait: (holder: number) => void = () =
 }
 
 function tryLock(file: string): boolean {
-  // Written first and then linked: whoever sees the lock sees its holder.
+  // Written first, then linked: whoever sees the lock sees its holder.
   const mine = `${file}.${process.pid}`
   writeFileSync(mine, JSON.stringify({ pid: process.pid, started: startTime(process.pid) ?? '' } satisfies Holder))
   try {
@@ -93,7 +92,7 @@ function holderOf(file: string): Holder | undefined {
   }
 }
 
-/** A lock is stale when its process has ended, also when its pid was given to another one since. */
+/** A lock is stale when its process has ended, even if another process has its pid now. */
 export function isStale(holder: Holder, alive: typeof isAlive = isAlive): boolean {
   return !alive(holder.pid, holder.started)
 }
@@ -101,8 +100,8 @@ export function isStale(holder: Holder, alive: typeof isAlive = isAlive): boolea
 function clearIfStale(file: string): void {
   const holder = holderOf(file)
   if (holder === undefined || !isStale(holder)) return
-  // Somebody else may have cleared it and locked since it was read: take it aside first and look at
-  // what was taken.
+  // Another process may have removed it and locked since it was read: move it aside first, then
+  // check what was moved.
   const aside = `${file}.stale-${process.pid}`
   try {
     renameSync(file, aside)
@@ -114,8 +113,8 @@ function clearIfStale(file: string): void {
     try {
       linkSync(aside, file)
     } catch {
-      // A third one holds it by now; the one whose lock this was makes the same thing under another
-      // name.
+      // A third process holds it by now. The owner of this lock makes the same part under another
+      // name, which is harmless.
     }
   }
   rmSync(aside, { force: true })

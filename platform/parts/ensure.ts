@@ -1,11 +1,11 @@
-// Makes sure that servers are there: those that are found nowhere are built, two at a time and the
-// slowest first (compilers use all cores for most of their time, but a second build fills the gaps
-// while the first one links or loads).
+// Finds servers and builds the missing ones, two at a time and the slowest first. Compilers use all
+// cores most of the time, but a second build fills the gaps while the first one links or downloads.
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { cacheFolder, makeOnce } from './cache.ts'
 import type { Progress } from '../progress.ts'
-import { findPart, type Found } from './find.ts'
+import { cachedPart, findPart, type Found } from './find.ts'
+import { ensureKafkaArchive } from './kafka-archive.ts'
 import { parts, type Part, type PartName } from './parts.ts'
 
 export type Servers = Record<PartName, Exclude<Found, { from: 'nowhere' }>>
@@ -15,7 +15,7 @@ const buildsAtOnce = 2
 /**
  * Finds or builds the named parts.
  * @returns where each one is
- * @throws Error with one line per part that could be neither found nor built
+ * @throws Error with one line for each part that could be neither found nor built
  */
 export async function ensureParts<Name extends PartName>(
   names: readonly Name[],
@@ -30,6 +30,8 @@ export async function ensureParts<Name extends PartName>(
     for (let name = queue.shift(); name !== undefined; name = queue.shift()) {
       try {
         await buildOnce(parts[name], progress)
+        // Here, and not when Kafka starts: slower parts are still being built.
+        if (name === 'kafka') await ensureKafkaArchive(cachedPart('kafka').path, progress)
       } catch (error) {
         failures.push(`${parts[name].title}: ${(error as Error).message}. To get it: ${parts[name].howToGet}.`)
       }
@@ -41,16 +43,23 @@ export async function ensureParts<Name extends PartName>(
   return Object.fromEntries(found) as Pick<Servers, Name>
 }
 
+/** Returns where a part's build is logged. */
+export function buildLog(name: PartName): string {
+  return logOf(parts[name].cacheKey)
+}
+
+const logOf = (cacheKey: string) => join(cacheFolder(), 'logs', `${cacheKey}.log`)
+
 /**
- * Builds something into its folder of the cache, unless it is there.
- * @throws Error when the recipe fails; it names the log
+ * Builds a part into its folder in the cache, unless that exists.
+ * @throws Error that names the log when the recipe fails
  */
 export async function buildOnce(
   part: Pick<Part, 'title' | 'cacheKey' | 'recipe' | 'usualSeconds'>,
   progress: Progress,
 ): Promise<void> {
   const { title, cacheKey, recipe, usualSeconds } = part
-  const log = join(cacheFolder(), 'logs', `${cacheKey}.log`)
+  const log = logOf(cacheKey)
   mkdirSync(dirname(log), { recursive: true })
   await progress.step({ title: `${title} (${cacheKey})`, usualSeconds, log }, (note) =>
     makeOnce(
@@ -59,7 +68,7 @@ export async function buildOnce(
         writeFileSync(log, '')
         await recipe(folder, log)
       },
-      (holder) => note(`process ${holder} builds it already, waiting`),
+      (holder) => note(`process ${holder} is already building it, waiting`),
     ),
   )
 }

@@ -1,5 +1,5 @@
-// Where each server is: an address in the environment, a program that the environment names, a
-// fitting version on PATH or where its installer puts it, the cache. In this order.
+// Finds each server: an address in the environment, a program named in the environment, a suitable
+// version on PATH or where its installer puts it, the cache. In this order.
 import { spawnSync } from 'node:child_process'
 import { accessSync, constants, existsSync, readdirSync, realpathSync, statSync } from 'node:fs'
 import { delimiter, dirname, join } from 'node:path'
@@ -13,9 +13,9 @@ export type Found =
   | { from: 'nowhere'; detail: string }
 
 /**
- * Looks for a part; builds nothing.
- * @throws Error when a variable names a program that is not there: a wish that cannot be met is not
- * passed over.
+ * Finds a part; builds nothing.
+ * @throws Error when a variable names a program that does not exist: an explicit choice is not
+ * silently ignored
  */
 export function findPart(name: PartName, env: NodeJS.ProcessEnv = process.env): Found {
   const part = parts[name]
@@ -44,14 +44,21 @@ export function findPart(name: PartName, env: NodeJS.ProcessEnv = process.env): 
       if (!existsSync(path)) continue
       const printed = printedVersion(name, path)
       if (part.accepts(printed)) return { from: 'path', path, detail: file, printedVersion: printed }
-      misfits.push(`${file} does not fit (${parseVersion(printed)?.join('.') ?? 'version unknown'})`)
+      misfits.push(`${file} is not suitable (version ${parseVersion(printed)?.join('.') ?? 'unknown'})`)
     }
   }
 
-  const path = join(cacheFolder(env), part.cacheKey, part.file)
-  // What the cache holds is known by its key: no program has to be started to ask.
-  if (existsSync(path)) return { from: 'cache', path, detail: path, printedVersion: part.cacheKey }
+  const cached = cachedPart(name, env)
+  if (existsSync(cached.path)) return cached
   return { from: 'nowhere', detail: [...new Set(misfits)].join('; ') }
+}
+
+/** Returns a part as it is once it is built, whether it is or not. */
+export function cachedPart(name: PartName, env: NodeJS.ProcessEnv = process.env): Extract<Found, { path: string }> {
+  const { cacheKey, file } = parts[name]
+  const path = join(cacheFolder(env), cacheKey, file)
+  // The key tells the version: no program has to be started for it.
+  return { from: 'cache', path, detail: path, printedVersion: cacheKey }
 }
 
 function isProgram(file: string): boolean {
@@ -71,6 +78,6 @@ function printedVersion(name: PartName, path: string): string {
   const { versionArguments } = parts[name]
   if (versionArguments.length === 0) return ''
   const { stdout, stderr } = spawnSync(path, versionArguments, { encoding: 'utf8', timeout: 10_000 })
-  // Programs print it on either; some log other things with numbers in them on stderr.
+  // Programs print it on either stream; some also log lines with other numbers on stderr.
   return stdout?.trim() || stderr?.trim() || ''
 }

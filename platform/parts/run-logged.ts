@@ -2,14 +2,14 @@ import { spawn, type ChildProcess } from 'node:child_process'
 import { appendFileSync, createWriteStream } from 'node:fs'
 
 const running = new Set<ChildProcess>()
-// A builder that is told to end takes its compiler with it.
+// A builder that exits takes its compiler with it.
 process.on('exit', () => {
   for (const child of running) child.kill()
 })
 
 /**
- * Runs a program to its end, its output appended to a log file.
- * @throws Error that names the program and the log when it cannot be started or fails.
+ * Runs a program to its end and appends its output to a log file.
+ * @throws Error that names the program and the log when it cannot be started or fails
  */
 export async function runLogged(
   log: string,

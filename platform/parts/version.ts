@@ -1,8 +1,8 @@
-// Versions as the servers print them, and whether one fits.
+// Versions as the servers print them.
 
 /**
- * The first dotted number in what a program prints for --version, as numbers. Undefined when there
- * is none.
+ * Returns the first dotted number in what a program prints for --version, or undefined if there is
+ * none.
  */
 export function parseVersion(text: string): number[] | undefined {
   const found = /\d+(?:\.\d+)+/.exec(text)
@@ -10,8 +10,8 @@ export function parseVersion(text: string): number[] | undefined {
 }
 
 /**
- * Whether a version lies in a range: at least `from`, and below `below` when that is given.
- * Compared part by part; missing parts are 0.
+ * Returns whether a version is at least `from`, and below `below` if that is given. Missing numbers
+ * count as 0.
  */
 export function fits(version: number[], from: number[], below?: number[]): boolean {
   return compare(version, from) >= 0 && (below === undefined || compare(version, below) < 0)

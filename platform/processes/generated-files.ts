@@ -1,15 +1,15 @@
-// The files that servers and sidecars read and that hold addresses of this machine or secrets:
-// written anew at each start, readable by their owner only, never part of the repository.
-import { mkdirSync, readFileSync, rmSync } from 'node:fs'
+// The files that servers and sidecars read and that hold addresses of this machine or secrets. They
+// are written at each start, only their owner can read them, and they are not in the repository.
+import { mkdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { stringify } from 'yaml'
-import { databaseUrls } from './database-urls.ts'
-import { isMariaDb, otlpEndpoint, type Context } from './processes.ts'
-import { serviceNames, type ServiceName } from './ports.ts'
+import { databaseUrls, otlpEndpoint } from './addresses.ts'
+import type { Context } from './context.ts'
 import { writePrivate } from './secrets.ts'
-import { services } from './services.ts'
+import { isMariaDb } from './servers.ts'
+import { serviceNames, services, type HttpEndpoint, type ServiceName } from './services.ts'
 
-/** Writes all of them. The folder is emptied first, so that nothing of an older layout is read. */
+/** Writes all of them into an empty folder, so that no file of an older version is read. */
 export function writeGeneratedFiles(context: Context): void {
   const { generated } = context.paths
   rmSync(generated, { recursive: true, force: true })
@@ -19,7 +19,7 @@ export function writeGeneratedFiles(context: Context): void {
   writePrivate(join(generated, 'mongodb.key'), context.secrets.mongodbRoot)
   writePrivate(join(generated, 'jaeger.yaml'), jaegerConfig(context))
   writePrivate(join(generated, 'sentry.yaml'), sentryConfig())
-  writePrivate(join(generated, 'dapr', 'config.yaml'), sidecarConfig(context))
+  writePrivate(join(generated, 'dapr', 'this-machine.yaml'), thisMachine(context))
   for (const service of serviceNames) writeSidecarFiles(context, service)
 }
 
@@ -32,10 +32,10 @@ function kafkaProperties({ ports, paths }: Context): string {
     'advertised.listeners': `PLAINTEXT://127.0.0.1:${ports.kafka}`,
     'controller.listener.names': 'CONTROLLER',
     'log.dirs': join(paths.data, 'kafka'),
-    // Topics are made on purpose: a consumer of a misspelt topic should fail.
+    // Topics are created explicitly: a consumer of a misspelt topic should fail.
     'auto.create.topics.enable': false,
     'offsets.topic.replication.factor': 1,
-    // 50 is the default, and 50 files to open at each start for one broker's few groups.
+    // The default of 50 means 50 files to open at each start, for one broker's few groups.
     'offsets.topic.num.partitions': 5,
     'transaction.state.log.replication.factor': 1,
     'transaction.state.log.min.isr': 1,
@@ -48,8 +48,8 @@ function kafkaProperties({ ports, paths }: Context): string {
 }
 
 /**
- * Run by the server before it takes a connection: afterwards root has a password, and nobody gets
- * in without one.
+ * Runs before the server accepts connections: from then on every user, root included, has a
+ * password.
  */
 function mysqlInit({ secrets, servers }: Context): string {
   const password = `IDENTIFIED BY '${secrets.mysqlRoot}'`
@@ -63,7 +63,7 @@ function mysqlInit({ secrets, servers }: Context): string {
   return statements.map((statement) => `${statement};\n`).join('')
 }
 
-/** Jaeger 2 with traces in memory; only what the shop uses listens. */
+/** Jaeger 2 with traces in memory. Only what the shop uses listens. */
 function jaegerConfig({ ports }: Context): string {
   return stringify({
     service: {
@@ -82,19 +82,19 @@ function jaegerConfig({ ports }: Context): string {
       jaeger_query: {
         storage: { traces: 'memory' },
         http: { endpoint: `127.0.0.1:${ports.jaegerQuery}` },
-        // Its gRPC query API: any free port, nobody uses it.
+        // Its gRPC query API, which nothing uses: any free port.
         grpc: { endpoint: '127.0.0.1:0' },
       },
       jaeger_storage: { backends: { memory: { memory: { max_traces: 20_000 } } } },
     },
     receivers: { otlp: { protocols: { grpc: { endpoint: `127.0.0.1:${ports.otlp}` } } } },
-    // Short, so that a trace can be looked at as soon as its order is confirmed.
+    // Short, so that a trace can be read as soon as its order is confirmed.
     processors: { batch: { timeout: '200ms' } },
     exporters: { jaeger_storage_exporter: { trace_storage: 'memory' } },
   })
 }
 
-/** The defaults; but without a file sentry does not start. */
+/** The defaults: without a file sentry does not start. */
 function sentryConfig(): string {
   return stringify({
     apiVersion: 'dapr.io/v1alpha1',
@@ -104,10 +104,41 @@ function sentryConfig(): string {
   })
 }
 
+/** Overrides what dapr-config/configuration.yaml says for a cluster: daprd merges both. */
+function thisMachine(context: Context): string {
+  return stringify({
+    apiVersion: 'dapr.io/v1alpha1',
+    kind: 'Configuration',
+    metadata: { name: 'this-machine' },
+    spec: {
+      tracing: {
+        otel: {
+          endpointAddress: new URL(otlpEndpoint(context)).host,
+          // While Jaeger is missing, a sidecar that stops tries to send its last spans for this
+          // long; the default of 10 s made each stop last as long.
+          timeout: '2s',
+        },
+      },
+      nameResolution: {
+        component: 'sqlite',
+        version: 'v1',
+        configuration: {
+          connectionString: join(context.paths.state, 'name-resolution.db'),
+          updateInterval: '60s',
+          timeout: '5s',
+          // Never: the default deletes living hosts after an hour, and a sidecar that does not find
+          // itself exits.
+          cleanupInterval: '0s',
+        },
+      },
+    },
+  })
+}
+
 function writeSidecarFiles(context: Context, service: ServiceName): void {
   const folder = join(context.paths.generated, 'dapr', service)
   const secretsFile = join(folder, 'secrets.json')
-  writePrivate(secretsFile, JSON.stringify(secretsOf(context, service)))
+  writePrivate(secretsFile, JSON.stringify(sidecarSecrets(context, service)))
   writePrivate(
     join(folder, 'resources', 'secrets.yaml'),
     stringify({
@@ -124,52 +155,38 @@ function writeSidecarFiles(context: Context, service: ServiceName): void {
       },
     }),
   )
-  if (service === 'payments') {
-    writePrivate(join(folder, 'resources', 'payment-provider.yaml'), paymentProvider(context))
+  for (const endpoint of services[service].httpEndpoints) {
+    writePrivate(join(folder, 'resources', `${endpoint.name}.yaml`), httpEndpoint(context, endpoint))
   }
 }
 
-function secretsOf(context: Context, service: ServiceName): Record<string, string> {
+/** Returns what a service's sidecar finds in its secret store, by name. */
+function sidecarSecrets(context: Context, service: ServiceName): Record<string, string | undefined> {
+  const { databases, httpEndpoints } = services[service]
+  const { named } = context.secrets.services[service]
   const urls = databaseUrls(context, service)
-  const wants = services[service].databases
   return {
-    ...(wants.includes('mongodb') ? { 'mongodb-uri': urls.mongodbUri } : {}),
-    ...(wants.includes('mysql') ? { 'mysql-url': urls.mysqlUrl, 'mysql-dsn': urls.mysqlDsn } : {}),
-    ...(service === 'users' ? { 'jwt-encryption-key': context.secrets.jwtEncryptionKey } : {}),
-    ...(service === 'payments'
-      ? {
-          'provider-api-key': context.secrets.providerApiKey,
-          'provider-authorization': `Bearer ${context.secrets.providerApiKey}`,
-        }
-      : {}),
+    ...(databases.includes('mongodb') ? { 'mongodb-uri': urls.mongodbUri } : {}),
+    ...(databases.includes('mysql') ? { 'mysql-url': urls.mysqlUrl, 'mysql-dsn': urls.mysqlDsn } : {}),
+    ...named,
+    ...Object.fromEntries(
+      httpEndpoints.map((endpoint) => [authorizationSecret(endpoint), `Bearer ${named[endpoint.bearerSecret]}`]),
+    ),
   }
 }
 
-function paymentProvider({ ports }: Context): string {
+const authorizationSecret = ({ name }: HttpEndpoint) => `${name}-authorization`
+
+function httpEndpoint({ env, ports }: Context, endpoint: HttpEndpoint): string {
+  const secret = authorizationSecret(endpoint)
   return stringify({
     apiVersion: 'dapr.io/v1alpha1',
     kind: 'HTTPEndpoint',
-    metadata: { name: 'payment-provider' },
+    metadata: { name: endpoint.name },
     spec: {
-      baseUrl: process.env['PAYMENT_PROVIDER_URL'] ?? `http://127.0.0.1:${ports.paymentSandbox}`,
-      headers: [
-        { name: 'Authorization', secretKeyRef: { name: 'provider-authorization', key: 'provider-authorization' } },
-      ],
+      baseUrl: env[endpoint.addressVariable] ?? `http://127.0.0.1:${ports.paymentSandbox}`,
+      headers: [{ name: 'Authorization', secretKeyRef: { name: secret, key: secret } }],
     },
     auth: { secretStore: 'secrets' },
-  })
-}
-
-/** dapr-config/configuration.yaml with this machine's addresses filled in. */
-function sidecarConfig(context: Context): string {
-  const template = readFileSync(join(context.paths.root, 'dapr-config', 'configuration.yaml'), 'utf8')
-  const values: Record<string, string> = {
-    OTLP_ADDRESS: new URL(otlpEndpoint(context)).host,
-    NAME_RESOLUTION_DB: join(context.paths.state, 'name-resolution.db'),
-  }
-  return template.replace(/\$\{(\w+)\}/g, (whole, name: string) => {
-    const value = values[name]
-    if (value === undefined) throw new Error(`dapr-config/configuration.yaml asks for ${whole}, which is unknown`)
-    return value
   })
 }

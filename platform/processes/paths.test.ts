@@ -1,13 +1,13 @@
 import { expect, test } from 'vitest'
 import { createPaths } from './paths.ts'
 
-test('sockets lie in the clone when its path is short enough', () => {
+test('sockets are in the clone when its path is short enough', () => {
   expect(createPaths('default', '/home/me/sidecart', '/home/me/.cache/sidecart').sockets).toBe(
     '/home/me/sidecart/.sidecart/default/sockets',
   )
 })
 
-test('sockets of a clone that lies deep go to the cache folder, another one for each shop', () => {
+test('sockets of a clone with a long path are in the cache folder, in one folder per shop', () => {
   const deep = `/home/me/${'deep/'.repeat(15)}sidecart`
   const one = createPaths('default', deep, '/home/me/.cache/sidecart').sockets
   const two = createPaths('23000', deep, '/home/me/.cache/sidecart').sockets

@@ -9,14 +9,14 @@ describe('createPorts', () => {
     expect(ports.jaegerQuery).toBe(16_686)
   })
 
-  test('with a base every port moves with the block', () => {
+  test('with a base every port is in its block', () => {
     const flat = allPorts(createPorts(30_000))
     expect(Math.min(...flat)).toBe(30_000)
     expect(Math.max(...flat)).toBeLessThan(30_000 + blockSize)
     expect(allPorts(createPorts(40_000))).toEqual(flat.map((port) => port + 10_000))
   })
 
-  test('no port is given out twice', () => {
+  test('no port is used twice', () => {
     const { services, ...rest } = createPorts()
     const given = [
       ...Object.values(rest),

@@ -1,14 +1,8 @@
 // The one table of ports. Every process, test and printed address takes its ports from here.
-
-/**
- * The services, in the order of their port blocks. Append only: a service's place is its address.
- */
-export const serviceNames = ['gateway', 'users', 'catalog', 'inventory', 'orders', 'payments'] as const
-
-export type ServiceName = (typeof serviceNames)[number]
+import { serviceNames, type ServiceName } from './services.ts'
 
 export type ServicePorts = {
-  /** gRPC; for the gateway its HTTP API. */
+  /** gRPC; the gateway's is its HTTP API. */
   app: number
   /** HTTP with /livez, /readyz and /metrics. */
   admin: number
@@ -16,7 +10,7 @@ export type ServicePorts = {
   daprHttp: number
   daprInternal: number
   daprMetrics: number
-  /** /metrics of the service's pluggable components, in their order. */
+  /** /metrics of the service's pluggable components, in order. */
   components: [number, number]
 }
 
@@ -36,21 +30,21 @@ export type Ports = {
   services: Record<ServiceName, ServicePorts>
 }
 
-/** How many ports a shop takes from its base on. */
+/** How many ports a shop takes, from its base on. */
 export const blockSize = 160
 
 const defaultBase = 21_000
 
 /**
- * Every port of one shop.
- * @param base the block's first port (PORT_BASE). Without it the API and Jaeger have the ports that
- * everyone expects, and the rest a block of its own.
- * @throws RangeError for a base from which the block does not fit.
+ * Returns every port of one shop.
+ * @param base the block's first port (PORT_BASE). Without it the API and Jaeger have their usual
+ * ports, and the rest the default block.
+ * @throws RangeError for a base from which the block does not fit
  */
 export function createPorts(base?: number): Ports {
   const from = base ?? defaultBase
   if (!Number.isInteger(from) || from < 1024 || from + blockSize > 65_535) {
-    throw new RangeError(`PORT_BASE must be a whole number from 1024 to ${65_535 - blockSize}, not ${base}`)
+    throw new RangeError(`PORT_BASE must be 1024 to ${65_535 - blockSize}, not ${base}`)
   }
   const api = base === undefined ? 8080 : from
   const services = Object.fromEntries(
@@ -82,15 +76,13 @@ export function createPorts(base?: number): Ports {
     sentry: from + 8,
     sentryHealth: from + 9,
     sentryMetrics: from + 10,
-    // +11 is kept free: the supervisor's API is a unix socket, which no web page can reach.
+    // +11 is free: the supervisor's API is a Unix socket, which no web page can reach.
     paymentSandbox: from + 12,
     services,
   }
 }
 
-/**
- * PORT_BASE as a number, or undefined when it is not set. @throws RangeError when it is no number.
- */
+/** Returns PORT_BASE, or undefined if it is not set. @throws RangeError when it is not a number */
 export function portBase(env: NodeJS.ProcessEnv = process.env): number | undefined {
   const text = env['PORT_BASE']
   if (text === undefined || text === '') return undefined
@@ -98,7 +90,7 @@ export function portBase(env: NodeJS.ProcessEnv = process.env): number | undefin
   return Number(text)
 }
 
-/** All the ports of a table, flat. */
+/** Returns all ports of a table as one list. */
 export function allPorts(ports: Ports): number[] {
   const { services, ...rest } = ports
   const ofServices = Object.values(services).flatMap(({ components, ...own }) => [...Object.values(own), ...components])

@@ -4,7 +4,9 @@ import { join } from 'node:path'
 import { afterAll, expect, test } from 'vitest'
 import { createPaths } from './paths.ts'
 import { allPorts, createPorts } from './ports.ts'
-import { describeProcesses, type Context, type Process } from './processes.ts'
+import type { Context } from './context.ts'
+import type { Process } from './process.ts'
+import { describeProcesses } from './processes.ts'
 import { loadSecrets } from './secrets.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'sidecart-processes-'))
@@ -23,25 +25,24 @@ const context: Context = {
     daprd: found('/bin/daprd'),
     sentry: found('/bin/sentry'),
   },
+  jaegerIsMissing: false,
   trustAnchors: 'PEM',
-  programs: () => true,
-  log: { level: 'info', format: 'json' },
-  gatewaySettings: {},
+  env: { CORS_ORIGINS: 'https://shop.example', MYSQL_URL: 'mysql://elsewhere' },
 }
 const processes = describeProcesses(context)
-const named = (name: string): Process => {
-  const one = processes.find((process) => process.name === name)
-  if (one === undefined) throw new Error(`no process ${name}`)
-  return one
+function named(name: string, list = processes): Process {
+  const found = list.find((process) => process.name === name)
+  if (found === undefined) throw new Error(`no process ${name}`)
+  return found
 }
 
-test('no two processes have a port in common, and each port is of the table', () => {
+test('no two processes share a port, and each port is in the table', () => {
   const ports = processes.flatMap((process) => process.ports)
   expect(new Set(ports).size).toBe(ports.length)
   expect(allPorts(context.ports)).toEqual(expect.arrayContaining(ports))
 })
 
-test('a service is told its own ports and tokens, and no address of a database or a broker', () => {
+test('a service gets its own ports and tokens, and no address of a database or a broker', () => {
   expect(Object.keys(named('orders').env).toSorted()).toEqual([
     'ADMIN_PORT',
     'APP_API_TOKEN',
@@ -63,13 +64,33 @@ test('a sidecar waits for its components, for sentry, and for the topics', () =>
   })
 })
 
-test('a server that is used by its address is no process, and its clients are told that address', () => {
+test('a server that is used by its address is no process, and its clients get that address', () => {
   const kafka = { from: 'address', address: 'kafka.example:9092', detail: '' } as const
   const others = describeProcesses({ ...context, servers: { ...context.servers, kafka } })
   expect(others.map(({ name }) => name)).not.toContain('kafka')
-  expect(others.find(({ name }) => name === 'orders-dapr')?.env['KAFKA_BROKERS']).toBe('kafka.example:9092')
+  expect(named('orders-dapr', others).env['KAFKA_BROKERS']).toBe('kafka.example:9092')
 })
 
-test('servers alone are the servers and the task that sets them up', () => {
+test('without the shop there are only the servers and the task that sets them up', () => {
   expect(describeProcesses(context, ['mysql']).map(({ name }) => name)).toEqual(['mysql', 'setup'])
+})
+
+test('settings in the environment reach the service whose line names them, and no other', () => {
+  const receivers = processes.filter(({ env }) => 'CORS_ORIGINS' in env)
+  expect(receivers.map(({ name }) => name)).toEqual(['gateway'])
+})
+
+test('a Jaeger that is still to be built starts later, and no process waits for it or its build', () => {
+  const later = describeProcesses({ ...context, jaegerIsMissing: true })
+  expect(named('jaeger', later)).toMatchObject({ startsLater: true })
+  expect(named('build-jaeger', later)).toMatchObject({ kind: 'task', runsOnce: true })
+  const awaited = later.flatMap(({ waitsFor }) => Object.values(waitsFor).flat())
+  expect(awaited).not.toContain('jaeger')
+  expect(awaited).not.toContain('build-jaeger')
+})
+
+test("a build of Jaeger gets the environment's settings for Go, and no address of a server", () => {
+  const env = { GOPROXY: 'https://proxy.example', https_proxy: 'http://proxy', MYSQL_URL: 'mysql://elsewhere' }
+  const build = named('build-jaeger', describeProcesses({ ...context, jaegerIsMissing: true, env }))
+  expect(Object.keys(build.env).toSorted()).toEqual(['GOPROXY', 'NODE_COMPILE_CACHE', 'https_proxy'])
 })

@@ -1,35 +1,132 @@
-// Which services there are, and what each has beside its sidecar. The one list.
-import type { ServiceName } from './ports.ts'
+// The one list of services. A new service adds one line here; its ports, database, topics,
+// components and secrets follow from that line and from its YAML in components/ and dapr-config/.
+import { existsSync, readFileSync, readdirSync } from 'node:fs'
+import { join } from 'node:path'
+import { parseAllDocuments } from 'yaml'
+import { root } from './paths.ts'
 
-export type ComponentType = 'outbox-mysql' | 'outbox-mongodb' | 'bindings-mongodb'
+type ServiceLine = {
+  protocol: 'grpc' | 'http'
+  /** Variables of the environment of `npm start` that are passed on to this service. */
+  settings?: string[]
+  /** Secrets besides its database's, each random and created once. */
+  secrets?: string[]
+  /** HTTP services outside the shop that its sidecar may call. */
+  httpEndpoints?: HttpEndpoint[]
+}
+
+export type HttpEndpoint = {
+  name: string
+  /** Variable that holds its address; without it, the payment provider's sandbox. */
+  addressVariable: string
+  /** The secret that its sidecar sends as a bearer token. */
+  bearerSecret: string
+}
+
+// Append only: a service's position decides its ports.
+const serviceLines = {
+  gateway: {
+    protocol: 'http',
+    settings: [
+      'CORS_ORIGINS',
+      'TRUST_PROXY_HOPS',
+      'RATE_LIMIT_PER_10S',
+      'STAFF_RATE_LIMIT_PER_10S',
+      'AUTH_RATE_LIMIT_PER_MIN',
+    ],
+  },
+  users: { protocol: 'grpc', secrets: ['jwt-encryption-key'] },
+  catalog: { protocol: 'grpc' },
+  inventory: { protocol: 'grpc' },
+  orders: { protocol: 'grpc' },
+  payments: {
+    protocol: 'grpc',
+    secrets: ['provider-api-key'],
+    httpEndpoints: [
+      { name: 'payment-provider', addressVariable: 'PAYMENT_PROVIDER_URL', bearerSecret: 'provider-api-key' },
+    ],
+  },
+} satisfies Record<string, ServiceLine>
+
+export type ServiceName = keyof typeof serviceLines
+
+export const serviceNames = Object.keys(serviceLines) as ServiceName[]
+
+/** Component types that are pluggable, each with its program in pluggable/. */
+const pluggablePrograms = {
+  'state.outbox-mysql': 'outbox-mysql',
+  'state.outbox-mongodb': 'outbox-mongodb',
+  'bindings.mongodb': 'bindings-mongodb',
+} as const
+
+export type ComponentType = (typeof pluggablePrograms)[keyof typeof pluggablePrograms]
 export type Database = 'mongodb' | 'mysql'
 
-export type Service = {
-  /** gRPC to the service, or HTTP. */
-  protocol: 'grpc' | 'http'
-  /** Databases in which it has one of its own, named like itself. */
+/** The secrets that hold a database's address. */
+const databaseSecrets: Record<string, Database> = {
+  'mongodb-uri': 'mongodb',
+  'mysql-url': 'mysql',
+  'mysql-dsn': 'mysql',
+}
+
+export type Service = Required<ServiceLine> & {
+  /** Servers on which it has a database, which is named after it. */
   databases: Database[]
-  /** Its pluggable components, each a process of its own beside its sidecar. */
+  /** Its pluggable components, each in a process next to its sidecar. */
   components: ComponentType[]
-  /** Whether its sidecar reads or writes Kafka; it then starts after the topics are made. */
-  kafka: boolean
+  /** Topics that its stores relay to. */
+  publishes: string[]
+  /** Topics that it subscribes to. */
+  subscribes: string[]
+  deadLetterTopics: string[]
 }
 
-export const services: Record<ServiceName, Service> = {
-  gateway: { protocol: 'http', databases: [], components: [], kafka: false },
-  users: { protocol: 'grpc', databases: ['mongodb'], components: ['outbox-mongodb'], kafka: true },
-  catalog: {
-    protocol: 'grpc',
-    databases: ['mongodb', 'mysql'],
-    components: ['outbox-mongodb', 'bindings-mongodb'],
-    kafka: true,
-  },
-  inventory: { protocol: 'grpc', databases: ['mysql'], components: ['outbox-mysql'], kafka: true },
-  orders: { protocol: 'grpc', databases: ['mysql'], components: ['outbox-mysql'], kafka: true },
-  payments: { protocol: 'grpc', databases: ['mysql'], components: ['outbox-mysql'], kafka: true },
+type Resource = {
+  kind: string
+  spec: {
+    type?: string
+    metadata?: { name: string; value?: string; secretKeyRef?: { name: string } }[]
+    topic?: string
+    deadLetterTopic?: string
+  }
 }
 
-export const topics = ['users', 'products', 'stock', 'orders', 'payments'] as const
+/** What a service needs, by its line and its YAML. @throws Error when its YAML cannot be parsed */
+function describeService(name: string, line: ServiceLine): Service {
+  const components = readResources('components', name).filter(({ kind }) => kind === 'Component')
+  const subscriptions = readResources('dapr-config', name).filter(({ kind }) => kind === 'Subscription')
+  const metadata = components.flatMap(({ spec }) => spec.metadata ?? [])
+  const types = new Set(components.map(({ spec }) => spec.type))
+  const secrets = metadata.flatMap(({ secretKeyRef }) => secretKeyRef?.name ?? [])
+  return {
+    settings: [],
+    secrets: [],
+    httpEndpoints: [],
+    ...line,
+    databases: distinct(secrets.flatMap((secret) => databaseSecrets[secret] ?? [])).toSorted(),
+    components: Object.entries(pluggablePrograms).flatMap(([type, program]) => (types.has(type) ? [program] : [])),
+    publishes: distinct(metadata.flatMap(({ name, value }) => (name === 'relayTopic' && value ? [value] : []))),
+    subscribes: distinct(subscriptions.flatMap(({ spec }) => spec.topic ?? [])),
+    deadLetterTopics: distinct(subscriptions.flatMap(({ spec }) => spec.deadLetterTopic ?? [])),
+  }
+}
 
-/** Which services listen to events, so that each has a dead-letter topic. */
-export const consumers: ServiceName[] = ['catalog', 'inventory', 'orders', 'payments']
+function readResources(...folders: string[]): Resource[] {
+  const folder = join(root, ...folders)
+  if (!existsSync(folder)) return []
+  return readdirSync(folder)
+    .filter((file) => file.endsWith('.yaml'))
+    .flatMap((file) => parseAllDocuments(readFileSync(join(folder, file), 'utf8')))
+    .map((document) => document.toJS() as Resource)
+}
+
+const distinct = <T>(values: T[]): T[] => [...new Set(values)]
+
+export const services = Object.fromEntries(
+  serviceNames.map((name) => [name, describeService(name, serviceLines[name])]),
+) as Record<ServiceName, Service>
+
+/** Every topic of the shop's events. */
+export const topics = distinct(Object.values(services).flatMap(({ publishes }) => publishes))
+
+export const deadLetterTopics = distinct(Object.values(services).flatMap((service) => service.deadLetterTopics))

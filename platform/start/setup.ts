@@ -1,40 +1,28 @@
-// Run once at each start, beside the servers: as soon as each answers, makes the users, databases
-// and topics that are not there yet. The sidecars wait for it, so it also stands for "the servers
-// really answer". Arguments: the shop's state folder, then the names of the servers.
-import { setTimeout as sleep } from 'node:timers/promises'
+// Run by the supervisor at each start: creates the users, databases and topics that do not exist
+// yet, on each server as soon as it responds. The sidecars wait for this task, and so for servers
+// that really respond. Arguments: the shop's state folder, then the names of the servers.
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { Kafka, logLevel } from 'kafkajs'
 import { MongoClient } from 'mongodb'
 import { createConnection } from 'mysql2/promise'
-import { serviceNames, type ServiceName } from '../processes/ports.ts'
-import { consumers, services, topics } from '../processes/services.ts'
+import { poll } from '../poll.ts'
+import { deadLetterTopics, serviceNames, services, topics, type ServiceName } from '../processes/services.ts'
+import type { SetupInput } from './setup-input.ts'
 
-/** What this task needs to know; written by the starter beside the other generated files. */
-export type SetupInput = {
-  mongodbUri: string
-  /** Without a user: for the first start, on which there is none yet. */
-  mongodbBootstrapUri: string
-  mysqlUrl: string
-  kafkaBrokers: string
-  passwords: Record<ServiceName, string>
-  mongodbRoot: string
-  /** Whether the MongoDB is ours to set up (users, replica set) or only to be used. */
-  ownMongodb: boolean
-}
-
-const patienceMs = 90_000
+const timeoutMs = 90_000
+const retrying = { timeoutMs, intervalMs: 150 }
 
 /**
- * Six partitions for each topic, and never another number: a key's partition is its hash modulo
- * their count, so with another count a key's later events would go to another partition than its
- * earlier ones, and be read in any order.
+ * Partitions per topic. The number must never change: a key's partition is its hash modulo their
+ * count, so with another count a key's later events would go to another partition than its earlier
+ * ones, and could be read before them.
  */
 const partitions = 6
 
 async function setUpMongodb(input: SetupInput): Promise<void> {
-  if (input.ownMongodb) await makeMongodbRoot(input)
-  const client = await MongoClient.connect(input.mongodbUri, { serverSelectionTimeoutMS: patienceMs })
+  if (input.ownMongodb) await createMongodbRoot(input)
+  const client = await MongoClient.connect(input.mongodbUri, { serverSelectionTimeoutMS: timeoutMs })
   try {
     for (const name of owners('mongodb')) {
       const user = { pwd: input.passwords[name], roles: [{ role: 'readWrite', db: name }] }
@@ -52,12 +40,14 @@ async function setUpMongodb(input: SetupInput): Promise<void> {
 }
 
 /**
- * The first user may be made without logging in, from this machine; afterwards nobody gets in
- * without a password.
+ * The first user can be created from this machine without logging in; from then on everyone logs
+ * in.
  */
-async function makeMongodbRoot(input: SetupInput): Promise<void> {
-  const client = await until('mongodb', () =>
-    MongoClient.connect(input.mongodbBootstrapUri, { serverSelectionTimeoutMS: 1_000 }),
+async function createMongodbRoot(input: SetupInput): Promise<void> {
+  const client = await poll(
+    'MongoDB responds',
+    () => MongoClient.connect(input.mongodbBootstrapUri, { serverSelectionTimeoutMS: 1_000 }),
+    retrying,
   )
   const admin = client.db('admin')
   try {
@@ -65,13 +55,12 @@ async function makeMongodbRoot(input: SetupInput): Promise<void> {
     if (!hello['setName']) {
       const host = new URL(input.mongodbUri).host
       await admin.command({ replSetInitiate: { _id: 'shop', members: [{ _id: 0, host }] } })
-      await until('the replica set', async () => {
-        if (!(await admin.command({ hello: 1 }))['isWritablePrimary']) throw new Error('no primary yet')
-      })
+      const hasPrimary = async () => Boolean((await admin.command({ hello: 1 }))['isWritablePrimary'])
+      await poll('the replica set has a primary', hasPrimary, retrying)
     }
     await admin.command({ createUser: 'root', pwd: input.mongodbRoot, roles: ['root'] })
   } catch (error) {
-    // It is there already: made at an earlier start.
+    // An earlier start has created it.
     if (!/already exists|requires authentication|not authorized/.test((error as Error).message)) throw error
   } finally {
     await client.close()
@@ -79,7 +68,8 @@ async function makeMongodbRoot(input: SetupInput): Promise<void> {
 }
 
 async function setUpMysql(input: SetupInput): Promise<void> {
-  const connection = await until('mysql', () => createConnection({ uri: input.mysqlUrl, connectTimeout: 2_000 }))
+  const connect = () => createConnection({ uri: input.mysqlUrl, connectTimeout: 2_000 })
+  const connection = await poll('MySQL responds', connect, retrying)
   try {
     for (const name of owners('mysql')) {
       const password = `IDENTIFIED BY '${input.passwords[name]}'`
@@ -102,24 +92,27 @@ async function setUpKafka(input: SetupInput): Promise<void> {
     retry: { retries: 0 },
   })
   const admin = kafka.admin()
-  await until('kafka', () => admin.connect())
+  await poll('Kafka responds', () => admin.connect().then(() => true), retrying)
   try {
-    const there = new Set(await until('kafka', () => admin.listTopics()))
-    const wanted = [...topics, ...consumers.map((service) => `${service}.dlq`)]
-    const missing = wanted.filter((topic) => !there.has(topic))
+    const existing = new Set(await poll('Kafka lists its topics', () => admin.listTopics(), retrying))
+    const missing = [...topics, ...deadLetterTopics].filter((topic) => !existing.has(topic))
     if (missing.length > 0) {
-      await until('topics', () =>
-        admin.createTopics({
+      const create = async () => {
+        await admin.createTopics({
           waitForLeaders: true,
           topics: missing.map((topic) => ({ topic, numPartitions: partitions })),
-        }),
-      )
+        })
+        return true
+      }
+      await poll('Kafka creates the topics', create, retrying)
     }
-    const { topics: described } = await until('topics', () => admin.fetchTopicMetadata({ topics: [...topics] }))
+    const describe = () => admin.fetchTopicMetadata({ topics })
+    const { topics: described } = await poll('Kafka describes the topics', describe, retrying)
     for (const topic of described) {
       if (topic.partitions.length !== partitions) {
         throw new Error(
-          `topic ${topic.name} has ${topic.partitions.length} partitions instead of ${partitions}: keys would lose their order`,
+          `topic ${topic.name} must have ${partitions} partitions, not ${topic.partitions.length}: ` +
+            'the events of a key would lose their order',
         )
       }
     }
@@ -130,19 +123,6 @@ async function setUpKafka(input: SetupInput): Promise<void> {
 
 function owners(database: 'mongodb' | 'mysql'): ServiceName[] {
   return serviceNames.filter((name) => services[name].databases.includes(database))
-}
-
-/** Tries again until it works; the last error when it does not within `patienceMs`. */
-async function until<T>(what: string, attempt: () => Promise<T>): Promise<T> {
-  const deadline = Date.now() + patienceMs
-  for (;;) {
-    try {
-      return await attempt()
-    } catch (error) {
-      if (Date.now() > deadline) throw new Error(`${what}: ${(error as Error).message}`, { cause: error })
-      await sleep(150)
-    }
-  }
 }
 
 const steps: Record<string, (input: SetupInput) => Promise<void>> = {

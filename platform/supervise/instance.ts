@@ -1,4 +1,4 @@
-// Which shops this clone has, and on which ports each one is.
+// Which shops (instances) this clone has, and on which ports.
 import { createHash } from 'node:crypto'
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
@@ -6,7 +6,7 @@ import { dirname } from 'node:path'
 import type { Paths } from '../processes/paths.ts'
 import { allPorts, blockSize, createPorts, portBase, type Ports } from '../processes/ports.ts'
 
-/** The shop that the environment means: PORT_BASE's, or the default one. */
+/** Returns the instance that the environment selects: PORT_BASE's, or the default one. */
 export function currentInstance(env: NodeJS.ProcessEnv = process.env): {
   instance: string
   portBase: number | undefined
@@ -15,7 +15,7 @@ export function currentInstance(env: NodeJS.ProcessEnv = process.env): {
   return { instance: base === undefined ? 'default' : String(base), portBase: base }
 }
 
-/** The ports that a shop had at its last start, if it ever started. */
+/** Returns a shop's ports at its last start, or undefined if it never started. */
 export function recordedPorts(paths: Paths): Ports | undefined {
   try {
     const { portBase } = JSON.parse(readFileSync(paths.instance, 'utf8')) as { portBase: number | null }
@@ -31,8 +31,8 @@ export function recordPorts(paths: Paths, base: number | undefined): void {
 }
 
 /**
- * A block of free ports for a test's shop, so that tests run beside any shop and beside the tests
- * of another clone. Which one is tried first depends on the clone and the instance: mostly it is
+ * Returns the base of a free block of ports, for tests that run next to any shop and to the tests
+ * of another clone. The first block to try depends on the clone and the instance, so it is mostly
  * the same each time.
  * @throws Error when all blocks are taken
  */
@@ -40,14 +40,14 @@ export async function freePortBase(paths: Paths): Promise<number> {
   const blocks = 60
   const first = createHash('sha256').update(paths.state).digest().readUInt32BE() % blocks
   for (let i = 0; i < blocks; i += 1) {
-    // Below the ports that systems give to outgoing connections, above the default shop's block.
+    // Below the ports that systems use for outgoing connections, above the default shop's block.
     const base = 22_000 + blockSize * ((first + i) % blocks)
     if ((await takenPorts(createPorts(base))).length === 0) return base
   }
   throw new Error('no free block of ports between 22000 and 31600')
 }
 
-/** Those ports of a table on which something listens already. */
+/** Returns the ports of a table on which a process already listens. */
 export async function takenPorts(ports: Ports): Promise<number[]> {
   const taken = await Promise.all(allPorts(ports).map(async (port) => ((await isFree(port)) ? [] : [port])))
   return taken.flat()

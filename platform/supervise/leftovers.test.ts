@@ -16,12 +16,12 @@ import {
 import { createPaths } from '../processes/paths.ts'
 import { isAlive, parseStat } from '../process-info.ts'
 
-test('a pid that another process has by now is not taken for ours', () => {
+test('a pid that now belongs to another process does not count as ours', () => {
   const recorded = [{ name: 'orders', pid: process.pid, started: 'before' }]
   expect(stillAlive(recorded)).toEqual([])
 })
 
-test('a shop is abandoned when its starter has ended, and not while it lives or after it was disowned', () => {
+test('a shop is abandoned once its starter has ended, unless it was disowned', () => {
   const folder = mkdtempSync(join(tmpdir(), 'sidecart-owner-'))
   onTestFinished(() => rmSync(folder, { recursive: true }))
   const owner = join(folder, 'owner.json')
@@ -34,13 +34,13 @@ test('a shop is abandoned when its starter has ended, and not while it lives or 
   expect(isAbandoned(owner)).toBe(false)
 })
 
-test('the start time is read from a stat line whose program name holds parentheses and spaces', () => {
+test('the start time is read from a stat line whose program name contains parentheses and spaces', () => {
   const fields = Array.from({ length: 30 }, (_, index) => String(index + 4))
   expect(parseStat(`77 (a) b (c)) S ${fields.join(' ')}`)).toBe('22')
   expect(parseStat(`77 (gone) Z ${fields.join(' ')}`)).toBeUndefined()
 })
 
-test('what is left of a shop is ended, recorded or not, and nothing else', async () => {
+test('leftovers of a shop are ended, recorded or not, and nothing else', async () => {
   const folder = mkdtempSync(join(tmpdir(), 'sidecart-left-'))
   onTestFinished(() => rmSync(folder, { recursive: true }))
   const paths = { ...createPaths('default', folder), pids: join(folder, 'pids.json') }

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
 import { parse } from 'yaml'
-import { renderCompose } from './process-compose-config.ts'
-import type { Process } from '../processes/processes.ts'
+import { renderSupervisorConfig } from './process-compose-config.ts'
+import type { Process } from '../processes/process.ts'
 
 const sidecar: Process = {
   name: 'orders-dapr',
@@ -12,15 +12,16 @@ const sidecar: Process = {
   ports: [1],
   health: { http: { port: 1, path: '/healthz', status: 204 } },
   waitsFor: { healthy: ['sentry'], done: ['setup'] },
+  stopsBefore: ['jaeger'],
   stopSeconds: 7,
 }
-const setup: Process = { ...sidecar, name: 'setup', kind: 'task', waitsFor: {} }
+const setup: Process = { ...sidecar, name: 'setup', kind: 'task', waitsFor: {}, stopsBefore: [] }
 
 function render(...processes: Process[]) {
-  return parse(renderCompose(processes, '/logs')) as { processes: Record<string, Record<string, never>> }
+  return parse(renderSupervisorConfig(processes, '/logs')) as { processes: Record<string, Record<string, never>> }
 }
 
-test('command and environment are passed on as they are, without a shell', () => {
+test('command and environment are passed on unchanged, without a shell', () => {
   const rendered = render(sidecar)
   expect(rendered).toMatchObject({ disable_env_expansion: true })
   expect(rendered.processes['orders-dapr']).toMatchObject({
@@ -30,7 +31,7 @@ test('command and environment are passed on as they are, without a shell', () =>
   })
 })
 
-test('a process does not wait for one that is not in the list', () => {
+test('a process does not depend on one that is not in the list', () => {
   expect(render(sidecar, setup).processes['orders-dapr']?.['depends_on']).toEqual({
     setup: { condition: 'process_completed_successfully' },
   })
@@ -40,4 +41,11 @@ test('a crashed process is always restarted, a failed task only a few times', ()
   const { processes } = render(sidecar, setup)
   expect(processes['orders-dapr']).toMatchObject({ availability: { restart: 'always' } })
   expect(processes['setup']).toMatchObject({ availability: { restart: 'on_failure', max_restarts: 3 } })
+})
+
+test('a process that starts later is disabled, and is still stopped after those that stop before it', () => {
+  const jaeger: Process = { ...setup, name: 'jaeger', kind: 'server', startsLater: true }
+  const { processes } = render(sidecar, jaeger)
+  expect(processes['jaeger']).toMatchObject({ disabled: true })
+  expect(processes['orders-dapr']).toMatchObject({ depends_on: { jaeger: { condition: 'process_started' } } })
 })

@@ -1,5 +1,5 @@
-// The supervisor is process-compose; this is how it is started and spoken to (its REST API on a
-// unix socket in a private folder).
+// Starts the supervisor, process-compose, and calls its REST API on a Unix socket in a private
+// folder.
 import { spawn } from 'node:child_process'
 import { closeSync, mkdirSync, openSync } from 'node:fs'
 import { request } from 'node:http'
@@ -22,17 +22,16 @@ const processState = z.object({
 
 export type ProcessState = z.infer<typeof processState>
 
-const statesAnswer = z.object({ data: z.array(processState).nullable() })
+const statesResponse = z.object({ data: z.array(processState).nullable() })
 
 /**
- * Starts the supervisor in a session of its own, so that neither Ctrl-C in the terminal nor the end
- * of the starter reaches it or what it runs.
+ * Starts the supervisor in a separate session: neither Ctrl-C in the terminal nor the end of the
+ * starter reaches it or what it runs.
  * @returns its pid
  */
 export function startSupervisor(binary: string, paths: Paths): number {
   mkdirSync(dirname(paths.supervisorSocket), { recursive: true, mode: 0o700 })
-  // It prints every process's lines, which have files of their own: only what goes wrong with
-  // itself is kept.
+  // Its standard output repeats every process's log; only its own errors are kept.
   const log = openSync(paths.supervisorErrors, 'a', 0o600)
   const child = spawn(
     binary,
@@ -47,11 +46,11 @@ export function startSupervisor(binary: string, paths: Paths): number {
       '--keep-project',
       '--tui=false',
       '--config',
-      paths.compose,
+      paths.supervisorConfig,
       'up',
     ],
-    // The processes inherit this environment: only what every program needs, so that no service
-    // finds a database's address that the starter's shell happened to hold.
+    // The processes inherit this environment. It holds only what every program needs: no service
+    // should find a database's address that the starter's shell happened to have.
     { cwd: paths.state, detached: true, stdio: ['ignore', 'ignore', log], env: bareEnvironment(paths) },
   )
   closeSync(log)
@@ -77,17 +76,17 @@ function bareEnvironment(paths: Paths): NodeJS.ProcessEnv {
     ...Object.fromEntries(kept.flatMap((name) => (process.env[name] === undefined ? [] : [[name, process.env[name]]]))),
     [markVariable]: paths.state,
     COMPOSE_SHELL: 'bash',
-    // It looks for its theme and settings here, instead of in the home directory.
+    // Where it looks for its theme and settings, instead of in the home directory.
     PROC_COMP_CONFIG: paths.generated,
   }
 }
 
-/** What the supervisor says about each process. @throws Error when it does not answer */
+/** Returns the supervisor's view of each process. @throws Error when it does not respond */
 export async function processStates(paths: Paths): Promise<ProcessState[]> {
-  return statesAnswer.parse(await call(paths, 'GET', '/processes')).data ?? []
+  return statesResponse.parse(await call(paths, 'GET', '/processes')).data ?? []
 }
 
-/** Stops all processes in order and then the supervisor itself; answers when all have ended. */
+/** Stops all processes in order, then the supervisor itself; resolves when all have ended. */
 export async function stopProject(paths: Paths): Promise<void> {
   await call(paths, 'POST', '/project/stop', 120_000)
 }
@@ -107,13 +106,13 @@ function call(paths: Paths, method: string, path: string, timeout = 5_000): Prom
       response.setEncoding('utf8')
       response.on('data', (chunk: string) => (text += chunk))
       response.on('end', () => {
-        const answer: unknown = text === '' ? undefined : JSON.parse(text)
-        if (response.statusCode === 200) resolve(answer)
-        else reject(new Error(`the supervisor answers ${method} ${path} with ${response.statusCode}: ${text}`))
+        const body: unknown = text === '' ? undefined : JSON.parse(text)
+        if (response.statusCode === 200) resolve(body)
+        else reject(new Error(`the supervisor returned ${response.statusCode} for ${method} ${path}: ${text}`))
       })
       response.on('error', reject)
     })
-    outgoing.on('timeout', () => outgoing.destroy(new Error(`the supervisor does not answer ${method} ${path}`)))
+    outgoing.on('timeout', () => outgoing.destroy(new Error(`the supervisor did not respond to ${method} ${path}`)))
     outgoing.on('error', reject)
     outgoing.end()
   })

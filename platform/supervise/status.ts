@@ -1,10 +1,13 @@
 // What runs, for people and for programs.
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { recordPids } from './leftovers.ts'
-import type { Paths } from '../processes/paths.ts'
+import { buildLog } from '../parts/ensure.ts'
 import { residentBytes } from '../process-info.ts'
-import type { Kind, Process } from '../processes/processes.ts'
+import type { Paths } from '../processes/paths.ts'
+import type { Kind, Process } from '../processes/process.ts'
+import { jaegerBuildName } from '../processes/processes.ts'
+import { writePrivate } from '../processes/secrets.ts'
+import { recordRunning } from './leftovers.ts'
 import { processStates, type ProcessState } from './process-compose.ts'
 
 export type Status = {
@@ -13,57 +16,73 @@ export type Status = {
   /** 0 while it does not run. */
   pid: number
   state: State
-  /** How often it was started again after it had ended by itself. */
+  /** How often the supervisor has restarted it. */
   restarts: number
   ports: number[]
   rssBytes: number
+  /** Path of its log; while it is being built, of the build's. */
+  log: string
 }
 
-export type State = 'healthy' | 'unhealthy' | 'starting' | 'restarting' | 'waiting' | 'stopping' | 'stopped'
+export type State =
+  | 'healthy'
+  | 'unhealthy'
+  | 'starting'
+  | 'restarting'
+  | 'waiting'
+  | 'stopping'
+  | 'stopped'
+  | 'building'
+  | 'not built'
 
 type Described = Pick<Process, 'name' | 'kind' | 'ports'>
 
-const file = (paths: Paths) => join(paths.generated, 'processes.json')
+const describedFile = (paths: Paths) => join(paths.generated, 'processes.json')
 
-/** What `statuses` adds to what the supervisor knows; written at each start. */
-export function describedProcesses(processes: Process[]): string {
-  return JSON.stringify(processes.map(({ name, kind, ports }): Described => ({ name, kind, ports })))
+/** Records what `statuses` adds to what the supervisor knows. */
+export function recordDescription(paths: Paths, processes: Process[]): void {
+  const described = processes.map(({ name, kind, ports }): Described => ({ name, kind, ports }))
+  writePrivate(describedFile(paths), JSON.stringify(described))
 }
 
-export const describedFile = file
-
 /**
- * Every process of a running shop, in the order of their description. @throws Error when the shop
- * does not run
+ * Returns every process of a running shop, in the order of their description. @throws Error when
+ * the shop does not run
  */
 export async function statuses(paths: Paths): Promise<Status[]> {
   const states = await processStates(paths)
-  recordPids(
-    paths.pids,
-    states.filter(({ is_running, pid }) => is_running && pid > 0),
-  )
-  const described = JSON.parse(readFileSync(file(paths), 'utf8')) as Described[]
+  recordRunning(paths.pids, states)
+  const described = JSON.parse(readFileSync(describedFile(paths), 'utf8')) as Described[]
   return described.flatMap(({ name, kind, ports }) => {
-    const state = states.find((one) => one.name === name)
-    if (state === undefined || kind === 'task') return []
-    const pid = state.is_running ? state.pid : 0
+    const found = states.find((state) => state.name === name)
+    if (found === undefined || kind === 'task') return []
+    const pid = found.is_running ? found.pid : 0
+    const state = found.status === 'Disabled' ? buildState(states) : stateOf(found)
+    const isBuilt = state !== 'building' && state !== 'not built'
     return [
       {
         name,
         kind,
         pid,
-        state: stateOf(state),
-        restarts: state.restarts,
+        state,
+        restarts: found.restarts,
         ports,
         rssBytes: pid ? residentBytes(pid) : 0,
+        log: isBuilt ? join(paths.logs, `${name}.log`) : buildLog('jaeger'),
       },
     ]
   })
 }
 
+/** Jaeger is the one process that may be disabled: until it is built. */
+export function buildState(states: Pick<ProcessState, 'name' | 'status'>[]): 'building' | 'not built' {
+  const build = states.find(({ name }) => name === jaegerBuildName)
+  return build === undefined || build.status === 'Completed' || build.status === 'Error' ? 'not built' : 'building'
+}
+
 /**
- * The supervisor's words as ours. A process that is up and whose probe has not said yes yet, or no
- * more, is told apart.
+ * Translates the supervisor's words. A running process whose probe has not succeeded yet, or no
+ * longer does, is not healthy.
  */
 export function stateOf({
   status,

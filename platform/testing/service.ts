@@ -14,8 +14,7 @@ import { daprdCommand } from '../daprd/command.ts'
 import { poll } from '../poll.ts'
 import { createProgress } from '../progress.ts'
 import { ensureParts } from '../parts/ensure.ts'
-import { services, type ComponentType } from '../processes/services.ts'
-import type { ServiceName } from '../processes/ports.ts'
+import { services, type ComponentType, type ServiceName } from '../processes/services.ts'
 import { freePorts } from './free-ports.ts'
 
 const root = join(import.meta.dirname, '..', '..')

@@ -5,9 +5,9 @@ import { createPaths } from '../processes/paths.ts'
 import { loadSecrets, writePrivate } from '../processes/secrets.ts'
 import { startServers } from './shop.ts'
 
-// Kafka's tool takes a word that begins with a dash for an option: of 64 shops one could not be
+// Kafka's tool parses a word that begins with a dash as an option: one shop in 64 could not be
 // started.
-test('a Kafka whose cluster id begins with a dash is made and starts', async () => {
+test('a Kafka whose cluster id begins with a dash is formatted and starts', async () => {
   const instance = 'test-dash'
   const { secrets, state } = createPaths(instance)
   mkdirSync(dirname(secrets), { recursive: true, mode: 0o700 })
