@@ -130,10 +130,7 @@ export function createComponents<Settings, Component extends Closable>(
     }
   }
 
-  /**
-   * Opens with kept settings, retrying until that works, `isAbandoned`, or the settings are
-   * invalid.
-   */
+  /** Opens with kept settings. Retries until that works, they are invalid, or `isAbandoned`. */
   async function reopen(
     name: string,
     properties: Record<string, string>,
