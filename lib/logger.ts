@@ -4,13 +4,21 @@ import { pino, stdSerializers, type Logger } from 'pino'
 export type { Logger }
 
 /**
- * JSON log lines on stdout, each with the trace it belongs to; `pretty` is for a person at a
- * terminal.
+ * Creates a logger that writes JSON lines to stdout, each with the ids of the active trace, or
+ * readable lines when `format` is `pretty`.
  */
-export async function createLogger(o: { service: string; level: string; format: 'json' | 'pretty' }): Promise<Logger> {
+export async function createLogger({
+  service,
+  level,
+  format,
+}: {
+  service: string
+  level: string
+  format: 'json' | 'pretty'
+}): Promise<Logger> {
   const options = {
-    level: o.level,
-    base: { service: o.service },
+    level,
+    base: { service },
     timestamp: () => `,"time":"${new Date().toISOString()}"`,
     formatters: { level: (label: string) => ({ level: label }) },
     serializers: { err: stdSerializers.errWithCause },
@@ -19,7 +27,7 @@ export async function createLogger(o: { service: string; level: string; format: 
       return span ? { traceId: span.traceId, spanId: span.spanId } : {}
     },
   }
-  if (o.format === 'json') return pino(options)
+  if (format === 'json') return pino(options)
   const { PinoPretty } = await import('pino-pretty')
   return pino(options, PinoPretty({ sync: true, ignore: 'pid,hostname,spanId', translateTime: 'SYS:HH:MM:ss.l' }))
 }

@@ -1,7 +1,7 @@
 import { BSON, MongoServerError, type Document } from 'mongodb'
 import type { OutputBinding } from '../host/binding-service.ts'
 import { ComponentError } from '../host/errors.ts'
-import type { ComponentDefinition } from '../host/instances.ts'
+import type { ComponentDefinition } from '../host/components.ts'
 import { explain, openMongo } from '../host/mongodb.ts'
 import { parseMongodbBindingSettings, type MongodbBindingSettings } from './metadata.ts'
 import { parseQuery } from './query.ts'
@@ -12,7 +12,7 @@ const indexDiffers = new Set([85, 86])
 function explainQuery(error: unknown): unknown {
   if (error instanceof MongoServerError) {
     if (error.code === maxTimeExpired) return new ComponentError('QUERY_TOO_SLOW', error.message, { cause: error })
-    // The server read the query and refused it: bad operators, wrong types.
+    // The server rejected the query: unknown operators, wrong types.
     if (error.code === 2 || error.code === 9 || error.code === 14 || error.codeName?.startsWith('Location')) {
       return new ComponentError('INVALID_REQUEST', error.message, { cause: error })
     }
@@ -20,7 +20,7 @@ function explainQuery(error: unknown): unknown {
   return explain(error)
 }
 
-/** `bindings.mongodb`: read-only queries on one collection, each with a limit on time and rows. */
+/** Defines `bindings.mongodb`: read-only queries on one collection, limited in time and rows. */
 export const mongodbBinding: ComponentDefinition<MongodbBindingSettings, OutputBinding> = {
   parse: parseMongodbBindingSettings,
 
@@ -82,7 +82,7 @@ export const mongodbBinding: ComponentDefinition<MongodbBindingSettings, OutputB
       async invoke(operation, data) {
         try {
           const { rows, truncated } = await run(operation, data)
-          // So that a caller who gave no limit can tell an end from a cut.
+          // Tells a caller without a limit that there are more rows.
           const metadata: Record<string, string> = truncated ? { truncated: 'true' } : {}
           return { data: Buffer.from(BSON.EJSON.stringify(rows, { relaxed: true }), 'utf8'), metadata }
         } catch (error) {

@@ -4,7 +4,7 @@ import { durationMs, identifier, parseSettings, wholeNumber } from '../host/sett
 const index = z.strictObject({
   key: z
     .record(z.string().min(1), z.union([z.literal(1), z.literal(-1), z.literal('text')]))
-    .refine((key) => Object.keys(key).length > 0, 'is empty'),
+    .refine((key) => Object.keys(key).length > 0, 'must not be empty'),
   name: z.string().min(1).optional(),
   unique: z.boolean().optional(),
 })
@@ -15,7 +15,7 @@ const indexes = z
     try {
       return JSON.parse(text) as unknown
     } catch {
-      context.addIssue({ code: 'custom', message: 'is not JSON' })
+      context.addIssue({ code: 'custom', message: 'must be JSON' })
       return z.NEVER
     }
   })
@@ -35,6 +35,9 @@ export const schema = z.object({
 
 export type MongodbBindingSettings = z.output<typeof schema>
 
-/** The Component metadata of `bindings.mongodb`. Throws INVALID_SETTING naming the field. */
+/**
+ * Parses the Component metadata of `bindings.mongodb`. Throws INVALID_SETTING naming every invalid
+ * field.
+ */
 export const parseMongodbBindingSettings = (properties: Record<string, string>): MongodbBindingSettings =>
   parseSettings(schema, properties)

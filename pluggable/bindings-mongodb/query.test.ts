@@ -23,10 +23,10 @@ test.each([
   ['find', { filter: {}, skip: 5 }, 'skip'],
   ['find', { filter: [] }, 'filter'],
   ['insert', {}, 'operation'],
-])('%s %j is refused, naming %s', (operation, query, named) => {
+])('%s %j is rejected, naming %s', (operation, query, named) => {
   expect(() => parse(operation, query)).toThrow(named)
 })
 
-test('data that is not JSON is refused', () => {
-  expect(() => parseQuery('find', Buffer.from('{'), 100)).toThrow('not JSON')
+test('data that is not JSON is rejected', () => {
+  expect(() => parseQuery('find', Buffer.from('{'), 100)).toThrow('must be JSON')
 })

@@ -24,14 +24,14 @@ const schemas = {
   aggregate: z.strictObject({ pipeline: z.array(document) }),
 } as const
 
-/** Operators that write, or that run code which the caller sends. */
+/** Operators that write or run code from the caller. */
 const forbidden = new Set(['$out', '$merge', '$where', '$function', '$accumulator'])
 
 function refuseForbidden(value: unknown, path: string): void {
   if (Array.isArray(value)) value.forEach((each, index) => refuseForbidden(each, `${path}[${index}]`))
   else if (value !== null && typeof value === 'object') {
     for (const [name, each] of Object.entries(value)) {
-      if (forbidden.has(name)) throw new ComponentError('INVALID_REQUEST', `${path}: ${name} is not allowed`)
+      if (forbidden.has(name)) throw new ComponentError('INVALID_REQUEST', `${path}: must not contain ${name}`)
       refuseForbidden(each, `${path}.${name}`)
     }
   }
@@ -40,9 +40,9 @@ function refuseForbidden(value: unknown, path: string): void {
 const isOperation = (name: string): name is OperationName => (operations as readonly string[]).includes(name)
 
 /**
- * A query from the binding's data: JSON, or MongoDB's extended JSON where dates and the like are
- * meant. No data means an empty filter. Throws INVALID_REQUEST naming what is wrong; so for
- * anything that would write or run code.
+ * Parses a query from the binding's data: JSON, or MongoDB's extended JSON for dates and the like.
+ * No data means an empty filter. Throws INVALID_REQUEST saying what is wrong, also for anything
+ * that would write or run code.
  */
 export function parseQuery(operation: string, data: Buffer, maxRows: number): Query {
   if (!isOperation(operation))
@@ -52,7 +52,7 @@ export function parseQuery(operation: string, data: Buffer, maxRows: number): Qu
   try {
     input = data.length === 0 ? {} : BSON.EJSON.parse(text ?? '', { relaxed: true })
   } catch {
-    throw new ComponentError('INVALID_REQUEST', 'data: is not JSON')
+    throw new ComponentError('INVALID_REQUEST', 'data: must be JSON')
   }
   refuseForbidden(input, 'data')
   const parsed = schemas[operation].safeParse(input)
@@ -64,7 +64,7 @@ export function parseQuery(operation: string, data: Buffer, maxRows: number): Qu
   }
   const query = { operation, ...parsed.data } as Query
   if (query.operation === 'find' && query.limit !== undefined && query.limit > maxRows) {
-    throw new ComponentError('INVALID_REQUEST', `data.limit: at most ${maxRows}`)
+    throw new ComponentError('INVALID_REQUEST', `data.limit: must be 1 to ${maxRows}`)
   }
   return query
 }

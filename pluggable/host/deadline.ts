@@ -1,6 +1,6 @@
 /**
- * Rejects with `onTimeout()` when `work` has not settled in time; the work itself goes on and is
- * the caller's to clean up.
+ * Settles as `work` does, or rejects with `onTimeout()` if that takes longer than `ms`. The work
+ * itself continues, and cleaning up is up to the caller.
  */
 export async function withDeadline<T>(work: Promise<T>, ms: number, onTimeout: () => Error): Promise<T> {
   let timer: NodeJS.Timeout | undefined

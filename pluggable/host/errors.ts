@@ -1,12 +1,10 @@
 import { Metadata, status, type ServiceError } from '@grpc/grpc-js'
-import { Any } from '#protos/google/protobuf/any.ts'
 import { BadRequest } from '#protos/google/rpc/error_details.ts'
 import { Status } from '#protos/google/rpc/status.ts'
 
 /**
- * What can go wrong in a component, as a caller needs to tell it apart. Dapr turns every failed
- * transaction into INTERNAL and keeps only the text, so each code is also the first word of the
- * message.
+ * The failures of a component that callers need to tell apart. Dapr turns every failed transaction
+ * into INTERNAL and keeps only the text, so each code is also the first word of the message.
  */
 export type ComponentErrorCode =
   | 'INVALID_SETTING'
@@ -33,13 +31,13 @@ const grpcStatus = {
   INTERNAL: status.INTERNAL,
 } as const satisfies Record<ComponentErrorCode, status>
 
-/** A lost race or a caller's mistake: nothing that whoever runs the component has to look at. */
-export const isEveryday = (code: string): boolean => code === 'ETAG_MISMATCH' || code === 'INVALID_REQUEST'
+/** True for a lost race or a caller's mistake: nothing that an operator has to check. */
+export const isRoutine = (code: string): boolean => code === 'ETAG_MISMATCH' || code === 'INVALID_REQUEST'
 
-/** The only error that components throw on purpose. `message` is the text without the code. */
+/** The only error that components throw deliberately. `message` is the text without the code. */
 export class ComponentError extends Error {
   readonly code: ComponentErrorCode
-  /** Waiting a moment will not help: somebody has to change something. */
+  /** True if waiting does not help: someone has to change something. */
   readonly lasting: boolean
 
   constructor(code: ComponentErrorCode, message: string, options: { cause?: unknown; lasting?: boolean } = {}) {
@@ -50,15 +48,15 @@ export class ComponentError extends Error {
   }
 }
 
-/** Any thrown value as a ComponentError; what is not one already is INTERNAL. */
+/** Returns a thrown value as a ComponentError: INTERNAL unless it already is one. */
 export function toComponentError(error: unknown): ComponentError {
   if (error instanceof ComponentError) return error
   return new ComponentError('INTERNAL', error instanceof Error ? error.message : String(error), { cause: error })
 }
 
 /**
- * The gRPC error for a thrown value. A wrong etag carries the one detail by which daprd recognises
- * it: a BadRequest with the single field `etag`.
+ * Returns the gRPC error for a thrown value. A wrong etag carries the detail by which daprd
+ * recognises it: a BadRequest with the single field `etag`.
  */
 export function toServiceError(thrown: unknown): ServiceError {
   const error = toComponentError(thrown)
@@ -70,9 +68,7 @@ export function toServiceError(thrown: unknown): ServiceError {
     const rich = Status.encode({
       code,
       message: details,
-      details: [
-        Any.fromPartial({ typeUrl: 'type.googleapis.com/google.rpc.BadRequest', value: Buffer.from(badRequest) }),
-      ],
+      details: [{ typeUrl: 'type.googleapis.com/google.rpc.BadRequest', value: badRequest }],
     }).finish()
     metadata.set('grpc-status-details-bin', Buffer.from(rich))
   }

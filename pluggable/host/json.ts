@@ -1,8 +1,8 @@
 import { isUtf8 } from 'node:buffer'
 
 /**
- * How deep a JSON text nests. MariaDB's JSON check gives up below 32 levels and BSON below 100, so
- * deeper values are stored as plain bytes.
+ * Returns how deeply a JSON text is nested. MariaDB's JSON check fails at 32 levels and BSON at
+ * 100, so deeper values are stored as plain bytes.
  */
 export function jsonDepth(text: string): number {
   let depth = 0
@@ -20,12 +20,12 @@ export function jsonDepth(text: string): number {
   return deepest
 }
 
-/** The bytes as text when they are valid UTF-8, else undefined. */
+/** Returns the bytes as text if they are valid UTF-8, else undefined. */
 export function utf8(bytes: Buffer): string | undefined {
   return isUtf8(bytes) ? bytes.toString('utf8') : undefined
 }
 
-/** The parsed value of a JSON text, wrapped so that `null` can be told from "not JSON". */
+/** Returns the value of a JSON text, wrapped to distinguish `null` from "not JSON". */
 export function parseJson(text: string): { value: unknown } | undefined {
   try {
     return { value: JSON.parse(text) as unknown }

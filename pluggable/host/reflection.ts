@@ -4,8 +4,8 @@ import { loadSync } from '@grpc/proto-loader'
 import { ReflectionService } from '@grpc/reflection'
 
 /**
- * Lets daprd find out, at its start, which kinds of component are behind the socket. `services` are
- * full proto names.
+ * Tells daprd, which asks at its start, which kinds of component are behind the socket. `services`
+ * are full proto names.
  */
 export function addReflection(server: Server, file: 'state.proto' | 'bindings.proto', services: string[]): void {
   const protos = fileURLToPath(new URL('../../protos', import.meta.url))

@@ -1,46 +1,44 @@
 import type { Server } from '@grpc/grpc-js'
 import { Registry } from 'prom-client'
+import { runProcess } from '#lib/lifecycle.ts'
+import { createLogger } from '#lib/logger.ts'
+import type { Closable, ComponentDefinition, Components } from './components.ts'
 import { readEnvironment, serviceName } from './environment.ts'
 import { startHost } from './host.ts'
-import type { Closable, ComponentDefinition, Instances } from './instances.ts'
-import { createComponentLog, quietLibraries } from './log.ts'
+import { quietLibraries } from './quiet-libraries.ts'
 import { startTracing } from './tracing.ts'
 import type { Unary } from './unary.ts'
 
 /**
- * The main program of a component: environment, log, host, and a graceful end on SIGTERM or SIGINT.
+ * The main program of a component: reads the environment, serves the component, and drains it on
+ * SIGTERM or SIGINT.
  */
-export async function runComponent<Settings, Instance extends Closable>(component: {
+export async function runComponent<Settings, Component extends Closable>({
+  type,
+  define,
+  addServices,
+}: {
   type: string
-  define(registry: Registry): ComponentDefinition<Settings, Instance>
-  addServices(server: Server, instances: Instances<Instance>, unary: Unary): void
+  define(registry: Registry): ComponentDefinition<Settings, Component>
+  addServices(server: Server, components: Components<Component>, unary: Unary): void
 }): Promise<void> {
   const environment = readEnvironment(process.env)
-  const log = createComponentLog(component.type, environment)
+  const service = serviceName(type, environment)
+  const log = await createLogger({ service, level: environment.logLevel, format: environment.logFormat })
   quietLibraries(log)
-  const tracing = await startTracing(serviceName(component.type, environment), environment.otlpEndpoint)
-  const registry = new Registry()
-  const host = await startHost({
-    type: component.type,
-    definition: component.define(registry),
-    addServices: component.addServices,
-    tracing,
-    environment,
-    registry,
-    log,
+  await runProcess(log, async (onClose) => {
+    const tracing = await startTracing(service, environment.otlpEndpoint)
+    onClose('tracing', () => tracing?.close())
+    const registry = new Registry()
+    const host = await startHost({
+      type,
+      definition: define(registry),
+      addServices,
+      tracing,
+      environment,
+      registry,
+      log,
+    })
+    onClose('host', host.close)
   })
-  const end = (signal: NodeJS.Signals) => {
-    log.info({ signal }, 'stopping')
-    setTimeout(() => process.exit(1), 10_000).unref()
-    const closed = host.close().then(() => tracing?.close())
-    closed.then(
-      () => process.exit(0),
-      (error: unknown) => {
-        log.error({ err: error }, 'did not stop cleanly')
-        process.exit(1)
-      },
-    )
-  }
-  process.once('SIGTERM', end)
-  process.once('SIGINT', end)
 }

@@ -5,7 +5,7 @@ import { parseMongodbBindingSettings } from '../bindings-mongodb/metadata.ts'
 
 const connectionString = 'mysql://u:p@localhost:3306/db'
 
-test("names match without regard to case, and Dapr's own are ignored", () => {
+test("names are case-insensitive, and Dapr's own are ignored", () => {
   const settings = parseMysqlSettings({
     ConnectionString: connectionString,
     keyPrefix: 'none',
@@ -19,7 +19,7 @@ test("names match without regard to case, and Dapr's own are ignored", () => {
   ])
 })
 
-test('every wrong field is named', () => {
+test('every invalid field is named', () => {
   expect(() =>
     parseMysqlSettings({
       connectionString: 'nonsense',
@@ -51,7 +51,7 @@ test.each<Record<string, string>>([
   { publish: 'all', relayBrokers: 'a:1', relayTopic: 't', actorStateStore: 'false' },
   { publish: 'all', relay: 'none', relayTopic: 't' },
   { relayBrokers: 'a:1', relayTopic: 't', actorStateStore: 'true' },
-  // A store that Dapr's own outbox stands on.
+  // A store that Dapr's built-in outbox uses.
   { outboxPublishPubsub: 'kafka', outboxPublishTopic: 't' },
 ])('%j is allowed', (properties) => {
   expect(parseMysqlSettings({ connectionString, ...properties })).toMatchObject({
@@ -59,7 +59,7 @@ test.each<Record<string, string>>([
   })
 })
 
-test('durations are read as Dapr writes them', () => {
+test('durations are parsed as Dapr writes them', () => {
   const base = { connectionString: 'mongodb://h', databaseName: 'd', collectionName: 'c' }
   expect(['500ms', '1.5s', '250'].map((maxTime) => parseMongodbBindingSettings({ ...base, maxTime }).maxTime)).toEqual([
     500, 1_500, 250,
@@ -67,7 +67,7 @@ test('durations are read as Dapr writes them', () => {
   expect(() => parseMongodbBindingSettings({ ...base, maxTime: 'soon' })).toThrow('maxTime')
 })
 
-test("a MongoDB store is found by the single fields of Dapr's state.mongodb too", () => {
+test("a MongoDB store can be configured with the separate fields of Dapr's state.mongodb", () => {
   const connection = (properties: Record<string, string>) => parseMongodbSettings(properties).connectionString
   expect(connection({ host: 'h:1', username: 'u', password: 'p', params: 'replicaSet=r' })).toBe(
     'mongodb://u:p@h:1/daprStore?replicaSet=r',

@@ -11,7 +11,7 @@ import {
   type TransactionalStoreMultiMaxSizeServer,
 } from '#protos/dapr/proto/components/v1/state.ts'
 import { ComponentError, toComponentError } from './errors.ts'
-import type { Instances } from './instances.ts'
+import type { Components } from './components.ts'
 import { addReflection } from './reflection.ts'
 import type { DeleteOperation, Operation, SetOperation, StateStore, StoredValue } from './state-store.ts'
 import type { Unary } from './unary.ts'
@@ -19,26 +19,26 @@ import type { Unary } from './unary.ts'
 const ttlPattern = /^-?\d{1,10}$/
 
 /**
- * The time to live that a request asks for; 0 and -1 mean none, as in Dapr's stores. Throws
- * INVALID_REQUEST.
+ * Returns the time to live in seconds that a request asks for, or undefined; 0 and -1 mean none, as
+ * in Dapr's stores. Throws INVALID_REQUEST.
  */
 export function ttlSeconds(metadata: Record<string, string>): number | undefined {
   const text = metadata['ttlInSeconds']
   if (text === undefined || text === '') return undefined
   const seconds = Number(text)
   if (!ttlPattern.test(text) || seconds < -1 || seconds > 2_147_483_647) {
-    throw new ComponentError('INVALID_REQUEST', `ttlInSeconds: "${text}" is not a number of seconds`)
+    throw new ComponentError('INVALID_REQUEST', `ttlInSeconds: must be -1 to 2147483647, not "${text}"`)
   }
   return seconds > 0 ? seconds : undefined
 }
 
 function requireKey(key: string): string {
-  if (key === '') throw new ComponentError('INVALID_REQUEST', 'key: missing')
-  if (Buffer.byteLength(key) > 1_024) throw new ComponentError('INVALID_REQUEST', 'key: longer than 1024 bytes')
+  if (key === '') throw new ComponentError('INVALID_REQUEST', 'key: is required')
+  if (Buffer.byteLength(key) > 1_024) throw new ComponentError('INVALID_REQUEST', 'key: must be 1 to 1024 bytes')
   return key
 }
 
-/** A Set request in the store's terms. An empty etag counts as none, as in Dapr's stores. */
+/** Maps a Set request. An empty etag counts as none, as in Dapr's stores. */
 export function toSet(request: SetRequest): SetOperation {
   const ttl = ttlSeconds(request.metadata)
   return {
@@ -46,13 +46,14 @@ export function toSet(request: SetRequest): SetOperation {
     key: requireKey(request.key),
     value: Buffer.from(request.value.buffer, request.value.byteOffset, request.value.byteLength),
     firstWrite: request.options?.concurrency === Concurrency.CONCURRENCY_FIRST_WRITE,
-    // daprd has a field for it too, which its HTTP API fills.
+    // daprd's HTTP API sends the content type in a field of its own.
     metadata: request.contentType ? { ...request.metadata, contentType: request.contentType } : request.metadata,
     ...(request.etag?.value ? { etag: request.etag.value } : {}),
     ...(ttl === undefined ? {} : { ttlSeconds: ttl }),
   }
 }
 
+/** Maps a Delete request. An empty etag counts as none. */
 export function toDelete(request: DeleteRequest): DeleteOperation {
   return {
     kind: 'delete',
@@ -62,20 +63,20 @@ export function toDelete(request: DeleteRequest): DeleteOperation {
   }
 }
 
-/** The name under which Dapr's API hands a value's end of life to the application. */
+/** The metadata by which Dapr's API tells the application when a value expires. */
 const expiryMetadata = (stored: StoredValue): Record<string, string> =>
   stored.expiresAt ? { ttlExpireTime: stored.expiresAt.toISOString().replace(/\.\d{3}Z$/, 'Z') } : {}
 
-/** Adds the services of a state store to the server, and tells daprd of them by reflection. */
-export function addStateServices(server: Server, instances: Instances<StateStore>, unary: Unary): void {
+/** Adds the services of a state store to the server and announces them to daprd by reflection. */
+export function addStateServices(server: Server, components: Components<StateStore>, unary: Unary): void {
   const onStore = <Request, Response>(
     rpc: string,
     handle: (store: StateStore, request: Request) => Promise<Response>,
-  ) => unary<Request, Response>(rpc, async (request, instance) => handle(await instances.get(instance), request))
+  ) => unary<Request, Response>(rpc, async (request, component) => handle(await components.get(component), request))
 
   const store: StateStoreServer = {
-    init: unary('Init', async (request, instance) => {
-      await instances.init(instance, request.metadata?.properties ?? {})
+    init: unary('Init', async (request, component) => {
+      await components.init(component, request.metadata?.properties ?? {})
       return {}
     }),
     features: onStore('Features', async (each) => ({ features: [...each.features] })),
@@ -110,14 +111,14 @@ export function addStateServices(server: Server, instances: Instances<StateStore
         }),
       }
     }),
-    // As in Dapr's own stores the items of a bulk write are independent: one that fails does not
-    // undo the others.
+    // As in Dapr's own stores the items of a bulk write are independent: a failed one does not undo
+    // the others.
     bulkSet: onStore('BulkSet', async (each, request) => {
-      await oneByOne(request.items.map(toSet), (operation) => each.set(operation))
+      await runEach(request.items.map(toSet), (operation) => each.set(operation))
       return {}
     }),
     bulkDelete: onStore('BulkDelete', async (each, request) => {
-      await oneByOne(request.items.map(toDelete), (operation) => each.delete(operation))
+      await runEach(request.items.map(toDelete), (operation) => each.delete(operation))
       return {}
     }),
   }
@@ -147,32 +148,29 @@ export function addStateServices(server: Server, instances: Instances<StateStore
   ])
 }
 
-/**
- * Dapr's answer to a bulk write has room for one error, and a gRPC error for a few kilobytes of
- * text.
- */
-const longestMessage = 2_000
+/** The response to a bulk write has room for one error, and a gRPC error for a few kilobytes. */
+const maxMessageLength = 2_000
 
 /**
- * Runs all, then throws what went wrong: etag conflicts as one error that names their keys,
- * anything else before them. Where the database does not answer it stops: each further item would
- * only keep the caller waiting as long once more.
+ * Runs all items one at a time, then throws what failed: any other error before etag conflicts,
+ * which become one error that names their keys. Stops when the database does not respond, since
+ * each further item would keep the caller waiting as long again.
  */
-async function oneByOne<T>(items: T[], run: (item: T) => Promise<void>): Promise<void> {
+async function runEach<T>(items: T[], run: (item: T) => Promise<void>): Promise<void> {
   const failures: ComponentError[] = []
   for (const item of items) {
     await run(item).catch((error: unknown) => failures.push(toComponentError(error)))
     const code = failures.at(-1)?.code
     if (code === 'STORE_UNAVAILABLE' || code === 'COMMIT_UNKNOWN') break
   }
-  const worse = failures.find(({ code }) => code !== 'ETAG_MISMATCH')
-  if (worse) throw worse
+  const other = failures.find(({ code }) => code !== 'ETAG_MISMATCH')
+  if (other) throw other
   if (failures.length > 0)
     throw new ComponentError(
       'ETAG_MISMATCH',
       failures
         .map(({ message }) => message)
         .join('; ')
-        .slice(0, longestMessage),
+        .slice(0, maxMessageLength),
     )
 }

@@ -1,6 +1,6 @@
 /**
- * A write of one value. `etag`: only over that version. `firstWrite` without etag: only where
- * nothing is.
+ * A write of one value. With `etag` it replaces only that version; with `firstWrite` and no etag it
+ * only creates.
  */
 export type SetOperation = {
   kind: 'set'
@@ -21,20 +21,20 @@ export type StoredValue = { value: Buffer; etag: string; expiresAt?: Date }
 export type Feature = 'ETAG' | 'TRANSACTIONAL' | 'TTL'
 
 /**
- * A Dapr state store, as the host serves it. Every method throws ComponentError: ETAG_MISMATCH
- * where a condition does not hold, STORE_UNAVAILABLE within 2 s where the database is away.
+ * A Dapr state store as the host serves it. Every method throws ComponentError: ETAG_MISMATCH if a
+ * condition does not hold, STORE_UNAVAILABLE within 2 s if the database is down.
  */
 export type StateStore = {
   features: readonly Feature[]
   get(key: string): Promise<StoredValue | undefined>
-  /** Values by key; keys that hold nothing are absent. */
+  /** Returns values by key; missing keys are absent. */
   bulkGet(keys: string[]): Promise<Map<string, StoredValue>>
   set(operation: SetOperation): Promise<void>
   delete(operation: DeleteOperation): Promise<void>
   /**
-   * All operations or none. Operations marked as events become rows of the outbox in the same
-   * database transaction. Also throws COMMIT_UNKNOWN when the answer to the commit was lost: then
-   * all or nothing was done, and only a read tells.
+   * Does all operations or none. Operations marked as events become outbox rows in the same
+   * database transaction. Also throws COMMIT_UNKNOWN if the response to the commit was lost: then
+   * all or nothing was done, and only a read shows which.
    */
   transact(operations: Operation[], metadata: Record<string, string>): Promise<void>
   close(): Promise<void>

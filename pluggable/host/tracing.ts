@@ -12,32 +12,29 @@ import {
 } from '@opentelemetry/api'
 import { startTelemetry } from '#lib/telemetry.ts'
 import { withDeadline } from './deadline.ts'
-import { isEveryday, type ComponentErrorCode } from './errors.ts'
+import { isRoutine, type ComponentErrorCode } from './errors.ts'
 
-/**
- * A span that somebody has to end: with nothing when its work was done, or with what went wrong.
- */
+/** A span that the caller ends: without an argument on success, or with the failure. */
 export type OpenSpan = { traceId: string; end(failure?: { code: ComponentErrorCode | string; message: string }): void }
 
 export type Tracing = {
   /**
-   * The span of a call, in the trace of whoever made it. Undefined for a caller without a trace, or
-   * one that is not sampled: a trace for each read that nobody asked to follow would bury the
-   * others.
+   * Starts the span of a call in its caller's trace. Returns undefined for a caller without a
+   * sampled trace: a separate trace for each read would bury the others.
    */
   call(rpc: string, parent: string | undefined, attributes: () => Attributes): OpenSpan | undefined
   /**
-   * The span of one send to Kafka: a trace of its own, since it carries events of many, with a link
-   * to each (128 at most). Undefined where none of them is sampled.
+   * Starts the span of one send to Kafka. It is a separate trace, since it carries events of many,
+   * with links to them (at most 128). Returns undefined if none of them is sampled.
    */
   send(topic: string, traceparents: Iterable<string | undefined>, attributes: () => Attributes): OpenSpan | undefined
   close(): Promise<void>
 }
 
-/** OpenTelemetry's own default for the links of a span. */
+/** OpenTelemetry's default limit for the links of a span. */
 const maxLinks = 128
 
-/** The context that a W3C traceparent names, if its trace is sampled. */
+/** Returns the context of a W3C traceparent if its trace is sampled, else undefined. */
 export function sampledContext(traceparent: string | undefined): SpanContext | undefined {
   const match = /^(?!ff)[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-|$)/.exec(traceparent ?? '')
   if (!match) return undefined
@@ -51,9 +48,9 @@ export function sampledContext(traceparent: string | undefined): SpanContext | u
 }
 
 /**
- * Spans to the OTLP endpoint (gRPC), named after OpenTelemetry's conventions for databases and
- * messaging. Undefined without an endpoint: then no SDK is loaded and a call costs one question
- * more. A collector that is away costs spans, never a call.
+ * Starts sending spans to the OTLP endpoint (gRPC), named by OpenTelemetry's conventions for
+ * databases and messaging. Returns undefined without an endpoint: no SDK is loaded and a call costs
+ * one check more. A collector that is down costs spans, never a call.
  */
 export async function startTracing(service: string, endpoint: string | undefined): Promise<Tracing | undefined> {
   if (!endpoint) return undefined
@@ -96,9 +93,9 @@ export async function startTracing(service: string, endpoint: string | undefined
         ),
       )
     },
-    // What a collector that is away has not taken by then is lost; it must not keep the component
-    // from ending.
-    close: () => withDeadline(close(), 1_000, () => new Error('no answer from the collector')).catch(() => {}),
+    // Spans that the collector has not accepted by then are lost: it must not keep the component
+    // from stopping.
+    close: () => withDeadline(close(), 1_000, () => new Error('no response from the collector')).catch(() => {}),
   }
 }
 
@@ -108,8 +105,8 @@ function openSpan(span: Span): OpenSpan {
     end(failure) {
       if (failure) {
         span.setAttribute('error.type', failure.code)
-        // As in lib/telemetry.ts: what is the caller's own doing is no failed span.
-        if (!isEveryday(failure.code)) span.setStatus({ code: SpanStatusCode.ERROR, message: failure.message })
+        // As in lib/telemetry.ts, a caller's mistake is not a failed span.
+        if (!isRoutine(failure.code)) span.setStatus({ code: SpanStatusCode.ERROR, message: failure.message })
       }
       span.end()
     },

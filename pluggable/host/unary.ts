@@ -1,16 +1,15 @@
 import type { handleUnaryCall } from '@grpc/grpc-js'
 import type { Attributes } from '@opentelemetry/api'
-import type { Logger } from 'pino'
+import type { Logger } from '#lib/logger.ts'
 import type { CallMetrics } from './call-metrics.ts'
-import { isEveryday, toComponentError, toServiceError, type ComponentErrorCode } from './errors.ts'
+import { isRoutine, toComponentError, toServiceError, type ComponentErrorCode } from './errors.ts'
 import type { Tracing } from './tracing.ts'
 
-// A lost race is everyday business; what the operator must look at is a fault of the component or
-// its settings.
+// Only a fault of the component or its settings is for the operator to act on.
 const logLevel = (code: ComponentErrorCode) =>
-  code === 'INTERNAL' || code === 'INVALID_SETTING' ? 'error' : isEveryday(code) ? 'debug' : 'warn'
+  code === 'INTERNAL' || code === 'INVALID_SETTING' ? 'error' : isRoutine(code) ? 'debug' : 'warn'
 
-/** Makes gRPC handlers from async functions, see createUnary. */
+/** Makes a gRPC handler from an async function, see createUnary. */
 export type Unary = <Request, Response>(
   rpc: string,
   handle: (request: Request, component: string) => Promise<Response>,
@@ -24,8 +23,8 @@ type Traced = {
 }
 
 /**
- * daprd sends no trace of its own with a state call, only what the application put into the
- * request's metadata; with a binding's it does.
+ * daprd sends no trace with a state call, only what the application put into the request's
+ * metadata. With a binding's call it sends its own.
  */
 const traceparentOf = ({ metadata, items }: Traced): string | undefined =>
   (metadata ?? items?.[0]?.metadata)?.['traceparent']
@@ -36,18 +35,22 @@ function batchSize({ items, operations }: Traced): Attributes {
 }
 
 /**
- * Makes gRPC handlers from async functions: they get the request and the name of the Component that
- * daprd speaks for, and what they throw becomes a gRPC error by toServiceError and a line in the
- * log. Each call is counted and timed, and gets a span.
+ * Returns a function that makes gRPC handlers from async functions. These get the request and the
+ * name of the Component that it is for; what they throw becomes a gRPC error (toServiceError) and a
+ * log line. Each call is counted, timed and traced.
  */
-export function createUnary(o: {
+export function createUnary({
+  log,
+  metrics,
+  tracing,
+  attributesOf,
+}: {
   log: Logger
   metrics?: CallMetrics | undefined
   tracing?: Tracing | undefined
-  /** What an instance's spans say about its database. */
+  /** Returns what the spans of a Component's calls say about its database. */
   attributesOf: (component: string) => Attributes
 }): Unary {
-  const { log, metrics, tracing, attributesOf } = o
   return (rpc, handle) => (call, callback) => {
     const component = String(call.metadata.get('x-component-instance')[0] ?? '')
     const began = performance.now()
@@ -66,8 +69,7 @@ export function createUnary(o: {
       (thrown: unknown) => {
         const error = toComponentError(thrown)
         const durationMs = performance.now() - began
-        // The stack only where it helps: while a database is away every call fails in the same
-        // place.
+        // Only where the stack helps: while a database is down every call fails in the same place.
         const err = error.code === 'INTERNAL' ? { err: error } : {}
         const traceId = span ? { traceId: span.traceId } : {}
         log[logLevel(error.code)](

@@ -8,7 +8,7 @@ const lock = JSON.parse(readFileSync(join(root, 'package-lock.json'), 'utf8')) a
   packages: Record<string, { version: string; dev?: boolean }>
 }
 
-test('imports are found as Node runs them', () => {
+test('imports are found as Node resolves them', () => {
   const source = `
     import type { A } from 'types-only'
 import type { B } from './types.ts'
@@ -27,7 +27,7 @@ const later = await import('./later.ts')
 })
 
 test.each(['outbox-mysql', 'outbox-mongodb', 'bindings-mongodb'])(
-  '%s reaches no test, no other program, and only what npm ci --omit=dev brings',
+  '%s imports no test, no other program, and only what npm ci --omit=dev installs',
   (component) => {
     const { files, packages } = reachableFrom(root, [`pluggable/${component}/main.ts`])
     expect(files.filter((file) => /test|conformance|chaos|^(services|platform|bench|e2e)/.test(file))).toEqual([])
@@ -38,20 +38,20 @@ test.each(['outbox-mysql', 'outbox-mongodb', 'bindings-mongodb'])(
   },
 )
 
-test("the images' Node is the clone's", () => {
+test("the images' Node version is the repository's", () => {
   const containerfile = readFileSync(join(root, 'pluggable', 'image', 'Containerfile'), 'utf8')
   const versions = [...containerfile.matchAll(/^FROM node:(\S+)-slim /gm)].map(([, version]) => version)
   expect(versions).toEqual([lock.packages['node_modules/node']?.version, lock.packages['node_modules/node']?.version])
 })
 
-test('the Containerfile brings all folders that a component reaches into', () => {
+test('the Containerfile copies all folders that a component imports from', () => {
   const containerfile = readFileSync(join(root, 'pluggable', 'image', 'Containerfile'), 'utf8')
-  const brought = [...containerfile.matchAll(/^COPY (\S+) (\S+)$/gm)]
+  const copied = [...containerfile.matchAll(/^COPY (\S+) (\S+)$/gm)]
     .filter(([, from, to]) => from === to)
     .map(([, from]) => from)
   const programs = ['outbox-mysql', 'outbox-mongodb', 'bindings-mongodb'].map(
     (component) => `pluggable/${component}/main.ts`,
   )
   const folders = new Set(reachableFrom(root, programs).files.map((file) => file.split('/')[0]))
-  expect([...folders].filter((folder) => !brought.includes(folder))).toEqual([])
+  expect([...folders].filter((folder) => !copied.includes(folder))).toEqual([])
 })

@@ -1,5 +1,5 @@
-// Copies what one component needs to run into a folder of its own: the files that its main program
-// imports, and the packages that those files and their packages need. The images hold nothing else.
+// Copies what one component needs at run time into a folder: the files that its main program
+// imports, and the packages that these and their packages need. The images contain nothing else.
 //   node pluggable/image/collect.ts outbox-mysql /target
 import { cpSync, existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { dirname, join, relative } from 'node:path'
@@ -14,10 +14,7 @@ type Manifest = {
 
 const readManifest = (folder: string) => JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8')) as Manifest
 
-/** Loaded by name only: pino's worker for LOG_FORMAT=pretty. */
-const loadedByName = ['pino-pretty']
-
-/** What a module imports when it runs: type imports are gone by then. */
+/** Returns what a module imports at run time, which excludes type imports. */
 export function importsOf(source: string): string[] {
   const statements = source.matchAll(/^(?:import|export)\s+(?!type\s)(?:[^'"`;]*?\sfrom\s+)?['"]([^'"]+)['"]/gm)
   const calls = source.matchAll(/\bimport\(\s*['"]([^'"]+)['"]\s*\)/g)
@@ -25,8 +22,8 @@ export function importsOf(source: string): string[] {
 }
 
 /**
- * The files (from `root`) and packages that programs reach. Throws Error for an import that leads
- * nowhere.
+ * Returns the files (relative to `root`) and packages that programs import, directly or not. Throws
+ * Error for an import of a missing file.
  */
 export function reachableFrom(root: string, programs: string[]): { files: string[]; packages: string[] } {
   const aliases = Object.entries(readManifest(root).imports ?? {}).map(
@@ -55,19 +52,19 @@ export function reachableFrom(root: string, programs: string[]): { files: string
 }
 
 /**
- * The folders (from `root`) of packages and of all that they depend on. Peers and optional ones
- * count where they are installed.
+ * Returns the folders (relative to `root`) of packages and all their dependencies. Peer and
+ * optional dependencies count if they are installed. Throws Error for a missing package.
  */
 export function packageFolders(root: string, packages: string[]): string[] {
   const folders = new Set<string>()
   const visit = (name: string, from: string, needed: boolean) => {
-    // Packages whose declarations name them depend on them; nothing runs them.
+    // Needed only by the declarations of other packages, not at run time.
     if (name.startsWith('@types/')) return
-    // As Node looks for it: beside the one that asks, then further up.
+    // As Node resolves it: next to the importing package, then further up.
     let folder = from
     while (!existsSync(join(root, folder, 'node_modules', name, 'package.json'))) {
       if (folder === '.') {
-        if (needed) throw new Error(`${name}, which ${from} needs, is not installed`)
+        if (needed) throw new Error(`${name} is not installed, but ${from} needs it`)
         return
       }
       folder = dirname(folder)
@@ -86,11 +83,11 @@ export function packageFolders(root: string, packages: string[]): string[] {
 /** Copies one component's files and packages. */
 export function collect(root: string, component: string, target: string): void {
   const { files, packages } = reachableFrom(root, [`pluggable/${component}/main.ts`, 'pluggable/host/healthcheck.ts'])
-  // Read, not imported: what the component tells daprd of itself by reflection.
+  // Read, not imported: what the component announces to daprd by reflection.
   const protos = 'protos/dapr/proto/components'
   for (const path of [...files, protos, 'LICENSE']) cpSync(join(root, path), join(target, path), { recursive: true })
-  for (const folder of packageFolders(root, [...packages, ...loadedByName])) {
-    // What lies in its own node_modules is in the list itself, where it is needed. Declarations and
+  for (const folder of packageFolders(root, packages)) {
+    // Packages in its own node_modules are in the list themselves if needed. Declarations and
     // source maps are for developers.
     const filter = (path: string) =>
       !/\.d\.[cm]?ts$|\.map$/.test(path) && !relative(join(root, folder), path).split('/').includes('node_modules')

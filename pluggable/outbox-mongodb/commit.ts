@@ -10,7 +10,7 @@ import {
   type MongoClient,
 } from 'mongodb'
 import { ComponentError } from '../host/errors.ts'
-import { isAway, isDuplicateKey } from '../host/mongodb.ts'
+import { isDuplicateKey, isUnavailable } from '../host/mongodb.ts'
 import type { SetOperation } from '../host/state-store.ts'
 import { conditionalKeys, effectsOf, type FoundRow } from '../outbox/effects.ts'
 import { inLockOrder, numberEvents, type NumberedEvent, type PendingEvent } from '../outbox/event.ts'
@@ -25,32 +25,41 @@ const writeConflict = 112
 
 const hasLabel = (error: unknown, label: string): boolean => error instanceof MongoError && error.hasErrorLabel(label)
 
-/** Somebody else was first: the transaction was rolled back and can be tried again. */
+/** True if another writer was first: the transaction was rolled back and can be retried. */
 export const isConflict = (error: unknown): boolean =>
-  !isAway(error) &&
+  !isUnavailable(error) &&
   (hasLabel(error, 'TransientTransactionError') ||
     (error instanceof MongoServerError && error.code === writeConflict) ||
     isDuplicateKey(error))
 
-/** The fields of a state document for a write, its end of life by the database server's clock. */
+/**
+ * Returns the fields of a state document for a write; it expires by the database server's clock.
+ */
 export function toFields(operation: SetOperation, now: () => Date): Omit<StateDocument, '_id'> {
   const ttl = operation.ttlSeconds === undefined ? null : new Date(now().getTime() + operation.ttlSeconds * 1_000)
   return { value: toBson(operation.value), _etag: randomUUID(), _ttl: ttl }
 }
 
 /**
- * Commits a group of transactions, none of which shares a key with another, as one database
- * transaction.
+ * Returns a function that commits a group of transactions, no two of which share a key, as one
+ * database transaction.
  *
- * It reads what decides and what is counted from its snapshot; two transactions that then write one
- * document cannot both commit, so conditions still hold at the commit, numbers are given in commit
- * order, and one that was rolled back is given again.
+ * It reads the rows that conditions and numbers depend on from its snapshot. Two transactions that
+ * then write the same document cannot both commit: conditions still hold at the commit, numbers are
+ * given in commit order, and a number that was rolled back is given again.
  *
  * A transaction whose condition does not hold is left out and gets ETAG_MISMATCH as its outcome.
- * Throws where nothing was done: a conflict (see isConflict), or the driver's error for a server
- * that is away; and COMMIT_UNKNOWN where the answer to the commit was lost.
+ * Throws if nothing was done: a conflict (see isConflict), or the driver's error for a server that
+ * is down. Throws COMMIT_UNKNOWN if the response to the commit was lost.
  */
-export function createCommit(o: {
+export function createCommit({
+  client,
+  db,
+  sessions,
+  collections: { state, sequence, outbox, router },
+  now,
+  routedTopic,
+}: {
   client: MongoClient
   db: Db
   sessions: OpenSessions
@@ -58,11 +67,9 @@ export function createCommit(o: {
   now: () => Date
   routedTopic: string | undefined
 }): (group: Transaction[]) => Promise<Outcome[]> {
-  const { state, sequence, outbox, router } = o.collections
-
   return async (group) => {
-    const session = o.client.startSession()
-    o.sessions.note(session)
+    const session = client.startSession()
+    sessions.record(session)
     try {
       session.startTransaction({ readConcern: { level: 'snapshot' }, writeConcern: { w: 'majority', journal: true } })
       let outcomes: Outcome[]
@@ -73,13 +80,13 @@ export function createCommit(o: {
           return outcomes
         }
       } catch (error) {
-        if (!isAway(error)) await session.abortTransaction().catch(() => {})
+        if (!isUnavailable(error)) await session.abortTransaction().catch(() => {})
         throw error
       }
       await commit(session)
       return outcomes
     } finally {
-      // Not awaited: ending a session may talk to a server that does not answer.
+      // Not awaited: ending a session may wait for a server that does not respond.
       session.endSession().catch(() => {})
     }
   }
@@ -87,16 +94,16 @@ export function createCommit(o: {
   async function write(group: Transaction[], session: ClientSession): Promise<Outcome[]> {
     const found = await findConditional(group, session)
     const effects = group.map(({ operations }) => effectsOf(operations, found))
-    const going = group.flatMap((transaction, index) => {
+    const accepted = group.flatMap((transaction, index) => {
       const each = effects[index]
       return each instanceof Map ? [{ ...transaction, effects: each }] : []
     })
-    if (going.length > 0) {
-      const events = going.flatMap((transaction) => transaction.events)
+    if (accepted.length > 0) {
+      const events = accepted.flatMap((transaction) => transaction.events)
       await addEvents(events, session)
       await writeState(
-        going.flatMap((transaction) => inLockOrder([...transaction.effects].map(([key, set]) => ({ key, set })))),
-        conditionsOf(going, found),
+        accepted.flatMap((transaction) => inLockOrder([...transaction.effects].map(([key, set]) => ({ key, set })))),
+        conditionsOf(accepted, found),
         session,
       )
     }
@@ -109,8 +116,8 @@ export function createCommit(o: {
     const rows = await state
       .find({ _id: { $in: keys } }, { session, projection: { _etag: 1, _ttl: 1 }, batchSize: keys.length })
       .toArray()
-    const now = o.now()
-    return new Map(rows.map(({ _id, _etag, _ttl }) => [_id, { etag: _etag, live: !_ttl || _ttl > now }]))
+    const readAt = now()
+    return new Map(rows.map(({ _id, _etag, _ttl }) => [_id, { etag: _etag, live: !_ttl || _ttl > readAt }]))
   }
 
   /** Numbers the events and adds them to the outbox. */
@@ -121,9 +128,9 @@ export function createCommit(o: {
     const last = new Map(former.map((document) => [document._id, document]))
     const { numbers, numbered } = numberEvents(events, new Map(former.map((document) => [document._id, document.last])))
 
-    const created = o.now()
-    // `position` never falls within a key, even where components' clocks differ: it moves past the
-    // key's former one.
+    const created = now()
+    // `position` never decreases within a key, even if components' clocks differ: it moves past the
+    // key's previous one.
     const positionOf = (key: string, number: number) =>
       Math.max(created.getTime(), last.get(key)?.position ?? 0) + number - (last.get(key)?.last ?? 0)
     const counted = [...numbers].map(([_id, number]): SequenceDocument => ({
@@ -143,7 +150,7 @@ export function createCommit(o: {
         .map(({ _id, ...fields }) => ({ q: { _id, last: last.get(_id)?.last }, u: { $set: fields } })),
       session,
     )
-    if (o.routedTopic !== undefined) return route(numbered, o.routedTopic, session)
+    if (routedTopic !== undefined) return route(numbered, routedTopic, session)
     await insert(
       outbox.collectionName,
       numbered.map(({ event, sequence: number, payload }) => {
@@ -164,7 +171,7 @@ export function createCommit(o: {
   }
 
   /**
-   * Inserts the events for Kafka Connect and deletes them again: what stays is their insertion in
+   * Inserts the events for Kafka Connect and deletes them at once: what remains is the insertion in
    * the change stream.
    */
   async function route(events: NumberedEvent[], topic: string, session: ClientSession): Promise<void> {
@@ -189,7 +196,7 @@ export function createCommit(o: {
   ) {
     const isNew = (key: string) => conditions.has(key) && conditions.get(key) === undefined
     const versionOf = (key: string) => (conditions.get(key) ? { _etag: conditions.get(key)?.etag } : {})
-    const sets = effects.flatMap(({ key, set }) => (set ? [{ key, fields: toFields(set, o.now) }] : []))
+    const sets = effects.flatMap(({ key, set }) => (set ? [{ key, fields: toFields(set, now) }] : []))
     await insert(
       state.collectionName,
       sets.filter(({ key }) => isNew(key)).map(({ key, fields }) => ({ _id: key, ...fields })),
@@ -221,22 +228,22 @@ export function createCommit(o: {
   ): Promise<void> {
     if (updates.length === 0) return
     const reply = await run({ update: collection, updates }, session)
-    // What the snapshot showed is what is there, or the server has failed one of the writers: this
-    // is the belt to those braces.
+    // The documents are as the snapshot showed them, or the server has failed one of the writers:
+    // this check only backs that up.
     if (reply['n'] !== updates.length)
       throw new MongoServerError({ message: 'a document changed since it was read', code: writeConflict })
   }
 
-  /** The driver's own bulk calls hide in their errors what became of the connection. */
+  /** Runs a write command. Errors of the driver's bulk calls hide the state of the connection. */
   async function run(command: Document, session: ClientSession): Promise<Document> {
-    const reply = await o.db.command({ ...command, ordered: true }, { session })
+    const reply = await db.command({ ...command, ordered: true }, { session })
     const [failed] = (reply['writeErrors'] ?? []) as { errmsg: string; code: number }[]
     if (failed) throw new MongoServerError({ message: failed.errmsg, code: failed.code })
     return reply
   }
 }
 
-/** Cuts rows into runs in which no id comes twice; nearly always there is one. */
+/** Splits rows into runs without a repeated id; there is nearly always only one. */
 function withoutRepeats(rows: RouterRow[]): RouterRow[][] {
   const runs: RouterRow[][] = []
   let ids = new Set<string>()
@@ -252,16 +259,16 @@ function withoutRepeats(rows: RouterRow[]): RouterRow[][] {
 }
 
 /**
- * The rows on which the transactions' conditions stand; undefined where a condition is that there
- * is none.
+ * Returns the rows on which the transactions' conditions depend; undefined if a condition requires
+ * that there is none.
  */
 function conditionsOf(group: Transaction[], found: Map<string, FoundRow>): Map<string, FoundRow | undefined> {
   return new Map(conditionalKeys(group).map((key) => [key, found.get(key)] as const))
 }
 
 /**
- * Commits; where the answer is lost, asks again, which is safe, and says COMMIT_UNKNOWN only when
- * that does not help.
+ * Commits. If the response is lost it commits again, which is safe, and throws COMMIT_UNKNOWN only
+ * if that does not help.
  */
 async function commit(session: ClientSession): Promise<void> {
   const end = Date.now() + commitForMs
@@ -272,10 +279,10 @@ async function commit(session: ClientSession): Promise<void> {
     } catch (error) {
       if (hasLabel(error, 'TransientTransactionError') && !hasLabel(error, 'UnknownTransactionCommitResult'))
         throw error
-      if (hasLabel(error, 'UnknownTransactionCommitResult') && Date.now() < end && !isAway(error)) continue
+      if (hasLabel(error, 'UnknownTransactionCommitResult') && Date.now() < end && !isUnavailable(error)) continue
       throw new ComponentError(
         'COMMIT_UNKNOWN',
-        'the answer to the commit was lost; all of the transaction was done, or nothing',
+        'the response to the commit was lost; all of the transaction was done, or nothing',
         { cause: error },
       )
     }

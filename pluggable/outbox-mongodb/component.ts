@@ -1,5 +1,5 @@
 import type { MongoClient } from 'mongodb'
-import type { ComponentDefinition } from '../host/instances.ts'
+import type { ComponentDefinition } from '../host/components.ts'
 import { explain, openMongo } from '../host/mongodb.ts'
 import type { StateStore } from '../host/state-store.ts'
 import { eventDefaults, routedTopic, startConfiguredRelay } from '../outbox/configured-relay.ts'
@@ -8,11 +8,11 @@ import type { OutboxMetrics } from '../outbox/metrics.ts'
 import { startSweeper } from '../outbox/sweeper.ts'
 import { parseMongodbSettings, type MongodbSettings } from './metadata.ts'
 import { openSessions } from './open-sessions.ts'
-import { createMongodbOutbox } from './outbox.ts'
+import { createMongodbRelaySource } from './relay-source.ts'
 import { collectionsOf, migrate } from './schema.ts'
 import { createMongodbStore } from './store.ts'
 
-/** How far the server's clock is ahead of ours, as near as half a round trip. */
+/** Returns how far the server's clock is ahead of ours, to within half a round trip. */
 async function clockOffsetMs(client: MongoClient): Promise<number> {
   const sent = Date.now()
   const hello = await client.db('admin').command({ hello: 1 })
@@ -20,39 +20,39 @@ async function clockOffsetMs(client: MongoClient): Promise<number> {
 }
 
 /**
- * `state.outbox-mongodb`: a state store and, where its metadata names brokers, the relay of its
- * outbox.
+ * Defines `state.outbox-mongodb`: a state store and, if its metadata names brokers, the relay of
+ * its outbox.
  */
 export function defineMongodbComponent(metrics: OutboxMetrics): ComponentDefinition<MongodbSettings, StateStore> {
   return {
     parse: parseMongodbSettings,
 
-    async open(settings, { instance, log, tracing, keptPath }) {
-      // One more for the relay's change stream, which keeps a connection waiting.
+    async open(settings, { component, log, tracing, keptPath }) {
+      // One more for the relay's change stream, which occupies a connection.
       const client = openMongo(settings.connectionString, settings.maxConnections + 1)
       const db = client.db(settings.databaseName)
       const collections = collectionsOf(db, settings.collectionName)
       const sessions = openSessions(client, `${keptPath}.sessions`, log)
       let offsetMs: number
       const now = () => new Date(Date.now() + offsetMs)
-      const outbox = createMongodbOutbox(client, collections, now, log)
+      const source = createMongodbRelaySource(client, collections, now, log)
       let topic: string | undefined
       try {
         offsetMs = await clockOffsetMs(client)
         await sessions.endFormer()
         await migrate(db, collections)
-        topic = await routedTopic(settings, outbox)
+        topic = await routedTopic(settings, source)
       } catch (error) {
         await client.close().catch(() => {})
         throw explain(error)
       }
-      const metered = metrics.forInstance(instance, outbox.backlog)
-      const relay = startConfiguredRelay(settings, outbox, { instance, metrics: metered, tracing, log })
+      const metered = metrics.forComponent(component, source.backlog)
+      const relay = startConfiguredRelay(settings, source, { component, metrics: metered, tracing, log })
       const sweeper = startSweeper(async (limit) => {
         offsetMs = await clockOffsetMs(client)
         const expired = { _ttl: { $lte: now() } }
         const found = await collections.state.find(expired, { projection: { _id: 1 }, limit }).toArray()
-        // The condition again: one of them may have been written anew since.
+        // The condition again: one of them may have been rewritten since.
         if (found.length > 0)
           await collections.state.deleteMany({ _id: { $in: found.map(({ _id }) => _id) }, ...expired })
         return found.length

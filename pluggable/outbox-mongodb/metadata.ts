@@ -25,15 +25,15 @@ export const schema = z
     path: ['connectionString'],
     message: 'is required',
   })
-  .refine(({ host, server }) => !host || !server, { path: ['server'], message: 'cannot be set together with host' })
+  .refine(({ host, server }) => !host || !server, { path: ['server'], message: 'must not be set together with host' })
 
 type Parsed = z.output<typeof schema>
 
 export type MongodbSettings = Parsed & { connectionString: string }
 
 /**
- * A connection string from the single fields of Dapr's state.mongodb, which takes them as they are,
- * without escaping.
+ * Builds a connection string from the separate fields of Dapr's state.mongodb, which uses them as
+ * is, without escaping.
  */
 function fromFields({ host, server, username, password, databaseName, params = '' }: Parsed): string {
   const login = username && password ? `${username}:${password}@` : ''
@@ -44,8 +44,8 @@ function fromFields({ host, server, username, password, databaseName, params = '
 }
 
 /**
- * The Component metadata of `state.outbox-mongodb`; that of Dapr's `state.mongodb` will do. Throws
- * INVALID_SETTING naming the field.
+ * Parses the Component metadata of `state.outbox-mongodb`, which includes that of Dapr's
+ * `state.mongodb`. Throws INVALID_SETTING naming every invalid field.
  */
 export function parseMongodbSettings(properties: Record<string, string>): MongodbSettings {
   const parsed = parseSettings(schema, properties, { ownPrefix: 'relay' })

@@ -1,37 +1,36 @@
 import { appendFileSync, readFileSync, rmSync } from 'node:fs'
 import { Binary, type ClientSession, type MongoClient } from 'mongodb'
-import type { Logger } from 'pino'
+import type { Logger } from '#lib/logger.ts'
 
 export type OpenSessions = {
-  /** Writes down a session before its first transaction. */
-  note(session: ClientSession): void
-  /** Ends what a former process of this instance left behind. */
+  /** Records a session before its first transaction. */
+  record(session: ClientSession): void
+  /** Ends the sessions of a former process of this Component. */
   endFormer(): Promise<void>
-  /** For a graceful end: nothing is open any more. */
+  /** Clears the record on a graceful shutdown, when no session is open any more. */
   forget(): void
 }
 
 /**
- * The ids of the sessions in which this process has transactions, in a file. MongoDB does not roll
- * a transaction back when its client dies: its documents stay locked until the server gives up on
- * it, a minute by default. A restarted component therefore ends its former sessions itself, or the
- * keys that were being written would be refused for that minute.
+ * Records in a file the ids of the sessions in which this process has transactions. MongoDB does
+ * not roll back a transaction when its client dies: its documents stay locked until the server
+ * gives up on it, after a minute by default. A restarted component therefore ends its former
+ * sessions, or writes to those keys would fail for that minute.
  */
 export function openSessions(client: MongoClient, path: string, log: Logger): OpenSessions {
-  const noted = new Set<string>()
+  const recorded = new Set<string>()
   const forget = () => {
     rmSync(path, { force: true })
-    noted.clear()
+    recorded.clear()
   }
   return {
     forget,
-    note(session) {
+    record(session) {
       const id = (session.id?.['id'] as Binary | undefined)?.toString('hex')
-      if (id === undefined || noted.has(id)) return
-      // The driver uses its sessions again and again, so this is a handful of lines in a process's
-      // life.
+      if (id === undefined || recorded.has(id)) return
+      // The driver reuses its sessions, so this is a handful of lines in the life of a process.
       appendFileSync(path, `${id}\n`, { mode: 0o600 })
-      noted.add(id)
+      recorded.add(id)
     },
     async endFormer() {
       let former: string[]
@@ -49,10 +48,7 @@ export function openSessions(client: MongoClient, path: string, log: Logger): Op
         })
         forget()
       } catch (error) {
-        log.warn(
-          { err: error },
-          'could not end the sessions of a former process; what they lock stays locked for a while',
-        )
+        log.warn({ err: error }, 'could not end the sessions of a former process; their locks remain for a while')
       }
     },
   }

@@ -3,7 +3,7 @@ import { ComponentError } from '../host/errors.ts'
 
 export type StateDocument = { _id: string; value: unknown; _etag: string; _ttl: Date | null }
 
-/** `position` orders the rows: it rises within a partition key, and follows the clock otherwise. */
+/** `position` orders the rows: it rises within a partition key and otherwise follows the clock. */
 export type OutboxDocument = {
   partitionKey: string
   sequence: number
@@ -18,14 +18,14 @@ export type SequenceDocument = { _id: string; last: number; position: number }
 export type LeaseDocument = { _id: string; owner: string; token: number; expires: Date }
 
 /**
- * As Debezium's MongoDB outbox event router expects it. Each document is gone again when its
- * transaction commits: only the change stream tells of it.
+ * As Debezium's MongoDB outbox event router expects it. Each document is deleted before its
+ * transaction commits: only the change stream has it.
  */
 export type RouterDocument = { _id: string; aggregatetype: string; aggregateid: string; type: string; payload: Binary }
 
 type VersionDocument = { _id: string; version: number }
 
-/** The collections of one store; all names begin with the state collection's. */
+/** The collections of one store. All names begin with the state collection's. */
 export type Collections = {
   state: Collection<StateDocument>
   outbox: Collection<OutboxDocument>
@@ -44,27 +44,28 @@ export const collectionsOf = (db: Db, name: string): Collections => ({
   version: db.collection(`${name}_outbox_version`),
 })
 
-const newest = 2
+const newestVersion = 2
 
 /**
- * Makes the collections and indexes. Every step may run twice and at once in several components.
- * They are made here because a transaction should not create collections.
+ * Creates the collections and indexes; a transaction should not create collections. Every step may
+ * run twice, and in several components at the same time. Throws INVALID_SETTING if the schema is
+ * newer than this program.
  */
 export async function migrate(db: Db, collections: Collections): Promise<void> {
   const found = await collections.version.findOne({ _id: 'schema' })
-  if (found && found.version > newest) {
+  if (found && found.version > newestVersion) {
     throw new ComponentError(
       'INVALID_SETTING',
-      `the schema has version ${found.version}, this component knows ${newest}`,
+      `the schema has version ${found.version}, this component supports up to ${newestVersion}`,
     )
   }
-  if (found?.version === newest) return
+  if (found?.version === newestVersion) return
   for (const collection of Object.values(collections)) {
     await db.createCollection(collection.collectionName).catch((error: unknown) => {
       if (!(error instanceof MongoServerError && error.codeName === 'NamespaceExists')) throw error
     })
   }
-  // The index that Dapr's state.mongodb makes, so that a server which sweeps by it does.
+  // The index that Dapr's state.mongodb creates; a server that expires documents by it does so.
   await collections.state.createIndex({ _ttl: 1 }, { expireAfterSeconds: 0 })
   await collections.outbox.createIndex({ position: 1 }, { name: 'position' })
   await collections.lease.updateOne(
@@ -72,5 +73,5 @@ export async function migrate(db: Db, collections: Collections): Promise<void> {
     { $setOnInsert: { owner: '', token: 0, expires: new Date(0) } },
     { upsert: true },
   )
-  await collections.version.updateOne({ _id: 'schema' }, { $set: { version: newest } }, { upsert: true })
+  await collections.version.updateOne({ _id: 'schema' }, { $set: { version: newestVersion } }, { upsert: true })
 }

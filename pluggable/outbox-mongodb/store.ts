@@ -1,10 +1,11 @@
 import { BSON, type Db, type Filter, type MongoClient } from 'mongodb'
-import type { Logger } from 'pino'
+import type { Logger } from '#lib/logger.ts'
 import { withDeadline } from '../host/deadline.ts'
 import { ComponentError } from '../host/errors.ts'
 import { explain, isDuplicateKey } from '../host/mongodb.ts'
 import { createSharedReads } from '../host/shared-reads.ts'
 import type { DeleteOperation, SetOperation, StateStore, StoredValue } from '../host/state-store.ts'
+import { etagMismatch } from '../outbox/effects.ts'
 import { splitEvents, type EventDefaults } from '../outbox/event.ts'
 import {
   createGroupCommit,
@@ -16,10 +17,10 @@ import {
 import { createCommit, isConflict, toFields } from './commit.ts'
 import type { OpenSessions } from './open-sessions.ts'
 import type { Collections, StateDocument } from './schema.ts'
-import { decodeUntextual, fromBson } from './value.ts'
+import { decodeNonUtf8, fromBson } from './value.ts'
 
 const retryForMs = 2_000
-const answerMs = 2_000
+const responseMs = 2_000
 
 export type MongodbStoreOptions = {
   client: MongoClient
@@ -30,24 +31,16 @@ export type MongodbStoreOptions = {
   now: () => Date
   events: EventDefaults
   groups: GroupLimits
-  /**
-   * Called after a transaction with events has committed; undefined where there is no relay to
-   * publish them.
-   */
+  /** Called after a commit with events; undefined if no relay publishes them. */
   onEvents: (() => void) | undefined
-  /**
-   * Given where events are not for the relay but for Kafka Connect, which sends them to this topic.
-   */
+  /** Set if Kafka Connect, not the relay, publishes events: to this topic. */
   routedTopic: string | undefined
   log: Logger
 }
 
-const mismatch = (key: string, expected: string): ComponentError =>
-  new ComponentError('ETAG_MISMATCH', `key "${key}" ${expected}`)
-
 /**
- * The state operations on MongoDB; the relay's are in outbox.ts. See StateStore for what each one
- * promises.
+ * Creates the state operations on MongoDB; the relay's are in relay-source.ts. See StateStore for
+ * what each one guarantees.
  */
 export function createMongodbStore(options: MongodbStoreOptions): Omit<StateStore, 'close'> {
   const { collections, now, events: eventDefaults, onEvents, log } = options
@@ -68,17 +61,17 @@ export function createMongodbStore(options: MongodbStoreOptions): Omit<StateStor
     }
   }
 
-  // One document is written all or nothing without a transaction.
+  // A single document needs no transaction.
   async function write(operation: SetOperation): Promise<void> {
     const update = { $set: toFields(operation, now) }
     const { key } = operation
     if (operation.etag !== undefined) {
       const result = await state.updateOne({ _id: key, _etag: operation.etag, ...live() }, update)
-      if (result.matchedCount === 0) throw mismatch(key, 'does not have that etag')
+      if (result.matchedCount === 0) throw etagMismatch(key, 'does not have that etag')
     } else if (operation.firstWrite) {
-      // Matches an expired document only; where a live one is, the upsert's insert meets its _id.
+      // Matches only an expired document; a live one makes the upsert's insert fail on its _id.
       await state.updateOne({ _id: key, _ttl: { $lte: now() } }, update, { upsert: true }).catch((error: unknown) => {
-        throw isDuplicateKey(error) ? mismatch(key, 'exists already') : error
+        throw isDuplicateKey(error) ? etagMismatch(key, 'already exists') : error
       })
     } else {
       await state.updateOne({ _id: key }, update, { upsert: true })
@@ -91,21 +84,21 @@ export function createMongodbStore(options: MongodbStoreOptions): Omit<StateStor
       return
     }
     const result = await state.deleteOne({ _id: operation.key, _etag: operation.etag, ...live() })
-    if (result.deletedCount === 0) throw mismatch(operation.key, 'does not have that etag')
+    if (result.deletedCount === 0) throw etagMismatch(operation.key, 'does not have that etag')
   }
 
   /**
-   * Write conflicts are no fault of the caller: tried again for a while, then reported. A group is
-   * taken apart first.
+   * Write conflicts are not the caller's fault: they are retried for a while, then reported. A
+   * group is split up first.
    */
   async function retryingConflicts(size: number, work: () => Promise<Outcome[]>): Promise<Outcome[]> {
     const end = Date.now() + retryForMs
-    for (let count = 1; ; count += 1) {
+    for (let attempt = 1; ; attempt += 1) {
       try {
         return await work()
       } catch (error) {
         if (!isConflict(error)) throw explain(error)
-        if (size > 1 && count === 2) throw error
+        if (size > 1 && attempt === 2) throw error
         if (Date.now() > end) {
           return [
             new ComponentError('STORE_UNAVAILABLE', `too many writers at once (${(error as Error).message})`, {
@@ -113,10 +106,10 @@ export function createMongodbStore(options: MongodbStoreOptions): Omit<StateStor
             }),
           ]
         }
-        log.debug({ attempt: count, transactions: size }, 'write conflict, trying again')
-        // Often, not ever more rarely: where another component writes the same keys without a
-        // pause, the gaps between its writes are short.
-        await new Promise((resolve) => setTimeout(resolve, Math.random() * Math.min(20, 4 * 2 ** count)))
+        log.debug({ attempt, transactions: size }, 'write conflict, retrying')
+        // Capped, not ever longer: if another component writes the same keys without a pause, the
+        // gaps between its writes are short.
+        await new Promise((resolve) => setTimeout(resolve, Math.random() * Math.min(20, 4 * 2 ** attempt)))
       }
     }
   }
@@ -127,11 +120,10 @@ export function createMongodbStore(options: MongodbStoreOptions): Omit<StateStor
   }
 
   async function explained<T>(work: Promise<T>): Promise<T> {
-    // The driver asks twice where a call fails: its own limits add up to more than a caller is
-    // promised.
+    // The driver retries a failed call: its own limits add up to more than callers are promised.
     const late = () =>
-      new ComponentError('STORE_UNAVAILABLE', `MongoDB does not answer (no answer within ${answerMs} ms)`)
-    return withDeadline(work, answerMs, late).catch((error: unknown) => {
+      new ComponentError('STORE_UNAVAILABLE', `MongoDB does not answer (no response within ${responseMs} ms)`)
+    return withDeadline(work, responseMs, late).catch((error: unknown) => {
       throw explain(error)
     })
   }
@@ -142,15 +134,17 @@ export function createMongodbStore(options: MongodbStoreOptions): Omit<StateStor
     } catch (error) {
       if (!(error instanceof BSON.BSONError)) throw error
       const raw = (await state.find(filter, { raw: true }).toArray()) as unknown as Uint8Array[]
-      return raw.map((bytes) => decodeUntextual(bytes) as StateDocument)
+      return raw.map((bytes) => decodeNonUtf8(bytes) as StateDocument)
     }
   }
 
   async function read(keys: string[]): Promise<Map<string, StoredValue>> {
     const [only] = keys
     const found = await find({ _id: keys.length === 1 && only !== undefined ? only : { $in: keys } })
-    const at = now()
-    return new Map(found.filter(({ _ttl }) => !_ttl || _ttl > at).map((document) => [document._id, toStored(document)]))
+    const readAt = now()
+    return new Map(
+      found.filter(({ _ttl }) => !_ttl || _ttl > readAt).map((document) => [document._id, toStored(document)]),
+    )
   }
 
   return {
@@ -165,7 +159,7 @@ export function createMongodbStore(options: MongodbStoreOptions): Omit<StateStor
       if (events.length > 0 && !onEvents) {
         throw new ComponentError(
           'EVENT_REFUSED',
-          'this component has no relay: set relayBrokers and relayTopic in its metadata',
+          'this component has no relay; set relayBrokers and relayTopic in its metadata',
         )
       }
       if (operations.length === 0) return

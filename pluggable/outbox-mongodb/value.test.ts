@@ -1,9 +1,9 @@
 import fc from 'fast-check'
 import { BSON } from 'mongodb'
 import { expect, test } from 'vitest'
-import { decodeUntextual, fromBson, toBson } from './value.ts'
+import { decodeNonUtf8, fromBson, toBson } from './value.ts'
 
-test('an object is stored as one, so that it can be queried', () => {
+test('an object is stored as an object, which can be queried', () => {
   expect(toBson(Buffer.from('{"handle":"lamp","listedIn":["a"]}'))).toEqual({ handle: 'lamp', listedIn: ['a'] })
 })
 
@@ -28,11 +28,11 @@ test('any JSON value comes back the same', () => {
   )
 })
 
-test('bytes that another program stored as a string come back as they are', () => {
+test('bytes that another program stored as a string come back unchanged', () => {
   const document = Buffer.from(BSON.serialize({ _id: 'ä', value: 'text', _etag: 'e', _ttl: null }))
   const bytes = Buffer.from([0, 255, 254, 1])
   bytes.copy(document, document.indexOf('text'))
-  const decoded = decodeUntextual(document)
+  const decoded = decodeNonUtf8(document)
   expect([decoded['_id'], fromBson(decoded['value']), decoded['_etag'], decoded['_ttl']]).toEqual([
     'ä',
     bytes,

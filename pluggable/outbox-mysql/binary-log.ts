@@ -2,13 +2,12 @@ import { ComponentError } from '../host/errors.ts'
 import type { Database } from './database.ts'
 
 /**
- * What a connector reads; a variable that a server does not have any more stands for what it does
- * always.
+ * What a connector needs. A variable that a server no longer has stands for what it always does.
  */
 const needed: Record<string, string> = { log_bin: 'ON', binlog_format: 'ROW', binlog_row_image: 'FULL' }
 
 /**
- * Throws INVALID_SETTING where the server's binary log would not tell of rows that a transaction
+ * Throws INVALID_SETTING if the server's binary log would not contain rows that a transaction
  * inserts and deletes: they would be lost.
  */
 export async function requireBinaryLog(database: Database): Promise<void> {
@@ -22,6 +21,6 @@ export async function requireBinaryLog(database: Database): Promise<void> {
   )
   throw new ComponentError(
     'INVALID_SETTING',
-    `metadata field "relay": "none" needs the database server's binary log (${found.join(', ')})`,
+    `metadata field "relay": "none" requires the database server's binary log (${found.join(', ')})`,
   )
 }

@@ -6,14 +6,14 @@ import { conditionalKeys, effectsOf, type FoundRow } from '../outbox/effects.ts'
 import { inLockOrder, numberEvents } from '../outbox/event.ts'
 import { toRouterRow } from '../outbox/event-router.ts'
 import type { Outcome, Transaction } from '../outbox/group-commit.ts'
-import { isAway, isDuplicate, isLockConflict, type Database, type Parameter, type Session } from './database.ts'
+import { isDuplicate, isLockConflict, isUnavailable, type Database, type Parameter, type Session } from './database.ts'
 import { live, type Tables } from './schema.ts'
 import { toColumns } from './value.ts'
 
-/** Somebody else was first: the database transaction was rolled back and can be tried again. */
+/** True if another writer was first: the transaction was rolled back and can be retried. */
 export const isConflict = (error: unknown): boolean => isLockConflict(error) || isDuplicate(error)
 
-/** Statements that go to the server as one packet, and so cost one round trip. */
+/** Statements that are sent as one packet, and so cost one round trip. */
 type Packet = { sql: string[]; parameters: (Parameter | Row[] | string[])[] }
 type Row = (Parameter | typeof noExpiry)[]
 
@@ -23,13 +23,14 @@ const expiryIn = (seconds: number) => ({
 })
 
 /**
- * Commits a group of transactions, none of which shares a key with another, as one database
- * transaction of two packets: the first locks what decides and what is counted, the second writes
- * and commits. Rows are locked in the order of their keys, state before numbers before new rows.
+ * Returns a function that commits a group of transactions, no two of which share a key, as one
+ * database transaction of two packets: the first locks the rows that conditions and numbers depend
+ * on, the second writes and commits. Rows are locked in the order of their keys, state before
+ * numbers before new rows.
  *
  * A transaction whose condition does not hold is left out and gets ETAG_MISMATCH as its outcome.
- * Throws where nothing was done: STORE_UNAVAILABLE, a conflict (see isConflict), or what the server
- * has against one of the values; and COMMIT_UNKNOWN where the answer to the second packet was lost.
+ * Throws if nothing was done: STORE_UNAVAILABLE, a conflict (see isConflict), or the server's error
+ * for one of the values. Throws COMMIT_UNKNOWN if the response to the second packet was lost.
  */
 export function createCommit(
   database: Database,
@@ -50,15 +51,14 @@ export function createCommit(
       try {
         await session.plain(packet.sql.join(';'), packet.parameters as Parameter[])
       } catch (error) {
-        // The server's own word that a statement failed: the COMMIT at the packet's end was not
-        // reached.
-        if (!isAway(error)) {
+        // The server reported a failed statement: it did not reach the COMMIT at the packet's end.
+        if (!isUnavailable(error)) {
           await session.plain('ROLLBACK').catch(() => {})
           throw error
         }
         throw new ComponentError(
           'COMMIT_UNKNOWN',
-          'the answer to the commit was lost; all of the transaction was done, or nothing',
+          'the response to the commit was lost; all of the transaction was done, or nothing',
           { cause: error },
         )
       }
@@ -69,7 +69,7 @@ export function createCommit(
 type Decided = {
   locked: boolean
   found: Map<string, FoundRow>
-  /** Of each transaction of the group. */
+  /** Of each transaction in the group. */
   effects: ReturnType<typeof effectsOf>[]
   /** The last number of each partition key that has one. */
   last: Map<string, number>
@@ -84,24 +84,26 @@ async function lockAndDecide(session: Session, tables: Tables, group: Transactio
   const last = new Map<string, number>()
   const locked = conditional.length > 0 || partitionKeys.length > 0
   if (locked) {
-    // FORCE INDEX: a small table would be scanned, and other transactions' rows waited for.
+    // FORCE INDEX: a small table would be scanned, waiting for the rows of other transactions.
     const sql = ['START TRANSACTION']
     if (conditional.length > 0)
       sql.push(
-        `SELECT id, eTag, ${live} AS live FROM ${tables.state} FORCE INDEX (PRIMARY) WHERE id IN (?) ORDER BY id FOR UPDATE`,
+        `SELECT id, eTag, ${live} AS live FROM ${tables.state} FORCE INDEX (PRIMARY)
+         WHERE id IN (?) ORDER BY id FOR UPDATE`,
       )
     if (partitionKeys.length > 0)
       sql.push(
-        `SELECT partition_key, last FROM ${tables.sequence} FORCE INDEX (PRIMARY) WHERE partition_key IN (?) ORDER BY partition_key FOR UPDATE`,
+        `SELECT partition_key, last FROM ${tables.sequence} FORCE INDEX (PRIMARY)
+         WHERE partition_key IN (?) ORDER BY partition_key FOR UPDATE`,
       )
-    const asked = [conditional, partitionKeys].filter((keys) => keys.length > 0)
-    const answers = (await session.plain(sql.join(';'), asked).catch(async (error: unknown) => {
-      // A server that does not answer would only keep the caller waiting once more; losing the
+    const parameters = [conditional, partitionKeys].filter((keys) => keys.length > 0)
+    const results = (await session.plain(sql.join(';'), parameters).catch(async (error: unknown) => {
+      // A server that does not respond would only keep the caller waiting longer; losing the
       // connection rolls back too.
-      if (!isAway(error)) await session.plain('ROLLBACK').catch(() => {})
+      if (!isUnavailable(error)) await session.plain('ROLLBACK').catch(() => {})
       throw error
     })) as unknown as RowDataPacket[][]
-    const [, ...rows] = answers
+    const [, ...rows] = results
     if (conditional.length > 0)
       for (const row of rows.shift() ?? [])
         found.set(text(row['id']), { etag: String(row['eTag']), live: Number(row['live']) === 1 })
@@ -112,7 +114,7 @@ async function lockAndDecide(session: Session, tables: Tables, group: Transactio
 
 const text = (bytes: unknown): string => (bytes as Buffer).toString('utf8')
 
-/** What the transactions that may go on write. */
+/** Returns the statements for the transactions whose conditions hold. */
 function writes(
   tables: Tables,
   group: Transaction[],
@@ -125,15 +127,15 @@ function writes(
     packet.sql.push(sql)
     packet.parameters.push(rows)
   }
-  const going = group.flatMap((transaction, index) => {
+  const accepted = group.flatMap((transaction, index) => {
     const each = effects[index]
     return each instanceof Map ? [{ ...transaction, effects: each }] : []
   })
 
-  // Numbers: a row that was found is locked. One that was not must be new; somebody else's insert
-  // in between is a conflict.
+  // Numbers: a row that was found is locked. One that was not found must be new; another writer's
+  // insert in between is a conflict.
   const { numbers, numbered } = numberEvents(
-    going.flatMap(({ events }) => events),
+    accepted.flatMap(({ events }) => events),
     last,
   )
   const counted = [...numbers].toSorted(([a], [b]) => (a < b ? -1 : 1))
@@ -142,20 +144,25 @@ function writes(
     counted.filter(([key]) => !last.has(key)),
   )
   add(
-    `INSERT INTO ${tables.sequence} (partition_key, last) VALUES ? ON DUPLICATE KEY UPDATE last = VALUES(last)`,
+    `INSERT INTO ${tables.sequence} (partition_key, last) VALUES ?
+     ON DUPLICATE KEY UPDATE last = VALUES(last)`,
     counted.filter(([key]) => last.has(key)),
   )
 
-  const conditional = new Set(conditionalKeys(going))
-  const ordered = inLockOrder(going.flatMap(({ effects: each }) => [...each].map(([key, write]) => ({ key, write }))))
+  const conditional = new Set(conditionalKeys(accepted))
+  const ordered = inLockOrder(
+    accepted.flatMap(({ effects: each }) => [...each].map(([key, write]) => ({ key, write }))),
+  )
   const insert = `INSERT INTO ${tables.state} (id, value, isbinary, eTag, expiredate) VALUES ?`
-  const over = ['value', 'isbinary', 'eTag', 'expiredate'].map((column) => `${column} = VALUES(${column})`).join(', ')
+  const overwrite = ['value', 'isbinary', 'eTag', 'expiredate']
+    .map((column) => `${column} = VALUES(${column})`)
+    .join(', ')
   const rowsWhere = (isNew: boolean) =>
     ordered.flatMap(({ key, write }) =>
       write && (conditional.has(key) && !found.has(key)) === isNew ? [toRow(write)] : [],
     )
   add(insert, rowsWhere(true))
-  add(`${insert} ON DUPLICATE KEY UPDATE ${over}`, rowsWhere(false))
+  add(`${insert} ON DUPLICATE KEY UPDATE ${overwrite}`, rowsWhere(false))
   const deleted = ordered.filter(({ write }) => !write).map(({ key }) => key)
   if (deleted.length > 0) {
     packet.sql.push(`DELETE FROM ${tables.state} WHERE id IN (?)`)
@@ -163,7 +170,7 @@ function writes(
   }
 
   if (routedTopic !== undefined) {
-    // Inserted and deleted again: what stays is their insertion in the binary log. FORCE INDEX as
+    // Inserted and deleted at once: what remains is the insertion in the binary log. FORCE INDEX as
     // above.
     const rows = numbered.map((each) => ({ ...toRouterRow(each, routedTopic), sequence: each.sequence }))
     add(

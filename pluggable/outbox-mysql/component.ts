@@ -1,4 +1,4 @@
-import type { ComponentDefinition } from '../host/instances.ts'
+import type { ComponentDefinition } from '../host/components.ts'
 import type { StateStore } from '../host/state-store.ts'
 import { eventDefaults, routedTopic, startConfiguredRelay } from '../outbox/configured-relay.ts'
 import { groupLimits, ungrouped } from '../outbox/group-commit.ts'
@@ -7,33 +7,33 @@ import { startSweeper } from '../outbox/sweeper.ts'
 import { requireBinaryLog } from './binary-log.ts'
 import { openDatabase } from './database.ts'
 import { parseMysqlSettings, type MysqlSettings } from './metadata.ts'
-import { createMysqlOutbox } from './outbox.ts'
+import { createMysqlRelaySource } from './relay-source.ts'
 import { migrate, tablesOf } from './schema.ts'
 import { createMysqlStore } from './store.ts'
 
 /**
- * `state.outbox-mysql`: a state store and, where its metadata names brokers, the relay of its
+ * Defines `state.outbox-mysql`: a state store and, if its metadata names brokers, the relay of its
  * outbox.
  */
 export function defineMysqlComponent(metrics: OutboxMetrics): ComponentDefinition<MysqlSettings, StateStore> {
   return {
     parse: parseMysqlSettings,
 
-    async open(settings, { instance, log, tracing }) {
+    async open(settings, { component, log, tracing }) {
       const database = openDatabase(settings)
       const tables = tablesOf(settings.tableName)
-      const outbox = createMysqlOutbox(database, tables)
+      const source = createMysqlRelaySource(database, tables)
       let topic: string | undefined
       try {
         await migrate(database, tables)
-        topic = await routedTopic(settings, outbox)
+        topic = await routedTopic(settings, source)
         if (topic !== undefined) await requireBinaryLog(database)
       } catch (error) {
         await database.close()
         throw error
       }
-      const metered = metrics.forInstance(instance, outbox.backlog)
-      const relay = startConfiguredRelay(settings, outbox, { instance, metrics: metered, tracing, log })
+      const metered = metrics.forComponent(component, source.backlog)
+      const relay = startConfiguredRelay(settings, source, { component, metrics: metered, tracing, log })
       const sweeper = startSweeper(async (limit) => {
         const result = await database.use((session) =>
           session.write(`DELETE FROM ${tables.state} WHERE expiredate <= CURRENT_TIMESTAMP LIMIT ${limit}`),

@@ -24,13 +24,13 @@ test.each([
   expect(parseConnectionString(text)).toEqual(expected)
 })
 
-test('schemaName is the database where the connection string names none', () => {
+test('schemaName is the database if the connection string names none', () => {
   expect(
     ['u@tcp(h)/', 'u@tcp(h)/named', 'mysql://u@h'].map((text) => parseConnectionString(text, 'schema').database),
   ).toEqual(['schema', 'named', 'schema'])
 })
 
-test('true and false are read as Go reads them', () => {
+test('true and false are parsed as in Go', () => {
   expect(
     ['true', 'True', '1', 'false', '0', 'skip-verify'].map((tls) => parseConnectionString(`u@tcp(h)/d?tls=${tls}`).tls),
   ).toEqual(['verify', 'verify', 'verify', undefined, undefined, 'skip-verify'])
@@ -41,6 +41,6 @@ test.each([
   'mysql://user:secret@host',
   'mysql://user:secret@host/d?ssl-mode=REQUIRED',
   'user:secret@tcp(h)/d?tls=other',
-])('what cannot be used is refused without telling the password: %s', (text) => {
+])('rejected without repeating the password: %s', (text) => {
   expect(() => parseConnectionString(text)).toThrow(/^(?!.*secret)/s)
 })

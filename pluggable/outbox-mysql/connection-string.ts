@@ -4,41 +4,41 @@ import type { ConnectionOptions } from 'mysql2'
 type Target = Pick<ConnectionOptions, 'host' | 'port' | 'socketPath' | 'user' | 'password' | 'database'>
 
 /**
- * How the server's certificate is checked: by the authorities that Node knows, by those in the file
- * at `pemPath`, or not at all.
+ * How the server's certificate is checked: against Node's authorities, against those in the file at
+ * `pemPath`, or not at all.
  */
 export type Tls = 'verify' | 'verify-by-pem' | 'skip-verify'
 
 export type MysqlAddress = Target & { tls?: Tls }
 
-/** The database of Dapr's state.mysql where its metadata names none. */
+/** The default database of Dapr's state.mysql. */
 const defaultSchema = 'dapr_state_store'
 
-// The form of Go's driver, which Dapr's own components take:
+// The format of Go's driver, which Dapr's own components use:
 // user:password@tcp(host:port)/database?tls=true
 const goForm = /^(?:([^:]*)(?::(.*))?@)?(?:(tcp|unix)(?:\((.*)\))?)?\/([^/?]*)(?:\?([^/]*))?$/s
 
-// Go's driver reads true and false in these ways.
+// The spellings of true and false that Go's driver accepts.
 const yes = Object.fromEntries(['true', 'TRUE', 'True', '1'].map((text) => [text, 'verify' as const]))
 const no = new Set(['false', 'FALSE', 'False', '0'])
 const tlsOf: Record<string, Tls | undefined> = { ...yes, custom: 'verify-by-pem', 'skip-verify': 'skip-verify' }
 
 /**
- * A connection string as a URL (`mysql://user:password@host:3306/database`) or in the form of
+ * Parses a connection string: a URL (`mysql://user:password@host:3306/database`) or the format of
  * Dapr's state.mysql. The database is the one it names, else `schemaName`, else Dapr's default.
- * Throws Error with what is wrong about it, without repeating it: it holds a password.
+ * Throws Error saying what is wrong, without repeating the string: it contains a password.
  */
 export function parseConnectionString(text: string, schemaName?: string): MysqlAddress {
   const isUrl = /^mysql:\/\//i.test(text)
   const { params, ...address } = isUrl ? fromUrl(text) : fromGoForm(text)
   const database = address.database || schemaName || (isUrl ? '' : defaultSchema)
-  if (!database) throw new Error('names no database')
+  if (!database) throw new Error('must name a database')
   const tls = params.get('tls') ?? 'false'
-  // Not passed over: who asks for an encrypted connection must not get another.
+  // Not ignored: a request for encryption must not end in an unencrypted connection.
   const foreign = [...params.keys()].find((name) => /^ssl/i.test(name))
-  if (foreign !== undefined) throw new Error(`has "${foreign}": encryption is asked for with tls`)
+  if (foreign !== undefined) throw new Error(`must not contain "${foreign}"; encryption is set with tls`)
   if (!no.has(tls) && tlsOf[tls] === undefined)
-    throw new Error(`tls may be true, false, skip-verify or custom, not "${tls}"`)
+    throw new Error(`tls must be true, false, skip-verify or custom, not "${tls}"`)
   return { ...address, database, ...(tlsOf[tls] ? { tls: tlsOf[tls] } : {}) }
 }
 

@@ -6,8 +6,8 @@ import { areCertificates } from '../host/pem.ts'
 import type { MysqlAddress } from './connection-string.ts'
 
 /**
- * mysql2's options for what `tls` asks for. Throws INVALID_SETTING when the file at `pemPath` is
- * needed and holds no certificate.
+ * Returns mysql2's options for `tls`. Throws INVALID_SETTING if the file at `pemPath` is needed and
+ * has no readable certificates.
  */
 export function tlsOptions(
   { tls, host, port }: MysqlAddress,
@@ -31,20 +31,19 @@ function readCertificates(pemPath: string): string {
   } catch (error) {
     throw refuse(error instanceof Error ? error.message : String(error))
   }
-  if (!areCertificates(pem)) throw refuse('the file holds no certificate in PEM, or one that cannot be read')
+  if (!areCertificates(pem)) throw refuse('the file must hold readable certificates in PEM')
   return pem
 }
 
 /**
- * mysql2 upgrades a socket of its own to TLS without saying whom it is connected to. Node then
- * looks at the socket's `_host`, which it sets for names only, and takes an address for
- * "localhost": a certificate for localhost would do for any address, and one for that very address
- * would be refused.
+ * mysql2 upgrades its socket to TLS without saying which host it is connected to. Node then reads
+ * the socket's `_host`, which it sets only for names, and takes an address for "localhost": a
+ * certificate for localhost would be accepted for any address, and one for that address rejected.
  */
 const connectByAddress = (host: string, port: number) =>
   Object.assign(connect(port, host).setNoDelay(true), { _host: host })
 
-/** What stands in messages of the server, Node and OpenSSL, and what it means here. */
+/** Patterns in messages of the server, Node and OpenSSL, and what they mean here. */
 const reasons: [RegExp, string][] = [
   [/insecure transport/, 'MySQL takes encrypted connections only, see tls in connectionString'],
   [/^Access denied/, 'MySQL refuses the user or the password of connectionString, or wants tls for this user'],
@@ -54,7 +53,7 @@ const reasons: [RegExp, string][] = [
 ]
 
 /**
- * STORE_UNAVAILABLE for an error that left us without a connection, in words that help an operator.
+ * Returns STORE_UNAVAILABLE for an error that prevented a connection, with a hint for the operator.
  */
 export function noConnection(cause: unknown): ComponentError {
   const message = cause instanceof Error ? cause.message : String(cause)

@@ -4,24 +4,24 @@ import { ComponentError } from '../host/errors.ts'
 import { noConnection, tlsOptions } from './connection.ts'
 import type { MysqlAddress } from './connection-string.ts'
 
-/** Values that statements take. Text becomes utf8mb4, Buffers stay bytes. */
+/** A statement parameter. Text becomes utf8mb4, Buffers stay bytes. */
 export type Parameter = string | number | Buffer | Date | null
 
-/** One connection, every statement with a time limit. */
+/** One connection. Every statement has a time limit. */
 export type Session = {
   rows(sql: string, parameters?: Parameter[]): Promise<RowDataPacket[]>
   write(sql: string, parameters?: Parameter[]): Promise<ResultSetHeader>
   /**
-   * For statements that cannot be prepared or whose text differs from call to call; several,
-   * separated by `;`, go as one packet.
+   * Runs statements that cannot be prepared or whose text varies. Several, separated by `;`, are
+   * sent as one packet.
    */
   plain(sql: string, parameters?: (Parameter | Parameter[])[]): Promise<RowDataPacket[]>
 }
 
 export type Database = {
   /**
-   * Runs `work` on a connection. Throws STORE_UNAVAILABLE within 2 s, or `statementMs`, when the
-   * server is away or stands still.
+   * Runs `work` on a connection. Throws STORE_UNAVAILABLE within 2 s, or `statementMs`, if the
+   * server is down or does not respond.
    */
   use<T>(work: (session: Session) => Promise<T>, statementMs?: number): Promise<T>
   close(): Promise<void>
@@ -35,16 +35,13 @@ type MysqlError = Error & { code?: string; errno?: number; fatal?: boolean }
 export const isMysqlError = (error: unknown): error is MysqlError =>
   error instanceof Error && ('errno' in error || 'fatal' in error)
 
-/**
- * Deadlock or lock wait: the server has rolled back the transaction or can be told to; it may be
- * tried again.
- */
+/** True for a deadlock or a lock wait timeout: the transaction can be rolled back and retried. */
 export const isLockConflict = (error: unknown): boolean =>
   isMysqlError(error) && (error.code === 'ER_LOCK_DEADLOCK' || error.code === 'ER_LOCK_WAIT_TIMEOUT')
 
 export const isDuplicate = (error: unknown): boolean => isMysqlError(error) && error.code === 'ER_DUP_ENTRY'
 
-const awayCodes = new Set([
+const unavailableCodes = new Set([
   'ER_CON_COUNT_ERROR',
   'ER_SERVER_SHUTDOWN',
   'ER_NORMAL_SHUTDOWN',
@@ -53,13 +50,13 @@ const awayCodes = new Set([
   'ER_OPTION_PREVENTS_STATEMENT',
 ])
 
-/** The server did not answer: it is away, or it said that it is going. */
-export function isAway(error: unknown): boolean {
+/** True if the server did not respond or is shutting down. */
+export function isUnavailable(error: unknown): boolean {
   if (error instanceof ComponentError) return error.code === 'STORE_UNAVAILABLE'
   if (!(error instanceof Error)) return false
   const { code, fatal, errno } = error as MysqlError
-  if (code !== undefined && awayCodes.has(code)) return true
-  // Errors that a server sent have its number above 1000; others come from the socket.
+  if (code !== undefined && unavailableCodes.has(code)) return true
+  // Errors from the server have a number of 1000 or more; others come from the socket.
   return (
     (fatal === true && !(errno !== undefined && errno >= 1_000)) ||
     /^(ECONN|EPIPE|ETIMEDOUT|EHOST|ENET|ENOTFOUND|EAI_|PROTOCOL_)/.test(code ?? '') ||
@@ -68,8 +65,8 @@ export function isAway(error: unknown): boolean {
 }
 
 /**
- * A pool of connections to one database, made lazily. Throws INVALID_SETTING when the file at
- * `pemPath` holds no certificate.
+ * Creates a pool of connections to one database, which are opened on demand. Throws INVALID_SETTING
+ * if the file at `pemPath` has no readable certificates.
  */
 export function openDatabase(settings: {
   address: MysqlAddress
@@ -82,7 +79,7 @@ export function openDatabase(settings: {
     ...tlsOptions(settings.address, settings.pemPath),
     connectionLimit: settings.maxConnections,
     maxIdle: settings.maxConnections,
-    // Callers beyond this wait for nothing: the database is hopelessly behind.
+    // More callers are rejected at once: the database is hopelessly behind.
     queueLimit: 2_000,
     connectTimeout: connectMs,
     charset: 'utf8mb4_bin',
@@ -90,15 +87,16 @@ export function openDatabase(settings: {
     supportBigNumbers: true,
     jsonStrings: true,
     multipleStatements: true,
-    // Affected rows then means changed rows: an insert-or-update that changes nothing says 0.
+    // Makes affected rows mean changed rows: an insert-or-update that changes nothing returns 0.
     flags: ['-FOUND_ROWS'],
   })
-  // Each statement's text is fixed here, so that a server's configuration cannot change what it
-  // means.
+  // Set explicitly, so that a server's configuration cannot change what statements mean.
   pool.on('connection', (connection) => {
     connection.query(
-      "SET SESSION time_zone = '+00:00', sql_mode = 'STRICT_TRANS_TABLES,NO_ENGINE_SUBSTITUTION', innodb_lock_wait_timeout = 1;" +
-        'SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED',
+      `SET SESSION time_zone = '+00:00',
+         sql_mode = 'STRICT_TRANS_TABLES,NO_ENGINE_SUBSTITUTION',
+         innodb_lock_wait_timeout = 1;
+       SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED`,
     )
   })
 
@@ -123,10 +121,10 @@ export function openDatabase(settings: {
         try {
           return await withDeadline(statement, statementMs, () => {
             statement.catch(() => {})
-            return noConnection(new Error(`no answer within ${statementMs} ms`))
+            return noConnection(new Error(`no response within ${statementMs} ms`))
           })
         } catch (error) {
-          if (!isAway(error)) throw error
+          if (!isUnavailable(error)) throw error
           broken = true
           throw error instanceof ComponentError ? error : noConnection(error)
         }
@@ -139,11 +137,11 @@ export function openDatabase(settings: {
       try {
         return await work(session)
       } finally {
-        // A connection whose answer was given up must not be used again: the answer may still come.
+        // A connection that timed out must not be reused: the response may still come.
         if (broken) connection.destroy()
         else connection.release()
       }
     },
-    close: () => withDeadline(pool.end(), 1_000, () => new Error('slow end')).catch(() => {}),
+    close: () => withDeadline(pool.end(), 1_000, () => new Error('slow shutdown')).catch(() => {}),
   }
 }

@@ -7,7 +7,7 @@ import { parseConnectionString, type MysqlAddress } from './connection-string.ts
 export const schema = z
   .object({
     connectionString: z.string('is required').superRefine((text, context) => {
-      // The database may be named by schemaName: that is looked at below.
+      // schemaName may name the database: that is checked below.
       const problem = problemOf(() => parseConnectionString(text, 'any'))
       if (problem) context.addIssue({ code: 'custom', message: problem })
     }),
@@ -41,8 +41,8 @@ type Parsed = z.output<typeof schema>
 export type MysqlSettings = Omit<Parsed, 'connectionString' | 'schemaName'> & { address: MysqlAddress }
 
 /**
- * The Component metadata of `state.outbox-mysql`; that of Dapr's `state.mysql` will do. Throws
- * INVALID_SETTING naming the field.
+ * Parses the Component metadata of `state.outbox-mysql`, which includes that of Dapr's
+ * `state.mysql`. Throws INVALID_SETTING naming every invalid field.
  */
 export function parseMysqlSettings(properties: Record<string, string>): MysqlSettings {
   const { connectionString, schemaName, ...settings } = parseSettings(schema, properties, { ownPrefix: 'relay' })

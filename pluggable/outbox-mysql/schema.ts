@@ -1,7 +1,7 @@
 import { ComponentError } from '../host/errors.ts'
 import type { Database, Session } from './database.ts'
 
-/** The tables of one store; all names begin with the state table's. */
+/** The tables of one store. All names begin with the state table's. */
 export type Tables = { state: string; outbox: string; sequence: string; lease: string; router: string; version: string }
 
 export const tablesOf = (tableName: string): Tables => ({
@@ -13,15 +13,15 @@ export const tablesOf = (tableName: string): Tables => ({
   version: `${tableName}_outbox_version`,
 })
 
-/** Which rows of the state table have not expired. */
+/** The condition for rows of the state table that have not expired. */
 export const live = '(expiredate IS NULL OR expiredate > CURRENT_TIMESTAMP)'
 
 /**
- * Each entry makes the schema one version newer. Every statement can run twice: DDL commits by
- * itself, so a crash in the middle repeats an entry from its start.
+ * Each entry takes the schema to the next version. Every statement can run twice: DDL commits
+ * implicitly, so after a crash an entry is repeated from its start.
  *
- * The state table is laid out as that of Dapr's state.mysql, but with keys of 1,024 bytes that are
- * compared byte by byte.
+ * The state table has the layout of Dapr's state.mysql, but keys of 1,024 bytes that are compared
+ * byte by byte.
  */
 const migrations: ((tables: Tables, session: Session) => string[] | Promise<string[]>)[] = [
   (tables) => [
@@ -35,8 +35,8 @@ const migrations: ((tables: Tables, session: Session) => string[] | Promise<stri
       expiredate TIMESTAMP NULL,
       INDEX expiredate_idx (expiredate)
     ) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin`,
-    // The id is taken under the partition key's lock in the committing transaction: within a key,
-    // its order is commit order.
+    // The committing transaction takes the id under the partition key's lock: within a key, id
+    // order is commit order.
     `CREATE TABLE IF NOT EXISTS ${tables.outbox} (
       id BIGINT UNSIGNED NOT NULL AUTO_INCREMENT PRIMARY KEY,
       partition_key VARBINARY(1024) NOT NULL,
@@ -58,9 +58,9 @@ const migrations: ((tables: Tables, session: Session) => string[] | Promise<stri
     ) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin`,
     `INSERT IGNORE INTO ${tables.lease} (name, owner, token, expires) VALUES ('relay', '', 0, '2000-01-01')`,
   ],
-  async (tables, session) => changesOfDaprsTable(tables, await columnsOf(tables.state, session)),
-  // As Debezium's outbox event router expects it. Each row is gone again when its transaction
-  // commits: only the binary log tells of it.
+  async (tables, session) => migrationOfDaprTable(tables, await columnsOf(tables.state, session)),
+  // As Debezium's outbox event router expects it. Each row is deleted before its transaction
+  // commits: only the binary log has it.
   (tables) => [
     `CREATE TABLE IF NOT EXISTS ${tables.router} (
       id VARCHAR(255) NOT NULL,
@@ -78,7 +78,8 @@ type Column = { type: string; charset: string | null }
 
 async function columnsOf(table: string, session: Session): Promise<Map<string, Column>> {
   const rows = await session.rows(
-    `SELECT column_name AS name, data_type AS type, character_set_name AS charset FROM information_schema.columns
+    `SELECT column_name AS name, data_type AS type, character_set_name AS charset
+     FROM information_schema.columns
      WHERE table_schema = DATABASE() AND table_name = ?`,
     [table],
   )
@@ -88,30 +89,30 @@ async function columnsOf(table: string, session: Session): Promise<Map<string, C
 }
 
 /**
- * What a table that Dapr's state.mysql made still needs: keys of up to 255 characters, compared as
- * the database's default has it.
+ * Returns the statements that convert a table created by Dapr's state.mysql, whose keys have up to
+ * 255 characters and the database's default collation.
  */
-function changesOfDaprsTable({ state }: Tables, columns: Map<string, Column>): string[] {
+function migrationOfDaprTable({ state }: Tables, columns: Map<string, Column>): string[] {
   const changes: string[] = []
   const id = columns.get('id')
   if (id?.type === 'varchar') {
-    // Turned into bytes as they are; our keys are UTF-8.
+    // Converted to bytes as is; our keys are UTF-8.
     if (id.charset !== 'utf8mb4')
       changes.push(`ALTER TABLE ${state} MODIFY id VARCHAR(255) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL`)
     changes.push(`ALTER TABLE ${state} MODIFY id VARBINARY(1024) NOT NULL`)
   }
-  // Dapr before 1.11 knew no TTL.
+  // Dapr before 1.11 had no TTL.
   if (!columns.has('expiredate'))
     changes.push(`ALTER TABLE ${state} ADD COLUMN expiredate TIMESTAMP NULL, ADD INDEX expiredate_idx (expiredate)`)
   return changes
 }
 
-/** Making a table writes files and waits for the disk. */
+/** Creating a table writes files and waits for the disk. */
 const ddlMs = 10_000
 
 /**
- * Brings the schema to the newest version. Components that start at once take turns under a named
- * lock. Throws STORE_UNAVAILABLE when the database is away, INVALID_SETTING when its schema is
+ * Migrates the schema to the newest version. Components that start at the same time take turns by a
+ * named lock. Throws STORE_UNAVAILABLE if the database is down, INVALID_SETTING if its schema is
  * newer than this program.
  */
 export async function migrate(database: Database, tables: Tables): Promise<void> {
@@ -121,7 +122,7 @@ export async function migrate(database: Database, tables: Tables): Promise<void>
     const lock = `outbox:${String(named?.['name'])}.${tables.state}`.slice(0, 64)
     const [locked] = await session.rows('SELECT GET_LOCK(?, 1) AS taken', [lock])
     if (Number(locked?.['taken']) !== 1)
-      throw new ComponentError('STORE_UNAVAILABLE', 'another component is changing the schema')
+      throw new ComponentError('STORE_UNAVAILABLE', 'another component is migrating the schema')
     try {
       await session.plain(
         `CREATE TABLE IF NOT EXISTS ${tables.version} (version INT NOT NULL PRIMARY KEY) ENGINE = InnoDB`,
@@ -131,7 +132,7 @@ export async function migrate(database: Database, tables: Tables): Promise<void>
       if (version > migrations.length)
         throw new ComponentError(
           'INVALID_SETTING',
-          `the schema has version ${version}, this component knows ${migrations.length}`,
+          `the schema has version ${version}, this component supports up to ${migrations.length}`,
         )
       for (let next = version; next < migrations.length; next += 1) {
         for (const statement of (await migrations[next]?.(tables, session)) ?? []) await session.plain(statement)

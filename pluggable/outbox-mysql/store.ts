@@ -1,5 +1,5 @@
-import type { Logger } from 'pino'
 import type { RowDataPacket } from 'mysql2'
+import type { Logger } from '#lib/logger.ts'
 import { ComponentError } from '../host/errors.ts'
 import { createSharedReads } from '../host/shared-reads.ts'
 import type { Operation, StateStore, StoredValue } from '../host/state-store.ts'
@@ -23,21 +23,16 @@ export type MysqlStoreOptions = {
   tables: Tables
   events: EventDefaults
   groups: GroupLimits
-  /**
-   * Called after a transaction with events has committed; undefined where there is no relay to
-   * publish them.
-   */
+  /** Called after a commit with events; undefined if no relay publishes them. */
   onEvents: (() => void) | undefined
-  /**
-   * Given where events are not for the relay but for Kafka Connect, which sends them to this topic.
-   */
+  /** Set if Kafka Connect, not the relay, publishes events: to this topic. */
   routedTopic: string | undefined
   log: Logger
 }
 
 /**
- * The state operations on MySQL; the relay's are in outbox.ts. See StateStore for what each one
- * promises.
+ * Creates the state operations on MySQL; the relay's are in relay-source.ts. See StateStore for
+ * what each one guarantees.
  */
 export function createMysqlStore({
   database,
@@ -74,26 +69,26 @@ export function createMysqlStore({
   }
 
   /**
-   * Deadlocks and lock waits are no fault of the caller: tried again a few times, then reported. A
-   * group is taken apart first.
+   * Deadlocks and lock waits are not the caller's fault: they are retried a few times, then
+   * reported. A group is split up first.
    */
   async function retryingConflicts(size: number, work: () => Promise<Outcome[]>): Promise<Outcome[]> {
-    for (let count = 1; ; count += 1) {
+    for (let attempt = 1; ; attempt += 1) {
       try {
         return await work()
       } catch (error) {
         if (!isConflict(error)) throw error
         const waited = isMysqlError(error) && error.code === 'ER_LOCK_WAIT_TIMEOUT'
-        if (size > 1 && (waited || count === 2)) throw error
-        if (count === maxAttempts || (waited && count >= 2)) {
+        if (size > 1 && (waited || attempt === 2)) throw error
+        if (attempt === maxAttempts || (waited && attempt >= 2)) {
           return [
             new ComponentError('STORE_UNAVAILABLE', `too many writers at once (${(error as Error).message})`, {
               cause: error,
             }),
           ]
         }
-        log.debug({ attempt: count, transactions: size }, 'write conflict, trying again')
-        await new Promise((resolve) => setTimeout(resolve, Math.random() * 5 * 2 ** count))
+        log.debug({ attempt, transactions: size }, 'write conflict, retrying')
+        await new Promise((resolve) => setTimeout(resolve, Math.random() * 5 * 2 ** attempt))
       }
     }
   }
@@ -110,7 +105,7 @@ export function createMysqlStore({
       if (events.length > 0 && !onEvents) {
         throw new ComponentError(
           'EVENT_REFUSED',
-          'this component has no relay: set relayBrokers and relayTopic in its metadata',
+          'this component has no relay; set relayBrokers and relayTopic in its metadata',
         )
       }
       if (operations.length === 0) return

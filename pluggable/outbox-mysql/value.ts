@@ -4,7 +4,7 @@ import { jsonDepth, parseJson, utf8 } from '../host/json.ts'
 const maxJsonDepth = 30
 
 /**
- * The two columns for a value: JSON as it is, anything else as a JSON string in base64, as in
+ * Returns the two columns for a value: JSON as is, anything else as a JSON string in base64, as in
  * Dapr's state.mysql.
  */
 export function toColumns(value: Buffer): { value: string; isBinary: 0 | 1 } {
@@ -13,7 +13,7 @@ export function toColumns(value: Buffer): { value: string; isBinary: 0 | 1 } {
   return { value: JSON.stringify(value.toString('base64')), isBinary: 1 }
 }
 
-/** The bytes of a value from its two columns. */
+/** Returns the bytes of a value from its two columns. */
 export function fromColumns(value: string, isBinary: boolean): Buffer {
   if (!isBinary) return Buffer.from(value, 'utf8')
   return Buffer.from(JSON.parse(value) as string, 'base64')

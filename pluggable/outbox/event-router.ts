@@ -1,27 +1,27 @@
 import type { NumberedEvent } from './event.ts'
 
 /**
- * An event as Debezium's outbox event router expects it, under the names that are its defaults.
- * `payload` is what the relay would publish; the rest routes it.
+ * An event as Debezium's outbox event router expects it, with its default column names. `payload`
+ * is what the relay would publish; the rest routes it.
  */
 export type RouterRow = {
-  /** The CloudEvent's id, as far as a column holds it. */
+  /** The CloudEvent's id, cut to the column's length. */
   id: string
   /** The topic. */
   aggregatetype: string
-  /** The record's key. */
+  /** The record key. */
   aggregateid: string
   type: string
   payload: string
 }
 
-/** What a VARCHAR(255) takes. */
-const longest = 255
+/** The length of a VARCHAR(255). */
+const maxLength = 255
 
 export const toRouterRow = ({ event, payload }: NumberedEvent, topic: string): RouterRow => ({
-  id: event.id.slice(0, longest),
+  id: event.id.slice(0, maxLength),
   aggregatetype: topic,
   aggregateid: event.partitionKey,
-  type: event.type.slice(0, longest),
+  type: event.type.slice(0, maxLength),
   payload,
 })

@@ -23,7 +23,7 @@ const oneEvent = (operation: Operation, transaction: Record<string, string> = {}
   return event
 }
 
-test('only marked operations are events, and they are no state', () => {
+test('only marked operations are events, and they are not state', () => {
   const { state, events } = splitEvents(
     [set('app||a', '1'), set('app||a', '2', marked), set('app||b', '3', { 'outbox.projection': 'false' })],
     {},
@@ -54,7 +54,7 @@ test('the envelope is a CloudEvent with the application key as partition key', (
   })
 })
 
-test('data keeps the digits that the application wrote', () => {
+test('data keeps the digits the application wrote', () => {
   expect(
     oneEvent(set('k', '{"id":12345678901234567890,"price":1.10}', marked))
       .encode(1)
@@ -65,15 +65,15 @@ test('data keeps the digits that the application wrote', () => {
 test('the size limit counts the envelope, whatever number the event gets', () => {
   const fits = set('k', JSON.stringify('x'.repeat(700)), marked)
   expect(oneEvent(fits).encode(Number.MAX_SAFE_INTEGER).length).toBeLessThanOrEqual(1_000)
-  expect(() => oneEvent(set('k', JSON.stringify('x'.repeat(850)), marked))).toThrow('1000 are allowed')
+  expect(() => oneEvent(set('k', JSON.stringify('x'.repeat(850)), marked))).toThrow('the limit is 1000')
 })
 
 test.each([
   ['no type', set('k', '1', { 'outbox.projection': 'true' }), 'cloudevent.type'],
   ['no JSON', set('k', 'text', marked), 'JSON'],
   ['a delete', { kind: 'delete', key: 'k', metadata: marked } as Operation, 'delete'],
-  ['a partition key that no header can hold', set('krug-🏺', '1', marked), 'partitionKey'],
-  ['a number of its own', set('k', '1', { ...marked, 'cloudevent.sequence': '5' }), 'cloudevent.sequence'],
+  ['a partition key that a header cannot hold', set('krug-🏺', '1', marked), 'partitionKey'],
+  ['its own number', set('k', '1', { ...marked, 'cloudevent.sequence': '5' }), 'cloudevent.sequence'],
 ])('an event with %s is refused', (_, operation, named) => {
   expect(() => oneEvent(operation)).toThrow(named)
 })
@@ -82,7 +82,7 @@ test('rows are locked in the order of their keys', () => {
   expect(inLockOrder([{ key: 'b' }, { key: 'c' }, { key: 'a' }]).map(({ key }) => key)).toEqual(['a', 'b', 'c'])
 })
 
-test('numbers go on from the last of each partition key, in the given order', () => {
+test('numbers continue from the last one of each partition key, in the given order', () => {
   const { events } = splitEvents([set('b', '1', marked), set('a', '2', marked), set('b', '3', marked)], {}, defaults)
   const { numbers, numbered } = numberEvents(events, new Map([['b', 7]]))
   expect([...numbers]).toEqual([
@@ -102,7 +102,7 @@ test('numbers go on from the last of each partition key, in the given order', ()
   ])
 })
 
-/** What a transaction publishes where all is published, without what is the same in every event. */
+/** What a transaction publishes with `publish: all`. */
 const publishAll = (operations: Operation[], transaction: Record<string, string> = {}) => {
   const { state, events } = splitEvents(operations, transaction, { ...defaults, publish: 'all' })
   const published = events.map((event) => JSON.parse(event.encode(1)) as Record<string, unknown>)
@@ -115,8 +115,8 @@ const publishAll = (operations: Operation[], transaction: Record<string, string>
 const json = { contentType: 'application/json' }
 const projection = { 'outbox.projection': 'true' }
 
-describe('where all is published', () => {
-  test('every upsert is an event, a delete is none', () => {
+describe('with publish: all', () => {
+  test('every upsert is an event, a delete is not', () => {
     const { state, published } = publishAll([
       set('app||a', '{"n":1}', json),
       { kind: 'delete', key: 'app||b', metadata: {} },
@@ -148,12 +148,12 @@ describe('where all is published', () => {
       { datacontenttype: 'application/json; charset=utf-8', data: { n: 1 } },
     ],
     [
-      'what is JSON by its attribute only',
+      'JSON by its attribute only',
       '[1]',
       { datacontenttype: 'application/json' },
       { datacontenttype: 'application/json', data: [1] },
     ],
-    ['what should be JSON and is not', 'no', json, { datacontenttype: 'application/json', data: 'no' }],
+    ['invalid JSON', 'no', json, { datacontenttype: 'application/json', data: 'no' }],
     ['XML', '<a/>', { contentType: 'application/xml' }, { datacontenttype: 'application/xml', data: '<a/>' }],
     [
       'bytes',
@@ -161,9 +161,9 @@ describe('where all is published', () => {
       { contentType: 'application/octet-stream' },
       { datacontenttype: 'application/octet-stream', data_base64: 'YWI=' },
     ],
-    ['what is no text', Buffer.from([0xff]), {}, { datacontenttype: 'application/octet-stream', data_base64: '/w==' }],
+    ['invalid UTF-8', Buffer.from([0xff]), {}, { datacontenttype: 'application/octet-stream', data_base64: '/w==' }],
     [
-      'text of an encoding that is not UTF-8',
+      'text in another encoding',
       Buffer.from([0xe4]),
       { contentType: 'text/plain; charset=latin1' },
       { datacontenttype: 'text/plain; charset=latin1', data_base64: '5A==' },
@@ -185,14 +185,14 @@ describe('where all is published', () => {
       ['10', '11'],
     ],
     ['A PB', [set('a', '1'), set('b', '20', projection)], ['1', '20']],
-  ])('%s: projections are published instead of the value that their key gets', (_, operations, data) => {
+  ])('%s: projections replace the value of their key', (_, operations, data) => {
     const result = publishAll(operations)
     expect(result.data).toEqual(data)
     const upserts = operations.filter(({ metadata }) => !('outbox.projection' in metadata))
     expect(result.state).toEqual(upserts.map(({ key }) => `set ${key}`))
   })
 
-  test("a projection has its key's attributes and may set others; how the state is encoded is not among them", () => {
+  test("a projection inherits its key's attributes, except the content type, and may set others", () => {
     const state = set('a', '{}', { ...json, 'cloudevent.type': 'of.state', subject: 's', 'my-custom-ce-field': 'abc' })
     expect(publishAll([state, set('a', '1', { ...projection, 'cloudevent.type': 'of.projection' })]).published).toEqual(
       [
@@ -207,7 +207,7 @@ describe('where all is published', () => {
     )
   })
 
-  test("attributes come by plain names too, as from the built-in outbox, but not those that are the outbox's to say", () => {
+  test('plain names set attributes too, as with the built-in outbox, except those that only the outbox sets', () => {
     const metadata = {
       type: 't',
       source: 'x',
@@ -232,14 +232,14 @@ describe('where all is published', () => {
     expect(event).not.toHaveProperty('ttlInSeconds')
   })
 
-  test('a key that Kafka consumers could not read is percent-encoded', () => {
+  test('a key that consumers could not read is percent-encoded', () => {
     expect(publishAll([set('app||krug-🏺 1', '1')]).published).toEqual([
       expect.objectContaining({ partitionkey: 'krug-%F0%9F%8F%BA 1' }),
     ])
   })
 
-  test('an event beyond the limit is refused, counted as it is published', () => {
+  test('the size limit counts the event as it is published', () => {
     expect(() => publishAll([set('a', '"'.repeat(300))])).not.toThrow()
-    expect(() => publishAll([set('a', '"'.repeat(500))])).toThrow('1000 are allowed')
+    expect(() => publishAll([set('a', '"'.repeat(500))])).toThrow('the limit is 1000')
   })
 })

@@ -4,26 +4,26 @@ import { parseJson, utf8 } from '../host/json.ts'
 import { isTruthy } from '../host/settings.ts'
 import type { Operation } from '../host/state-store.ts'
 
-/** An event that awaits its number: everything else about it is decided. */
+/** An event that waits for its number; everything else about it is decided. */
 export type PendingEvent = {
   id: string
   type: string
   partitionKey: string
-  /** How many bytes the CloudEvent has at most, whatever its number. */
+  /** The most bytes that the CloudEvent can have, whatever its number. */
   bytes: number
-  /** The CloudEvent's text, given its number within the partition key. Equal for equal input. */
+  /** Returns the CloudEvent's text, given its number within the partition key. Deterministic. */
   encode(sequence: number): string
 }
 
 /**
- * Which operations of a transaction are events: those that say so, or also every upsert, as in
+ * Which operations of a transaction are events: only the marked ones, or also every upsert as in
  * Dapr's built-in outbox.
  */
 export type Publish = 'projections' | 'all'
 
 export type EventDefaults = {
   publish: Publish
-  /** CloudEvents `source`; without it the app id, which Dapr puts before every key. */
+  /** CloudEvents `source`; by default the app id, which Dapr puts before every key. */
   source?: string
   maxEventBytes: number
   now: () => Date
@@ -32,17 +32,17 @@ export type EventDefaults = {
 type Metadata = Record<string, string>
 
 /**
- * The longest a sequence can get: sizes are checked with it, so that an event's fate never depends
- * on its number.
+ * The longest possible sequence. Sizes are checked with it, so that whether an event is accepted
+ * never depends on its number.
  */
 const longestSequence = '9'.repeat(20)
-// Lower-case letters and digits, as CloudEvents asks of attribute names.
+// Lower-case letters and digits, as CloudEvents requires of attribute names.
 const extensionName = /^[a-z0-9]{1,20}$/
 // Dapr's documentation names an attribute `my-custom-ce-field`. Its own instructions (contentType,
 // ttlInSeconds) have capitals.
 const plainName = /^[a-z0-9_-]{1,50}$/
 const prefix = 'cloudevent.'
-/** What nobody but the outbox can say. */
+/** Attributes that only the outbox sets. */
 const fixed = new Set(['specversion', 'datacontenttype', 'sequence', 'partitionkey', 'data', 'data_base64'])
 const settable = {
   projections: new Set(['type', 'id', 'subject']),
@@ -53,12 +53,12 @@ const reserved = new Set([...fixed, ...settable.all])
 const isProjection = ({ metadata }: Operation): boolean => isTruthy(metadata['outbox.projection'])
 
 /**
- * Splits a transaction into its state operations and its events: an operation with metadata
- * `outbox.projection: "true"` is no state write but an event. Where all is published every upsert
- * is an event too, unless the transaction has projections of its key: those are published instead.
+ * Splits a transaction into its state operations and its events. An operation with metadata
+ * `outbox.projection: "true"` is an event, not a state write. With `publish: all` every upsert is
+ * an event too, unless the transaction has projections of its key, which are published instead.
  *
- * Throws EVENT_REFUSED for an event that is not JSON or that lacks a type (neither is asked for
- * where all is published), EVENT_TOO_LARGE beyond `maxEventBytes`.
+ * Throws EVENT_REFUSED for an event that is not JSON or has no type (neither is required with
+ * `publish: all`), EVENT_TOO_LARGE beyond `maxEventBytes`.
  */
 export function splitEvents(
   operations: Operation[],
@@ -66,20 +66,20 @@ export function splitEvents(
   defaults: EventDefaults,
 ): { state: Operation[]; events: PendingEvent[] } {
   const state = operations.filter((operation) => !isProjection(operation))
-  const published = defaults.publish === 'all' ? toPublish(operations) : operations.filter(isProjection)
+  const published = defaults.publish === 'all' ? publishedOperations(operations) : operations.filter(isProjection)
   return { state, events: published.map((operation) => toEvent(operation, metadata, defaults)) }
 }
 
 /**
- * The operations that are events where all is published. A projection has the attributes that its
- * key's upsert has, as far as it sets no others.
+ * Returns the operations that are events with `publish: all`. A projection inherits the attributes
+ * of its key's upsert that it does not set itself.
  */
-function toPublish(operations: Operation[]): Operation[] {
+function publishedOperations(operations: Operation[]): Operation[] {
   const projected = new Set(operations.filter(isProjection).map(({ key }) => key))
   const attributes = new Map<string, Metadata>()
   for (const operation of operations) {
     if (isProjection(operation) || operation.kind === 'delete') continue
-    // The type of the state's content says nothing about the projection's.
+    // The content type of the state says nothing about the projection's.
     const { contentType: _, ...rest } = operation.metadata
     attributes.set(operation.key, rest)
   }
@@ -101,25 +101,25 @@ function toEvent(operation: Operation, transaction: Metadata, defaults: EventDef
     operation.value,
     all ? given['contentType'] || given['datacontenttype'] : 'application/json',
   )
-  if (!all && !content.isJson) throw refuse('its value must be JSON')
+  if (!all && !content.isJson) throw refuse('value must be JSON')
 
   const separator = operation.key.indexOf('||')
   const appKey = separator < 0 ? operation.key : operation.key.slice(separator + 2)
   const appId = separator < 0 ? undefined : operation.key.slice(0, separator)
-  // Code for the built-in outbox chose its keys without a thought of Kafka.
+  // Code for the built-in outbox chose its keys without Kafka in mind.
   const partitionKey = given['partitionKey'] || (all ? appKey.replaceAll(/[^\x20-\x7e]+/g, encodeURIComponent) : appKey)
-  if (Buffer.byteLength(partitionKey) > 1_024) throw refuse('partitionKey is longer than 1024 bytes')
-  // daprd hands a record's key on as the gRPC header `__key`, which cannot hold anything else: the
-  // event would block its partition for every subscriber, without end.
+  if (Buffer.byteLength(partitionKey) > 1_024) throw refuse('partitionKey must be 1 to 1024 bytes')
+  // daprd passes a record's key on in the gRPC header `__key`, which can hold nothing else: the
+  // event would block its partition for every subscriber, for ever.
   if (!/^[\x20-\x7e]+$/.test(partitionKey))
-    throw refuse('partitionKey must be printable ASCII (percent-encode what is not)')
+    throw refuse('partitionKey must be printable ASCII (percent-encode the rest)')
 
   const set: Metadata = {}
   for (const [name, value] of Object.entries(given)) {
     const attribute = name.startsWith(prefix) ? name.slice(prefix.length) : undefined
     if (attribute !== undefined) {
       if (!settable[defaults.publish].has(attribute) && (reserved.has(attribute) || !extensionName.test(attribute))) {
-        throw refuse(`metadata ${name} cannot be set`)
+        throw refuse(`metadata ${name} must not be set`)
       }
       if (value !== '') set[attribute] = value
     } else if (
@@ -130,13 +130,13 @@ function toEvent(operation: Operation, transaction: Metadata, defaults: EventDef
       value !== '' &&
       !given[`${prefix}${name}`]
     ) {
-      // The built-in outbox makes attributes of plain names, but not of `id`: it may stand on
-      // several operations.
+      // The built-in outbox makes attributes of plain names, but not of `id`, which several
+      // operations may have.
       set[name] = value
     }
   }
   const { type = all ? 'com.dapr.event.sent' : undefined, id = randomUUID(), ...others } = set
-  if (type === undefined) throw refuse('metadata cloudevent.type is missing')
+  if (type === undefined) throw refuse('metadata cloudevent.type is required')
 
   const attributes: Metadata = {
     specversion: '1.0',
@@ -145,8 +145,8 @@ function toEvent(operation: Operation, transaction: Metadata, defaults: EventDef
     type,
     time: defaults.now().toISOString(),
     datacontenttype: content.type,
-    // Without a traceparent Dapr's consumer starts no span, with an empty one it starts a new
-    // trace: so only a real one.
+    // Only a real traceparent: without one Dapr's consumer starts no span, with an empty one a new
+    // trace.
     ...(transaction['traceparent'] ? { traceparent: transaction['traceparent'] } : {}),
     partitionkey: partitionKey,
     ...others,
@@ -159,15 +159,15 @@ function toEvent(operation: Operation, transaction: Metadata, defaults: EventDef
   if (bytes > defaults.maxEventBytes) {
     throw new ComponentError(
       'EVENT_TOO_LARGE',
-      `event of key "${operation.key}" has ${bytes} bytes with its envelope, ${defaults.maxEventBytes} are allowed`,
+      `event of key "${operation.key}" has ${bytes} bytes with its envelope, the limit is ${defaults.maxEventBytes}`,
     )
   }
   return { id, type, partitionKey, bytes, encode }
 }
 
 /**
- * A value as the envelope's member: JSON as it is, other text as a string, bytes in base64. Without
- * a `type` it is text, if it can be.
+ * Returns a value as a member of the envelope: JSON as is, other text as a string, bytes in base64.
+ * Without a `type` it is text if it is valid UTF-8.
  */
 function contentOf(value: Buffer, type: string | undefined): { member: string; type: string; isJson: boolean } {
   const mediaType = (type?.split(';')[0] ?? '').trim().toLowerCase()
@@ -178,14 +178,14 @@ function contentOf(value: Buffer, type: string | undefined): { member: string; t
       type: type ?? 'application/octet-stream',
       isJson: false,
     }
-  // The value's own text goes in unparsed: numbers keep the digits that the application wrote.
+  // The value's text is copied, not parsed: numbers keep the digits that the application wrote.
   if (mediaType === 'application/json' && parseJson(text))
     return { member: `"data":${text}`, type: type ?? '', isJson: true }
   return { member: `"data":${JSON.stringify(text)}`, type: type ?? 'text/plain', isJson: false }
 }
 
 /**
- * What is written, in the order of its keys. Every transaction so locks rows in the same order,
+ * Returns writes in the order of their keys. All transactions then lock rows in the same order,
  * whatever order the application wrote them in, and two of them cannot wait for each other.
  */
 export function inLockOrder<T extends { key: string }>(writes: T[]): T[] {
@@ -195,8 +195,8 @@ export function inLockOrder<T extends { key: string }>(writes: T[]): T[] {
 export type NumberedEvent = { event: PendingEvent; sequence: number; payload: string }
 
 /**
- * Gives each event its number, the next of its partition key, and answers the new last number of
- * each key. `last` has those of the keys that had events before.
+ * Gives each event the next number of its partition key, and returns the new last number of each
+ * key. `last` has the previous ones of keys that had events before.
  */
 export function numberEvents(
   events: PendingEvent[],

@@ -6,7 +6,7 @@ type Named = { name: string; keys: string[]; bytes: number }
 
 const of = (name: string, ...keys: string[]): Named => ({ name, keys, bytes: 1 })
 
-/** A commit whose groups are recorded and answered by hand. */
+/** A commit that records its groups and waits for the test to finish them. */
 function recorder(limits: GroupLimits = { ...groupLimits, groups: 1 }) {
   const groups: {
     names: string
@@ -38,7 +38,7 @@ function recorder(limits: GroupLimits = { ...groupLimits, groups: 1 }) {
   return { groups, failures, send, names: () => groups.map(({ names }) => names) }
 }
 
-test('what comes while a group is under way goes together in the next', async () => {
+test('transactions that arrive during a group form the next one', async () => {
   const { groups, send, names } = recorder()
   await send(of('a', '1'))
   await send(of('b', '2'))
@@ -47,7 +47,7 @@ test('what comes while a group is under way goes together in the next', async ()
   expect(names()).toEqual(['a', 'bc'])
 })
 
-test('no two transactions on one key are under way at once, and they keep their order', async () => {
+test('transactions on one key run one at a time and keep their order', async () => {
   const { groups, send, names } = recorder({ ...groupLimits, groups: 3 })
   // c waits for b (key 2), which waits for a (key 1); d shares a key with none of them.
   await send(of('a', '1'), of('b', '1', '2'), of('c', '2'), of('d', '4'))
@@ -60,14 +60,14 @@ test('no two transactions on one key are under way at once, and they keep their 
   expect(names()).toEqual(['ad', 'b', 'e', 'c'])
 })
 
-test('a mismatch fails its own transaction only', async () => {
+test('a mismatch fails only its own transaction', async () => {
   const { groups, send, failures } = recorder()
   await send(of('a', '1'), of('b', '2'), of('c', '3'))
   await groups[0]?.done([undefined, new ComponentError('ETAG_MISMATCH', 'no'), undefined])
   expect(failures).toEqual(['b: no'])
 })
 
-test('a group that failed as a whole is tried again one by one', async () => {
+test('a group that failed as a whole is retried one by one', async () => {
   const { groups, send, names, failures } = recorder()
   await send(of('a', '1'), of('b', '2'))
   await send(of('c', '3'))
@@ -79,45 +79,45 @@ test('a group that failed as a whole is tried again one by one', async () => {
 })
 
 test.each(['STORE_UNAVAILABLE', 'COMMIT_UNKNOWN'] as const)(
-  '%s fails the whole group, and nothing is tried again',
+  '%s fails the whole group, and nothing is retried',
   async (code) => {
     const { groups, send, names, failures } = recorder()
     await send(of('a', '1'), of('b', '2'))
-    await groups[0]?.fail(new ComponentError(code, 'away'))
-    expect([names(), failures]).toEqual([['ab'], ['a: away', 'b: away']])
+    await groups[0]?.fail(new ComponentError(code, 'down'))
+    expect([names(), failures]).toEqual([['ab'], ['a: down', 'b: down']])
   },
 )
 
-test('a database that does not answer fails those who wait too', async () => {
+test('a database that does not respond fails waiting transactions too', async () => {
   const { groups, send, names, failures } = recorder()
   await send(of('a', '1'))
   await send(of('b', '1'), of('c', '2'))
-  await groups[0]?.fail(new ComponentError('STORE_UNAVAILABLE', 'away'))
-  expect([names(), failures.toSorted()]).toEqual([['a'], ['a: away', 'b: away', 'c: away']])
+  await groups[0]?.fail(new ComponentError('STORE_UNAVAILABLE', 'down'))
+  expect([names(), failures.toSorted()]).toEqual([['a'], ['a: down', 'b: down', 'c: down']])
 })
 
-test('a group is bounded in number and in bytes, but takes one transaction of any size', async () => {
+test('a group is limited in number and bytes, but takes one transaction of any size', async () => {
   const { groups, send, names } = recorder({ ...groupLimits, groups: 1, transactions: 2, bytes: 10 })
   await send({ ...of('a', '1'), bytes: 50 }, of('b', '2'), of('c', '3'), of('d', '4'), { ...of('e', '5'), bytes: 10 })
   for (const index of [0, 1, 2]) await groups[index]?.done()
   expect(names()).toEqual(['a', 'bc', 'd', 'e'])
 })
 
-test('switched off, transactions run beside each other, each alone', async () => {
+test('without group commit, transactions run in parallel, each alone', async () => {
   const { send, names } = recorder(ungrouped(2))
   await send(of('a', '1'), of('b', '2'), of('c', '3'))
   expect(names()).toEqual(['a', 'b'])
 })
 
-test('one whose turn does not come in time is refused, those that have begun are not', async () => {
+test('a transaction whose turn does not come in time is rejected, one that has begun is not', async () => {
   const { send, failures } = recorder({ ...groupLimits, groups: 1, waitMs: 20 })
   await send(of('a', '1'), of('b', '1'))
   await expect.poll(() => failures).toEqual(['b: too many writers at once (no turn within 20 ms)'])
 })
 
-test('beyond the longest queue callers are told at once', async () => {
+test('callers beyond the longest queue are rejected at once', async () => {
   const { send, failures } = recorder({ ...groupLimits, groups: 1, waiting: 1 })
   await send(of('a', '1'))
   await send(of('b', '1'), of('c', '1'))
-  expect(failures).toEqual(['c: too many writers at once (1 wait already)'])
+  expect(failures).toEqual(['c: too many writers at once (1 already waiting)'])
 })

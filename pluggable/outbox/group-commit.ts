@@ -2,29 +2,21 @@ import { ComponentError } from '../host/errors.ts'
 import type { Operation } from '../host/state-store.ts'
 import type { PendingEvent } from './event.ts'
 
-/** One caller's transaction, as far as its way into a group is concerned. */
+/** What decides when a transaction can join a group. */
 export type Groupable = {
-  /**
-   * Everything that it writes: no two transactions that share one of these are under way at once.
-   */
+  /** Everything it writes: no two transactions that share a key run at the same time. */
   keys: string[]
   bytes: number
 }
 
 export type GroupLimits = {
-  /** 1 switches group commit off: each transaction is a database transaction of its own. */
+  /** The most transactions in a group. 1 switches group commit off. */
   transactions: number
-  /**
-   * Below 4 MiB: a database refuses larger packets, and one snapshot of it must not grow without
-   * end.
-   */
+  /** Below 4 MiB: databases reject larger packets, and a snapshot must not grow without limit. */
   bytes: number
-  /** Groups that are under way at once. */
+  /** Groups that run at the same time. */
   groups: number
-  /**
-   * Transactions that wait. Callers beyond it are told so at once: the database is hopelessly
-   * behind.
-   */
+  /** Waiting transactions. More are rejected at once: the database is hopelessly behind. */
   waiting: number
   waitMs: number
 }
@@ -37,12 +29,10 @@ export const groupLimits: GroupLimits = {
   waitMs: 2_000,
 }
 
-/**
- * Without groups transactions run beside each other instead, as many as there are connections for.
- */
+/** Limits without group commit: transactions run in parallel instead, one per connection. */
 export const ungrouped = (groups: number): GroupLimits => ({ ...groupLimits, transactions: 1, groups })
 
-/** What one caller wants done, all of it or nothing. */
+/** One caller's transaction: all of it is done or nothing. */
 export type Transaction = Groupable & { operations: Operation[]; events: PendingEvent[] }
 
 export function toTransaction(operations: Operation[], events: PendingEvent[]): Transaction {
@@ -54,27 +44,24 @@ export function toTransaction(operations: Operation[], events: PendingEvent[]): 
   return { operations, events, keys: [...keys], bytes: events.reduce((sum, { bytes }) => sum + bytes, values) }
 }
 
-/**
- * What became of one transaction of a group that was committed: why it was left out, or undefined
- * where it was done.
- */
+/** The outcome of one transaction in a committed group: why it was left out, or undefined. */
 export type Outcome = ComponentError | undefined
 
 type Entry<T> = { transaction: T; alone: boolean; since: number; resolve(): void; reject(error: unknown): void }
 
 /**
- * Commits what arrives while the database is busy in groups: one database transaction, one flush of
- * its log, for many callers. Measured with MariaDB on two cores at 32 callers: `npm run bench --
- * outbox`.
+ * Returns a function that commits a transaction. Transactions that arrive while the database is
+ * busy are committed in groups: one database transaction, one flush of its log, for many callers.
+ * Measured with MariaDB on two cores at 32 callers: `npm run bench -- outbox`.
  *
- * Transactions that share a key run one after the other, in the order of their arrival. `commit`
- * answers for each transaction of its group; where it throws instead, nothing of the group was
- * done, and each of them is tried again alone, so that what is wrong with one of them fails no
- * other. Only a database that does not answer (STORE_UNAVAILABLE), or whose answer to the commit
- * was lost (COMMIT_UNKNOWN), fails all of a group; the former fails all that wait too.
+ * Transactions that share a key run one at a time, in order of arrival. `commit` returns an outcome
+ * for each transaction of its group. If it throws, nothing of the group was done, and each
+ * transaction is retried alone, so that a fault in one does not fail the others. Two errors fail
+ * the whole group instead: a database that does not respond (STORE_UNAVAILABLE), which fails all
+ * waiting transactions too, and a lost response to the commit (COMMIT_UNKNOWN).
  *
- * The function that is returned rejects with that transaction's error, and with STORE_UNAVAILABLE
- * when its turn did not come in time.
+ * The returned function rejects with the transaction's error, or with STORE_UNAVAILABLE if its turn
+ * did not come in time.
  */
 export function createGroupCommit<T extends Groupable>(
   commit: (group: T[]) => Promise<Outcome[]>,
@@ -83,31 +70,31 @@ export function createGroupCommit<T extends Groupable>(
   let queue: Entry<T>[] = []
   const busy = new Set<string>()
   let running = 0
-  let planned = false
+  let scheduled = false
   let expiry: NodeJS.Timeout | undefined
 
   /**
-   * The next group: the oldest first, past those whose keys are taken and everything that must come
-   * after those.
+   * Takes the next group from the queue: the oldest first, skipping those whose keys are busy and
+   * everything that must come after them.
    */
   function take(): Entry<T>[] {
     const group: Entry<T>[] = []
-    const left: Entry<T>[] = []
-    const passed = new Set<string>()
+    const remaining: Entry<T>[] = []
+    const skippedOrTaken = new Set<string>()
     let bytes = 0
     let full = false
     for (const entry of queue) {
       const { keys, bytes: own } = entry.transaction
       full ||= group.length === limits.transactions || (group.length > 0 && (bytes + own > limits.bytes || entry.alone))
-      if (full || keys.some((key) => busy.has(key) || passed.has(key))) left.push(entry)
+      if (full || keys.some((key) => busy.has(key) || skippedOrTaken.has(key))) remaining.push(entry)
       else {
         group.push(entry)
         bytes += own
         full = entry.alone
       }
-      for (const key of keys) passed.add(key)
+      for (const key of keys) skippedOrTaken.add(key)
     }
-    queue = left
+    queue = remaining
     return group
   }
 
@@ -121,8 +108,8 @@ export function createGroupCommit<T extends Groupable>(
       }
     } catch (error) {
       const code = error instanceof ComponentError ? error.code : undefined
-      // Who waits has waited for the same database: a turn of his own, as long again, would be
-      // longer than callers are promised.
+      // Waiting transactions have waited for the same database. A turn of their own would take as
+      // long again, longer than callers are promised.
       if (code === 'STORE_UNAVAILABLE') for (const { reject } of queue.splice(0)) reject(error)
       if (code === 'STORE_UNAVAILABLE' || code === 'COMMIT_UNKNOWN' || group.length === 1)
         for (const { reject } of group) reject(error)
@@ -131,7 +118,7 @@ export function createGroupCommit<T extends Groupable>(
   }
 
   function pump(): void {
-    planned = false
+    scheduled = false
     while (running < limits.groups) {
       const group = take()
       if (group.length === 0) break
@@ -162,13 +149,13 @@ export function createGroupCommit<T extends Groupable>(
   return (transaction) =>
     new Promise((resolve, reject) => {
       if (queue.length >= limits.waiting) {
-        reject(new ComponentError('STORE_UNAVAILABLE', `too many writers at once (${queue.length} wait already)`))
+        reject(new ComponentError('STORE_UNAVAILABLE', `too many writers at once (${queue.length} already waiting)`))
         return
       }
       queue.push({ transaction, alone: false, since: performance.now(), resolve, reject })
-      if (planned) return
-      planned = true
-      // What has arrived by the same read from the socket goes together.
+      if (scheduled) return
+      scheduled = true
+      // Requests that arrived in the same read from the socket go together.
       setImmediate(pump)
     })
 }

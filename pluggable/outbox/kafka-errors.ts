@@ -1,6 +1,6 @@
 /**
- * What stands in kafkajs', Node's and OpenSSL's messages, and which setting it is about. The first
- * that fits counts.
+ * Patterns in messages of kafkajs, Node and OpenSSL, and the setting that each is about. The first
+ * match counts.
  */
 const hints: [RegExp, string][] = [
   [/support the requested SASL mechanism/, 'Kafka does not take relaySaslMechanism'],
@@ -22,8 +22,8 @@ const hints: [RegExp, string][] = [
 ]
 
 /**
- * An error of the Kafka client that says which setting to look at, where that can be told; else the
- * error itself.
+ * Returns an error of the Kafka client that says which setting to check, or the error as is if that
+ * is unknown.
  */
 export function explainKafkaError(error: unknown): unknown {
   if (!(error instanceof Error)) return error

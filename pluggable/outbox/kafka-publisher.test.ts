@@ -10,7 +10,7 @@ const murmur2 = {
   lkjh234lh9fiuh90y23oiuhsafujhadof229phr9h19h89h8: -58897971,
 }
 
-test("a key is in the partition where Kafka's Java clients put it", () => {
+test("a key goes to the same partition as with Kafka's Java clients", () => {
   const partitionMetadata = Array.from({ length: 6 }, (_, partitionId) => ({
     partitionId,
     leader: 1,

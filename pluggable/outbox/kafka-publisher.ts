@@ -1,19 +1,20 @@
 import { Kafka, logLevel, Partitioners, type KafkaConfig, type Producer } from 'kafkajs'
-import type { Logger } from 'pino'
+import type { Logger } from '#lib/logger.ts'
 import { withDeadline } from '../host/deadline.ts'
 import { explainKafkaError } from './kafka-errors.ts'
 import type { Publisher } from './relay.ts'
 
-/** Murmur2: the one of Kafka's Java clients, not of Dapr's publisher. */
+/** Murmur2, as in Kafka's Java clients, unlike Dapr's publisher. */
 export const partitioner = Partitioners.JavaCompatiblePartitioner
 
 /**
- * Publishes to one topic with acks from all in-sync replicas, idempotent, one request at a time.
+ * Creates a publisher to one topic: idempotent, acknowledged by all in-sync replicas, one request
+ * at a time.
  *
- * kafkajs gives the sequence numbers of a failed send to whatever is sent next, so that a broker
- * can take a different batch for a repeat and drop it. A producer whose send failed is therefore
- * never used again: the next send makes a new one, with a new producer id. For the same reason its
- * own retries are few: by default an idempotent producer retries without end.
+ * kafkajs gives the sequence numbers of a failed send to whatever is sent next, so a broker can
+ * mistake a different batch for a repeat and drop it. A producer whose send failed is therefore
+ * never used again: the next send creates one with a new producer id. For the same reason its own
+ * retries are few: by default an idempotent producer retries for ever.
  */
 export function createKafkaPublisher(
   settings: Pick<KafkaConfig, 'ssl' | 'sasl'> & {
@@ -30,27 +31,27 @@ export function createKafkaPublisher(
     connectionTimeout: 1_000,
     requestTimeout: 2_000,
     retry: { retries: 1, initialRetryTime: 50, maxRetryTime: 200 },
-    // Its errors reach the log through the relay; its warning about few retries is the choice
-    // explained above.
+    // Errors reach the log through the relay; the warning about few retries is the choice explained
+    // above.
     logLevel: logLevel.ERROR,
     logCreator: () => (entry) => log.debug({ from: 'kafkajs', reason: entry.log['error'] }, entry.log.message),
   })
   let producer: Promise<Producer> | undefined
 
   async function connect(): Promise<Producer> {
-    const made = kafka.producer({
+    const created = kafka.producer({
       idempotent: true,
       maxInFlightRequests: 1,
       allowAutoTopicCreation: false,
       createPartitioner: partitioner,
-      // It insists on one.
+      // Required again.
       retry: { retries: 1, initialRetryTime: 50, maxRetryTime: 200 },
     })
     try {
-      await made.connect()
-      return made
+      await created.connect()
+      return created
     } catch (error) {
-      made.disconnect().catch(() => {})
+      created.disconnect().catch(() => {})
       throw error
     }
   }
@@ -58,7 +59,7 @@ export function createKafkaPublisher(
   function discard(): void {
     const former = producer
     producer = undefined
-    // Not awaited: disconnecting waits for requests that may never be answered.
+    // Not awaited: disconnecting waits for responses that may never come.
     former?.then((each) => each.disconnect()).catch(() => {})
   }
 
@@ -68,19 +69,19 @@ export function createKafkaPublisher(
       const send = async () => {
         producer ??= connect()
         const ready = await producer
-        // Connected after all, when these rows have been given up and somebody else may lead.
+        // Connected after all, but these rows were given up and another process may lead by now.
         if (late) return
         await ready.send({
           topic,
           acks: -1,
           timeout: 2_000,
-          // No headers: Dapr's consumer knows a structured CloudEvent without them, and would hand
-          // them on as gRPC metadata.
+          // No headers: Dapr's consumer recognises a structured CloudEvent without them, and would
+          // pass them on as gRPC metadata.
           messages: rows.map((row) => ({ key: row.partitionKey, value: row.payload })),
         })
       }
       try {
-        await withDeadline(send(), sendLimitMs, () => new Error(`no answer from Kafka within ${sendLimitMs} ms`))
+        await withDeadline(send(), sendLimitMs, () => new Error(`no response from Kafka within ${sendLimitMs} ms`))
       } catch (error) {
         late = true
         discard()

@@ -3,9 +3,9 @@ import type { KafkaConfig, SASLOptions } from 'kafkajs'
 import { z } from 'zod'
 import { areCertificates, isPrivateKey } from '../host/pem.ts'
 
-// Refused values are not repeated where they can be secret.
-const certificates = z.string().refine(areCertificates, 'holds no certificate in PEM, or one that cannot be read')
-const privateKey = z.string().refine(isPrivateKey, 'is no private key in PEM, or one with a passphrase')
+// Rejected values are not repeated where they can be secret.
+const certificates = z.string().refine(areCertificates, 'must be readable certificates in PEM')
+const privateKey = z.string().refine(isPrivateKey, 'must be a private key in PEM without a passphrase')
 const trueOrFalse = z.stringbool('must be true or false')
 
 const authTypes = ['none', 'password', 'mtls', 'certificate'] as const
@@ -19,7 +19,7 @@ const mechanisms = {
 const mechanismNames = Object.keys(mechanisms) as (keyof typeof mechanisms)[]
 
 /**
- * How the relay shows itself to Kafka, and Kafka to it: the metadata of Dapr's `pubsub.kafka`, with
+ * How the relay and Kafka authenticate to each other: the metadata of Dapr's `pubsub.kafka`, with
  * `relay` before each name.
  */
 export const kafkaSettings = {
@@ -29,7 +29,7 @@ export const kafkaSettings = {
     .toLowerCase()
     .pipe(
       z.enum(authTypes, {
-        error: ({ input }) => `"${String(input)}" is not supported: it may be ${authTypes.join(', ')}`,
+        error: ({ input }) => `must be one of ${authTypes.join(', ')}, not "${String(input)}"`,
       }),
     )
     .default('none'),
@@ -37,7 +37,7 @@ export const kafkaSettings = {
   relaySaslPassword: z.string().optional(),
   relaySaslMechanism: z
     .enum(mechanismNames, {
-      error: ({ input }) => `"${String(input)}" is not supported: it may be PLAINTEXT, SHA-256, SHA-512`,
+      error: ({ input }) => `must be one of PLAINTEXT, SHA-256, SHA-512, not "${String(input)}"`,
     })
     .optional(),
   relayDisableTls: trueOrFalse.optional(),
@@ -66,36 +66,36 @@ const usedBy: Record<KafkaSettings['relayAuthType'], { needed: Field[]; optional
 }
 
 /**
- * Refuses what is missing for the chosen `relayAuthType`, and what that would not heed: who sets a
- * certificate authority must not get a connection without encryption.
+ * Reports settings that the chosen `relayAuthType` requires or would ignore: setting a certificate
+ * authority must not end in an unencrypted connection.
  */
 export function checkKafkaSettings(
   settings: KafkaSettings & { relayBrokers?: string[] | undefined },
   context: z.RefinementCtx,
 ): void {
   const { relayAuthType, relayBrokers, relayClientCert, relayClientKey, relayDisableTls } = settings
-  const refuse = (field: string, message: string) => context.addIssue({ code: 'custom', path: [field], message })
+  const report = (field: string, message: string) => context.addIssue({ code: 'custom', path: [field], message })
   const { needed, optional } = usedBy[relayAuthType]
   for (const field of fields) {
     const isSet = settings[field] !== undefined && settings[field] !== false
-    if (needed.includes(field) && !isSet) refuse(field, `is required with relayAuthType ${relayAuthType}`)
+    if (needed.includes(field) && !isSet) report(field, `is required with relayAuthType ${relayAuthType}`)
     if (!isSet) continue
-    if (!relayBrokers) refuse(field, 'needs relayBrokers')
-    else if (![...needed, ...optional].includes(field)) refuse(field, `is not used with relayAuthType ${relayAuthType}`)
+    if (!relayBrokers) report(field, 'requires relayBrokers')
+    else if (![...needed, ...optional].includes(field)) report(field, `is not used with relayAuthType ${relayAuthType}`)
     else if (relayDisableTls && (field === 'relayCaCert' || field === 'relaySkipVerify'))
-      refuse(field, 'is not used with relayDisableTls')
+      report(field, 'is not used with relayDisableTls')
   }
   if (
     relayClientCert &&
     relayClientKey &&
     !new X509Certificate(relayClientCert).checkPrivateKey(createPrivateKey(relayClientKey))
   )
-    refuse('relayClientKey', 'does not belong to relayClientCert')
+    report('relayClientKey', 'does not belong to relayClientCert')
 }
 
 /**
- * The settings in kafkajs' words. Without `relayAuthType` there is no encryption, as in Dapr's
- * pubsub.kafka with `none`.
+ * Returns the settings as kafkajs takes them. Without `relayAuthType` there is no encryption, as in
+ * Dapr's pubsub.kafka with `none`.
  */
 export function kafkaConnection(settings: KafkaSettings): Pick<KafkaConfig, 'ssl' | 'sasl'> {
   const { relayAuthType, relayDisableTls, relaySkipVerify, relayCaCert, relayClientCert, relayClientKey } = settings

@@ -5,22 +5,23 @@ export type Backlog = { rows: number; oldestAgeSeconds: number }
 
 export type OutboxMetrics = {
   /**
-   * Metrics of one instance; `backlog` is asked at each scrape. `remove` when the instance closes.
+   * Returns the metrics of one Component. `backlog` is called at each scrape until `remove`, which
+   * the Component calls when it closes.
    */
-  forInstance(component: string, backlog: () => Promise<Backlog>): RelayMetrics & { remove(): void }
+  forComponent(component: string, backlog: () => Promise<Backlog>): RelayMetrics & { remove(): void }
 }
 
 const steps: RelayStep[] = ['lease', 'read', 'publish', 'remove']
 
-/** The outbox's metrics in this registry, one time series for each component instance. */
+/** Creates the outbox metrics in `registry`, with one time series per Component. */
 export function createOutboxMetrics(registry: Registry): OutboxMetrics {
   const backlogs = new Map<string, () => Promise<Backlog>>()
   const common = { labelNames: ['component' as const], registers: [registry] }
   let measured: { at: number; found: Promise<Map<string, Backlog>> } | undefined
 
   /**
-   * One question for both gauges of a scrape. A database that is away leaves no figure rather than
-   * a wrong one.
+   * Asks the database once for both gauges of a scrape. When it is down there is no figure rather
+   * than a wrong one.
    */
   function measure(): Promise<Map<string, Backlog>> {
     if (measured && performance.now() - measured.at < 500) return measured.found
@@ -45,33 +46,33 @@ export function createOutboxMetrics(registry: Registry): OutboxMetrics {
         for (const [component, backlog] of found) this.set({ component }, value(backlog))
       },
     })
-  gauge('outbox_rows_waiting', 'Events that wait to be relayed, counted up to 100,000', ({ rows }) => rows)
+  gauge('outbox_rows_waiting', 'Events waiting to be relayed, counted up to 100,000', ({ rows }) => rows)
   gauge(
     'outbox_oldest_row_age_seconds',
-    'Age of the oldest event that waits to be relayed',
+    'Age of the oldest event waiting to be relayed',
     ({ oldestAgeSeconds }) => oldestAgeSeconds,
   )
   const relayed = new Counter({
     ...common,
     name: 'outbox_relayed_total',
-    help: 'Events that Kafka acknowledged and that were deleted',
+    help: 'Events acknowledged by Kafka and deleted from the outbox',
   })
   const errors = new Counter({
     ...common,
     labelNames: ['component', 'step'],
     name: 'outbox_relay_errors_total',
-    help: 'Rounds of the relay that failed: step publish is Kafka, the others are the database',
+    help: 'Failed rounds of the relay: step publish is Kafka, the others are the database',
   })
   const delay = new Histogram({
     ...common,
     name: 'outbox_relay_delay_seconds',
-    help: "From an event's write in its transaction to Kafka's acknowledgement",
+    help: "Time from an event's write in its transaction to Kafka's acknowledgement",
     buckets: [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10, 60, 600],
   })
-  const leader = new Gauge({ ...common, name: 'outbox_leader', help: '1 where this process relays' })
+  const leader = new Gauge({ ...common, name: 'outbox_leader', help: '1 if this process is the relay leader' })
 
   return {
-    forInstance(component, backlog) {
+    forComponent(component, backlog) {
       backlogs.set(component, backlog)
       relayed.inc({ component }, 0)
       for (const step of steps) errors.inc({ component, step }, 0)

@@ -1,6 +1,8 @@
 import { pino } from 'pino'
 import { expect, test } from 'vitest'
-import { relayDefaults, startRelay, withoutGaps, type OutboxRow, type OutboxSource } from './relay.ts'
+import { withoutGaps } from './relay-batch.ts'
+import type { OutboxRow, RelaySource } from './relay-source.ts'
+import { relayDefaults, startRelay } from './relay.ts'
 
 const row = (position: number, partitionKey: string, sequence: number): OutboxRow<number> => ({
   position,
@@ -12,7 +14,7 @@ const row = (position: number, partitionKey: string, sequence: number): OutboxRo
 /** An outbox in memory whose lease can be taken away. */
 function memoryOutbox(rows: OutboxRow<number>[]) {
   const state = { token: 0, rows: [...rows] }
-  const source: OutboxSource<number> = {
+  const source: RelaySource<number> = {
     acquireLease: async () => ({ token: (state.token += 1) }),
     renewLease: async ({ token }) => token === state.token,
     releaseLease: async () => {},
@@ -57,13 +59,13 @@ async function run(
   await relay.close()
 }
 
-test('rows go out once each, in order', async () => {
+test('each row is sent once, in order', async () => {
   const sent: string[] = []
   await run(memoryOutbox([row(1, 'a', 1), row(2, 'b', 1), row(3, 'a', 2)]), async (batch) => void sent.push(...batch))
   expect(sent).toEqual(['a1', 'b1', 'a2'])
 })
 
-test('what was not acknowledged is sent again, before anything later', async () => {
+test('unacknowledged rows are sent again, before anything later', async () => {
   const sent: string[] = []
   let failures = 2
   await run(memoryOutbox([row(1, 'a', 1), row(2, 'a', 2), row(3, 'a', 3)]), async (batch) => {
@@ -81,7 +83,7 @@ test('a leader that lost its lease deletes nothing', async () => {
   const left: number[] = []
   let first = true
   await run(outbox, async () => {
-    // Somebody else took the lease while this batch was being sent.
+    // Another process took the lease while this batch was being sent.
     if (first) outbox.state.token += 1
     else left.push(outbox.state.rows.length)
     first = false
@@ -94,7 +96,7 @@ test('nothing of a key is sent past a gap in its numbers', () => {
   expect(withoutGaps(rows).map(({ position }) => position)).toEqual([1, 2, 5])
 })
 
-test('a send stays under the size of one batch that brokers take, keys counted', async () => {
+test('a send stays below the largest batch that brokers accept, keys included', async () => {
   const rows = Array.from({ length: 6 }, (_, n) => ({
     ...row(n, 'k'.repeat(300), n),
     payload: Buffer.alloc(n === 3 ? 5_000 : 700, String(n)),
@@ -105,11 +107,11 @@ test('a send stays under the size of one batch that brokers take, keys counted',
     batchRows: 10,
     batchBytes: 2_500,
   })
-  // A row that is larger by itself goes alone: the broker may take it, and nothing may pass it by.
+  // A row above the limit goes alone: the broker may accept it, and nothing may overtake it.
   expect(sent).toEqual([['0', '1'], ['2'], ['3'], ['4', '5']])
 })
 
-test('after a failure less is sent, down to one row, and then more again', async () => {
+test('after a failure less is sent, down to one row, then more again', async () => {
   const rows = Array.from({ length: 12 }, (_, n) => row(n, 'a', n))
   const sizes: number[] = []
   await run(
@@ -123,10 +125,10 @@ test('after a failure less is sent, down to one row, and then more again', async
   expect(sizes).toEqual([8, 4, 2, 1, 1, 2, 4, 5])
 })
 
-test('a database that reads slowly holds nothing up for good', async () => {
+test('slow reads do not stop the relay', async () => {
   const outbox = memoryOutbox([row(1, 'a', 1)])
   const { read } = outbox.source
-  // Each read leaves less of the lease than a send may take.
+  // Each read leaves less of the lease than a send may need.
   outbox.source.read = async (limits) => {
     await new Promise((resolve) => setTimeout(resolve, 60))
     return read(limits)
@@ -136,7 +138,7 @@ test('a database that reads slowly holds nothing up for good', async () => {
   expect(sent).toEqual(['a1'])
 })
 
-test('each outage is told once, the next one again, even where nothing was relayed in between', async () => {
+test('each outage is logged once, even if nothing was relayed since the previous one', async () => {
   const warnings: string[] = []
   const log = pino(
     { level: 'info' },
@@ -149,8 +151,8 @@ test('each outage is told once, the next one again, even where nothing was relay
   outbox.source.read = async (limits) => {
     reads += 1
     if (reads === 8) ended.resolve()
-    // Two outages with a quiet time between them.
-    if (reads <= 2 || reads === 5 || reads === 6) throw new Error('away')
+    // Two outages with a quiet period in between.
+    if (reads <= 2 || reads === 5 || reads === 6) throw new Error('down')
     return read(limits)
   }
   const relay = startRelay(outbox.source, { publish: async () => {}, close: async () => {} }, metrics, log, quick)
@@ -159,8 +161,8 @@ test('each outage is told once, the next one again, even where nothing was relay
   expect(warnings).toEqual([
     'relay leads',
     'relay failed, trying again',
-    'relay works again',
+    'relay recovered',
     'relay failed, trying again',
-    'relay works again',
+    'relay recovered',
   ])
 })

@@ -3,8 +3,8 @@ import { isTruthy, wholeNumber } from '../host/settings.ts'
 import { kafkaSettings } from './kafka-settings.ts'
 
 /**
- * The metadata that both outbox stores share. Without `relayBrokers`, and without `relay: none`, a
- * store keeps state only and takes no events.
+ * The metadata that both outbox stores share. Without `relayBrokers` or `relay: none` a store keeps
+ * state only and accepts no events.
  */
 export const relaySettings = {
   publish: z.enum(['projections', 'all'], 'must be projections or all').default('projections'),
@@ -21,34 +21,34 @@ export const relaySettings = {
     .optional(),
   relayTopic: z
     .string()
-    .regex(/^[A-Za-z0-9._-]{1,249}$/, 'is not a Kafka topic name')
+    .regex(/^[A-Za-z0-9._-]{1,249}$/, 'must be a valid Kafka topic name')
     .optional(),
   relaySource: z.string().min(1).optional(),
   ...kafkaSettings,
-  /** Transactions that arrive together share a database transaction. */
+  /** Whether transactions that arrive together share a database transaction. */
   groupCommit: z.stringbool().default(true),
   maxEventBytes: wholeNumber(1_000, 16_000_000).default(1_000_000),
-  // Dapr's own, which reach Init too.
+  // Dapr's own settings, which reach Init too.
   actorStateStore: z.string().optional(),
   outboxPublishPubsub: z.string().optional(),
 }
 
-/** What is left to check once each field is right by itself. */
+/** Checks the fields against each other, once each is valid by itself. */
 export function checkRelay(settings: z.output<z.ZodObject<typeof relaySettings>>, context: z.RefinementCtx): void {
   const { publish, relay, relayBrokers, relayTopic, actorStateStore, outboxPublishPubsub } = settings
   const problem = (field: keyof typeof relaySettings, message: string) =>
     context.addIssue({ code: 'custom', path: [field], message })
   if (relay === 'none' && relayTopic === undefined)
-    problem('relayTopic', 'is required where relay is none: Kafka Connect routes by it')
-  if (relay === 'kafka' && relayBrokers === undefined) problem('relayBrokers', 'is required where relay is kafka')
+    problem('relayTopic', 'is required with relay: none; Kafka Connect routes by it')
+  if (relay === 'kafka' && relayBrokers === undefined) problem('relayBrokers', 'is required with relay: kafka')
   if (relay !== 'none' && (relayBrokers === undefined) !== (relayTopic === undefined))
     problem('relayTopic', 'relayBrokers and relayTopic must be set together')
   if (publish === 'all' && relayTopic === undefined)
-    problem('publish', '"all" needs relayTopic, and relayBrokers or relay: none')
+    problem('publish', '"all" requires relayTopic, and relayBrokers or relay: none')
   // Actors write their state, timers and reminders in transactions.
   if (publish === 'all' && isTruthy(actorStateStore))
-    problem('publish', '"all" cannot be had together with actorStateStore: it would publish what actors are made of')
-  // daprd would take the events out of each transaction before it gets here.
+    problem('publish', '"all" cannot be combined with actorStateStore: it would publish the internal state of actors')
+  // daprd would take the events out of each transaction before it arrives here.
   if (relayTopic !== undefined && outboxPublishPubsub !== undefined)
-    problem('outboxPublishPubsub', "Dapr's own outbox cannot be had together with relayTopic")
+    problem('outboxPublishPubsub', "Dapr's built-in outbox cannot be combined with relayTopic")
 }

@@ -1,8 +1,8 @@
-import type { Logger } from 'pino'
+import type { Logger } from '#lib/logger.ts'
 
 /**
- * Deletes what has expired, in small batches, once a minute. `deleteSome` returns how many rows it
- * deleted; a full batch is followed at once by the next.
+ * Deletes expired rows in small batches, about once a minute. `deleteSome` returns how many rows it
+ * deleted; a full batch is followed by the next at once.
  */
 export function startSweeper(
   deleteSome: (limit: number) => Promise<number>,
@@ -23,7 +23,7 @@ export function startSweeper(
     if (!closing) plan()
   }
   function plan(): void {
-    // Spread by chance, so that replicas do not all sweep at once.
+    // Random, so that replicas do not all sweep at once.
     timer = setTimeout(
       () => {
         sweeping = sweep()

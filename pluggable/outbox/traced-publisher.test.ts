@@ -26,12 +26,12 @@ test("an event's traceparent is found without parsing it", () => {
   expect(traceparentOf(payload('{"n":1}', { traceparent }))).toBe(traceparent)
 })
 
-test('an event without one has none, whatever its subject and its data look like', () => {
+test('an event without a traceparent has none, whatever its subject and data look like', () => {
   const lookalike = `,"traceparent":"${traceparent}","partitionkey":"k"`
   expect(traceparentOf(payload(`{"n":1${lookalike}}`, {}, lookalike))).toBeUndefined()
 })
 
-test('what is no traceparent, or of a trace that is not sampled, is no parent', () => {
+test('only a valid traceparent of a sampled trace is a parent', () => {
   expect(sampledContext(traceparent)).toMatchObject({
     traceId: '0af7651916cd43dd8448eb211c80319c',
     spanId: 'b7ad6b7169203331',

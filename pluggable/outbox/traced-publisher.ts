@@ -6,9 +6,9 @@ const traceparent = /,"traceparent":"([0-9a-f-]{55})"$/
 const traceparentLength = ',"traceparent":""'.length + 55
 
 /**
- * The traceparent in an event's envelope, found without parsing it: it stands right before the
- * partition key (event.ts). A key's or a value's own text cannot look like it, since JSON escapes
- * the quotes in there, and `data` comes last.
+ * Finds the traceparent in an event's envelope without parsing it: it comes right before the
+ * partition key (event.ts). The text of a key or value cannot look like it, since JSON escapes
+ * quotes and `data` comes last.
  */
 export function traceparentOf(payload: Buffer): string | undefined {
   const end = payload.indexOf(partitionKey)
@@ -17,18 +17,18 @@ export function traceparentOf(payload: Buffer): string | undefined {
     : traceparent.exec(payload.toString('latin1', Math.max(0, end - traceparentLength), end))?.[1]
 }
 
-/** Gives each send a trace of its own that links to the commits whose events it carries. */
+/** Gives each send its own trace, with links to the commits whose events it carries. */
 export function tracedPublisher(
   publisher: Publisher,
   tracing: Tracing,
-  o: { topic: string; instance: string },
+  { topic, component }: { topic: string; component: string },
 ): Publisher {
   return {
     ...publisher,
     async publish(rows) {
-      const attributes = () => ({ 'dapr.component': o.instance, 'messaging.batch.message_count': rows.length })
+      const attributes = () => ({ 'dapr.component': component, 'messaging.batch.message_count': rows.length })
       const span = tracing.send(
-        o.topic,
+        topic,
         Iterator.from(rows).map(({ payload }) => traceparentOf(payload)),
         attributes,
       )

@@ -188,7 +188,7 @@ export function describeRelay(store: RelayUnderTest): void {
         await failure(client.transact([event('untyped', 1, { 'cloudevent.type': '' })]))
         const line = await until('the line', () => lines(process).find(({ msg }) => msg === 'call failed'))
         expect(line).toMatchObject({
-          level: 40,
+          level: 'warn',
           component: 'store',
           rpc: 'Transact',
           code: 'EVENT_REFUSED',

@@ -7,10 +7,11 @@ import { startKafkaProxy, type TcpProxy } from '../../../platform/testing/tcp-pr
 import { startComponentProcess, until } from '../../../platform/testing/component-process.ts'
 import { parseMysqlSettings } from '../../outbox-mysql/metadata.ts'
 import { openDatabase } from '../../outbox-mysql/database.ts'
-import { createMysqlOutbox } from '../../outbox-mysql/outbox.ts'
+import { createMysqlRelaySource } from '../../outbox-mysql/relay-source.ts'
 import { migrate, tablesOf } from '../../outbox-mysql/schema.ts'
 import { createKafkaPublisher } from '../../outbox/kafka-publisher.ts'
-import { relayDefaults, startRelay, type Lease, type OutboxSource, type Publisher } from '../../outbox/relay.ts'
+import type { Lease, RelaySource } from '../../outbox/relay-source.ts'
+import { relayDefaults, startRelay, type Publisher } from '../../outbox/relay.ts'
 import { dropTopic, makeTopic, mysqlUnderTest, openStore, type StoreClient } from '../stores.ts'
 import type { Violation } from './checker.ts'
 import { readTopic } from './read-topic.ts'
@@ -24,7 +25,7 @@ const silent = pino({ level: 'silent' })
 const slowKey = 'slow'
 const slowMs = 700
 
-type Source = OutboxSource<number>
+type Source = RelaySource<number>
 type Relayed = {
   source?: (real: Source) => Source
   publisher?: (settings: { broker: string; topic: string }) => Publisher
@@ -62,7 +63,7 @@ async function violationsOf(
      BEGIN IF NEW.partition_key = '${slowKey}' THEN DO SLEEP(${slowMs / 1_000}); END IF; END`,
   )
 
-  const real = createMysqlOutbox(pool, tables)
+  const real = createMysqlRelaySource(pool, tables)
   const broker = `127.0.0.1:${proxy.port}`
   const usual = () =>
     createKafkaPublisher({ brokers: [broker], topic, clientId: 'test', sendLimitMs: relayDefaults.sendLimitMs }, silent)

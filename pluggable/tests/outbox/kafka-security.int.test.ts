@@ -260,7 +260,7 @@ test('a misspelt setting ends the sidecar, whose log names it and no secret', as
     await daprd.close()
   }
   expect(daprd.output()).toMatch(
-    /INVALID_SETTING: metadata field .*relayTopc.* is no setting of this component; is .*relayTopic.* meant/,
+    /INVALID_SETTING: metadata field .*relayTopc.* unknown setting, did you mean .*relayTopic/,
   )
   expectNoSecrets(daprd.output())
 })

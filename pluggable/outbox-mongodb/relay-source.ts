@@ -1,14 +1,14 @@
 import { randomUUID } from 'node:crypto'
 import type { MongoClient, ObjectId } from 'mongodb'
-import type { Logger } from 'pino'
+import type { Logger } from '#lib/logger.ts'
 import type { Backlog } from '../outbox/metrics.ts'
-import type { OutboxSource } from '../outbox/relay.ts'
+import type { RelaySource } from '../outbox/relay-source.ts'
 import { watchOutbox } from './change-stream.ts'
 import type { Collections } from './schema.ts'
 
 const maxCounted = 100_000
 
-/** As many of the first documents as hold at most `bytes`, but one at least. */
+/** Returns as many of the first documents as have at most `bytes` together, but at least one. */
 function firstWithin<Sized extends { bytes: number }>(documents: Sized[], bytes: number): Sized[] {
   let sum = 0
   const end = documents.findIndex((each, index) => (sum += each.bytes) > bytes && index > 0)
@@ -16,15 +16,15 @@ function firstWithin<Sized extends { bytes: number }>(documents: Sized[], bytes:
 }
 
 /**
- * How the relay reads and empties the outbox collection. The lease runs by the database's clock
- * alone.
+ * Creates what the relay needs of the outbox collection. The lease depends only on the database's
+ * clock.
  */
-export function createMongodbOutbox(
+export function createMongodbRelaySource(
   client: MongoClient,
   { outbox, lease }: Collections,
   now: () => Date,
   log: Logger,
-): OutboxSource<ObjectId> & { backlog(): Promise<Backlog> } {
+): RelaySource<ObjectId> & { backlog(): Promise<Backlog> } {
   const owner = `${process.pid}-${randomUUID()}`
   const inMs = (amount: number) => ({ $dateAdd: { startDate: '$$NOW', unit: 'millisecond', amount } })
 
@@ -48,20 +48,20 @@ export function createMongodbOutbox(
     },
 
     async read(limits) {
-      // A glance at the rows that were added first, in no order to rely on: nearly all polls end
-      // here, and it says how many rows to ask for and up to which position. With a million rows
-      // waiting, a server that sorts before it limits would sort them all.
-      const glance = await outbox
+      // A first look at the oldest rows, in no reliable order. Nearly all polls end here, and it
+      // shows how many rows to request and up to which position. With a million rows waiting, a
+      // server that sorts before it limits would sort them all.
+      const candidates = await outbox
         .find({}, { projection: { _id: 0, position: 1, bytes: 1 }, limit: limits.rows, batchSize: limits.rows })
         .toArray()
-      if (glance.length === 0) return []
-      const within = firstWithin(glance, limits.bytes)
+      if (candidates.length === 0) return []
+      const within = firstWithin(candidates, limits.bytes)
       const upTo = Math.max(...within.map(({ position }) => position))
       const session = client.startSession()
       try {
-        // A plain cursor may pass the place of a row that is committed a moment later and still see
-        // that key's next one. One snapshot cannot: it has all of a key's earlier rows, or not the
-        // later ones either. Earlier rows have lower positions.
+        // A plain cursor may pass the position of a row that is committed a moment later and still
+        // see that key's next one. A snapshot cannot: it has all of a key's earlier rows, or the
+        // later ones are missing too. Earlier rows have lower positions.
         session.startTransaction({ readConcern: { level: 'snapshot' } })
         const options = { session, sort: { position: 1 }, limit: within.length, batchSize: within.length } as const
         const documents = await outbox.find({ position: { $lte: upTo } }, options).toArray()
@@ -79,10 +79,10 @@ export function createMongodbOutbox(
     },
 
     async remove(rows, { token }) {
-      // Not one transaction with the lease, although that would be stricter: a leader that is
-      // killed in the middle of it leaves the lease locked until the server gives the transaction
-      // up, a minute by default. Nor is it needed: the rows were acknowledged, so deleting them is
-      // right whoever leads by now.
+      // Not in one transaction with the lease, although that would be stricter: a leader killed in
+      // the middle would leave the lease locked until the server gives up on the transaction, after
+      // a minute by default. Nor is it needed: the rows were acknowledged, so deleting them is
+      // right whichever process leads by now.
       if ((await lease.findOne({ _id: 'relay', token }, { projection: { _id: 1 } })) === null) return false
       await outbox.deleteMany({ _id: { $in: rows.map(({ position }) => position) } })
       return true

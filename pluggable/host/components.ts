@@ -1,61 +1,60 @@
 import type { Attributes } from '@opentelemetry/api'
-import type { Logger } from 'pino'
+import type { Logger } from '#lib/logger.ts'
 import { ComponentError, toComponentError } from './errors.ts'
 import type { KeptSettings } from './kept-settings.ts'
 import type { Tracing } from './tracing.ts'
 
 export type Closable = {
-  /** What the spans of this instance's calls say about its database. */
+  /** What the spans of this Component's calls say about its database. */
   attributes?: Attributes
   close(): Promise<void>
 }
 
 export type OpenContext = {
-  instance: string
+  /** The Component's name, `metadata.name` in its YAML. */
+  component: string
   log: Logger
   tracing: Tracing | undefined
-  /**
-   * Where this instance may keep what it must know after a crash: a path to which a suffix is
-   * added.
-   */
+  /** Where this Component may keep what it needs after a crash: a path to add a suffix to. */
   keptPath: string
 }
 
-/** How one kind of component is made from its metadata. */
-export type ComponentDefinition<Settings, Instance extends Closable> = {
+/** How a Component of one type is opened from its metadata. */
+export type ComponentDefinition<Settings, Component extends Closable> = {
   /** Checks the metadata. Throws INVALID_SETTING. */
   parse(properties: Record<string, string>): Settings
   /**
-   * Connects, makes the schema, starts what runs in the background. Throws STORE_UNAVAILABLE when
-   * its server is away.
+   * Connects, migrates the schema, starts background work. Throws STORE_UNAVAILABLE when the
+   * database server is down.
    */
-  open(settings: Settings, context: OpenContext): Promise<Instance>
+  open(settings: Settings, context: OpenContext): Promise<Component>
 }
 
-type Slot<Instance> = {
+type Slot<Component> = {
   properties: Record<string, string>
-  opening: Promise<Instance>
+  opening: Promise<Component>
   open: boolean
   attributes?: Attributes
   abandon(): void
 }
 
-export type Instances<Instance> = {
+export type Components<Component> = {
   /**
-   * Init of one instance: a former instance of that name is closed first. Throws what `parse` and
-   * `open` throw.
+   * Opens a Component; an earlier one of that name is closed first. Throws what `parse` and `open`
+   * throw.
    */
   init(name: string, properties: Record<string, string>): Promise<void>
   /**
-   * The instance, waiting a moment for one that is being opened. Throws NOT_INITIALISED or
+   * Returns a Component, waiting a moment for one that is being opened. Throws NOT_INITIALISED or
    * STORE_UNAVAILABLE.
    */
-  get(name: string): Promise<Instance>
+  get(name: string): Promise<Component>
   /**
-   * Opens all instances whose settings were kept, each tried until it works or a new Init comes.
+   * Opens every Component whose settings were kept. Each is retried until it opens or a new Init
+   * arrives.
    */
   resume(): void
-  /** Empty for an instance that is not open. */
+  /** Empty for a Component that is not open. */
   attributesOf(name: string): Attributes
   states(): { name: string; open: boolean }[]
   close(): Promise<void>
@@ -63,37 +62,36 @@ export type Instances<Instance> = {
 
 const retryAfterMs = 500
 const waitForOpenMs = 1_500
-/** daprd gives an Init 5 s unless its Component says otherwise. */
+/** daprd gives an Init 5 s unless the Component says otherwise. */
 const initPatienceMs = 3_000
 
 /**
- * The instances of one component process: daprd sends the Component's name with each call, so that
- * several Components of one type share a process.
+ * Creates the Components of one process, by name. daprd sends the name with each call in
+ * `x-component-instance`, so several Components of one type can share a process.
  */
-export function createInstances<Settings, Instance extends Closable>(
-  definition: ComponentDefinition<Settings, Instance>,
+export function createComponents<Settings, Component extends Closable>(
+  definition: ComponentDefinition<Settings, Component>,
   kept: KeptSettings,
-  { keptPath, tracing }: { keptPath: (instance: string) => string; tracing?: Tracing | undefined },
+  { keptPath, tracing }: { keptPath: (name: string) => string; tracing?: Tracing | undefined },
   log: Logger,
-): Instances<Instance> {
-  const contextOf = (instance: string): OpenContext => ({
-    instance,
-    log: log.child({ component: instance }),
+): Components<Component> {
+  const contextOf = (name: string): OpenContext => ({
+    component: name,
+    log: log.child({ component: name }),
     tracing,
-    keptPath: keptPath(instance),
+    keptPath: keptPath(name),
   })
-  const slots = new Map<string, Slot<Instance>>()
-  // Inits of one name run one after the other: a second Init must not overtake the first one's
-  // clean-up.
+  const slots = new Map<string, Slot<Component>>()
+  // Inits run one at a time: a second Init of a name must not overtake the first one's clean-up.
   let inits: Promise<unknown> = Promise.resolve()
 
   function start(
     name: string,
     properties: Record<string, string>,
-    attempt: (isAbandoned: () => boolean) => Promise<Instance>,
+    attempt: (isAbandoned: () => boolean) => Promise<Component>,
   ) {
     let abandoned = false
-    const slot: Slot<Instance> = {
+    const slot: Slot<Component> = {
       properties,
       open: false,
       abandon: () => {
@@ -112,16 +110,14 @@ export function createInstances<Settings, Instance extends Closable>(
     return slot
   }
 
-  async function stop(slot: Slot<Instance>): Promise<void> {
+  async function stop(slot: Slot<Component>): Promise<void> {
     slot.abandon()
-    const instance = await slot.opening.catch(() => undefined)
-    await instance?.close().catch((error: unknown) => log.warn({ err: error }, 'closing an instance failed'))
+    const component = await slot.opening.catch(() => undefined)
+    await component?.close().catch((error: unknown) => log.warn({ err: error }, 'closing a component failed'))
   }
 
-  /**
-   * On a machine that is just starting everything at once a database may be slow before it is fast.
-   */
-  async function openPatiently(settings: Settings, context: OpenContext): Promise<Instance> {
+  /** Opens, retrying for a moment: a database may be slow while a whole machine is starting. */
+  async function openPatiently(settings: Settings, context: OpenContext): Promise<Component> {
     const end = Date.now() + initPatienceMs
     for (;;) {
       try {
@@ -130,6 +126,28 @@ export function createInstances<Settings, Instance extends Closable>(
         const error = toComponentError(thrown)
         if (error.code !== 'STORE_UNAVAILABLE' || error.lasting || Date.now() > end) throw error
         await new Promise((resolve) => setTimeout(resolve, 200))
+      }
+    }
+  }
+
+  /** Opens with kept settings. Retries until that works, they are invalid, or `isAbandoned`. */
+  async function reopen(
+    name: string,
+    properties: Record<string, string>,
+    isAbandoned: () => boolean,
+  ): Promise<Component> {
+    const context = contextOf(name)
+    for (let attempt = 1; ; attempt += 1) {
+      try {
+        const component = await definition.open(definition.parse(properties), context)
+        context.log.info({ attempt }, 'resumed with kept settings')
+        return component
+      } catch (thrown) {
+        const error = toComponentError(thrown)
+        if (error.code === 'INVALID_SETTING' || isAbandoned()) throw error
+        if (attempt === 1) context.log.warn({ err: error }, 'cannot open yet, retrying')
+        await new Promise((resolve) => setTimeout(resolve, retryAfterMs))
+        if (isAbandoned()) throw error
       }
     }
   }
@@ -174,24 +192,8 @@ export function createInstances<Settings, Instance extends Closable>(
     },
 
     resume() {
-      for (const [name, properties] of Object.entries(kept.load())) {
-        const { log: childLog } = contextOf(name)
-        start(name, properties, async (isAbandoned) => {
-          for (let attempt = 1; ; attempt += 1) {
-            try {
-              const instance = await definition.open(definition.parse(properties), contextOf(name))
-              childLog.info({ attempt }, 'carries on with kept settings')
-              return instance
-            } catch (thrown) {
-              const error = toComponentError(thrown)
-              if (error.code === 'INVALID_SETTING' || isAbandoned()) throw error
-              if (attempt === 1) childLog.warn({ err: error }, 'cannot open yet, trying again')
-              await new Promise((resolve) => setTimeout(resolve, retryAfterMs))
-              if (isAbandoned()) throw error
-            }
-          }
-        })
-      }
+      for (const [name, properties] of Object.entries(kept.load()))
+        start(name, properties, (isAbandoned) => reopen(name, properties, isAbandoned))
     },
 
     attributesOf: (name) => slots.get(name)?.attributes ?? {},

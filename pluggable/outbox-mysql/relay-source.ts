@@ -1,33 +1,43 @@
 import { randomUUID } from 'node:crypto'
 import type { Backlog } from '../outbox/metrics.ts'
-import type { OutboxSource } from '../outbox/relay.ts'
+import type { RelaySource } from '../outbox/relay-source.ts'
 import type { Database } from './database.ts'
 import type { Tables } from './schema.ts'
 
 const maxCounted = 100_000
 
 /**
- * How the relay reads and empties the outbox table. The lease runs by the database's clock alone.
+ * Creates what the relay needs of the outbox table. The lease depends only on the database's clock.
  */
-export function createMysqlOutbox(
+export function createMysqlRelaySource(
   database: Database,
   tables: Tables,
-): OutboxSource<number> & { backlog(): Promise<Backlog> } {
+): RelaySource<number> & { backlog(): Promise<Backlog> } {
   const owner = `${process.pid}-${randomUUID()}`
   const until = 'UTC_TIMESTAMP(6) + INTERVAL ? MICROSECOND'
 
-  // The oldest rows, while those before each of them have less than so many bytes together: so at
-  // least one.
-  const fitting = `SELECT id, partition_key, sequence, payload, TIMESTAMPDIFF(MICROSECOND, created, CURRENT_TIMESTAMP(6)) AS age FROM ${tables.outbox}
-    JOIN (SELECT id FROM (
-      SELECT id, bytes, SUM(bytes) OVER (ORDER BY id) AS total FROM (SELECT id, bytes FROM ${tables.outbox} ORDER BY id LIMIT ?) AS oldest
-    ) AS summed WHERE total - bytes < ?) AS fitting USING (id) ORDER BY id`
+  const ageMicroseconds = 'TIMESTAMPDIFF(MICROSECOND, created, CURRENT_TIMESTAMP(6))'
+
+  // Each row counts if the rows before it have fewer bytes than the limit, so at least one does.
+  const oldestRows = `
+    SELECT id, partition_key, sequence, payload, ${ageMicroseconds} AS age
+    FROM ${tables.outbox}
+    JOIN (
+      SELECT id FROM (
+        SELECT id, bytes, SUM(bytes) OVER (ORDER BY id) AS total
+        FROM (SELECT id, bytes FROM ${tables.outbox} ORDER BY id LIMIT ?) AS oldest
+      ) AS summed
+      WHERE total - bytes < ?
+    ) AS fitting USING (id)
+    ORDER BY id`
 
   return {
     async acquireLease(leaseMs) {
       const result = await database.use((session) =>
         session.write(
-          `UPDATE ${tables.lease} SET owner = ?, token = LAST_INSERT_ID(token + 1), expires = ${until} WHERE name = 'relay' AND expires <= UTC_TIMESTAMP(6)`,
+          `UPDATE ${tables.lease}
+           SET owner = ?, token = LAST_INSERT_ID(token + 1), expires = ${until}
+           WHERE name = 'relay' AND expires <= UTC_TIMESTAMP(6)`,
           [owner, leaseMs * 1_000],
         ),
       )
@@ -54,10 +64,10 @@ export function createMysqlOutbox(
 
     async read(limits) {
       return database.use(async (session) => {
-        // Sizes first: 500 rows of a megabyte each must not be in memory together. The one SELECT
-        // is one snapshot, and a transaction takes its ids under its partition key's lock, so no
-        // key has a hole before a row that is seen here.
-        const rows = await session.rows(fitting, [limits.rows, limits.bytes])
+        // Sizes first: 500 rows of a megabyte each must not be in memory together. One SELECT is
+        // one snapshot, and a transaction takes its ids under its partition key's lock, so no key
+        // has a gap before a row that is visible here.
+        const rows = await session.rows(oldestRows, [limits.rows, limits.bytes])
         return rows.map((row) => ({
           position: Number(row['id']),
           partitionKey: (row['partition_key'] as Buffer).toString('utf8'),
@@ -70,9 +80,11 @@ export function createMysqlOutbox(
 
     async remove(rows, { token }) {
       return database.use(async (session) => {
-        // Takes the lease row's lock and checks the token in the deleting statement itself.
+        // The deleting statement itself locks the lease row and checks the token.
         const result = (await session.plain(
-          `DELETE o FROM ${tables.outbox} AS o JOIN ${tables.lease} AS l ON l.name = 'relay' AND l.token = ? WHERE o.id IN (?)`,
+          `DELETE o FROM ${tables.outbox} AS o
+           JOIN ${tables.lease} AS l ON l.name = 'relay' AND l.token = ?
+           WHERE o.id IN (?)`,
           [token, rows.map((row) => row.position)],
         )) as unknown as { affectedRows: number }
         return result.affectedRows > 0
@@ -85,7 +97,7 @@ export function createMysqlOutbox(
           `SELECT COUNT(*) AS n FROM (SELECT 1 FROM ${tables.outbox} LIMIT ${maxCounted}) AS counted`,
         )
         const [oldest] = await session.rows(
-          `SELECT TIMESTAMPDIFF(MICROSECOND, created, CURRENT_TIMESTAMP(6)) AS age FROM ${tables.outbox} ORDER BY id LIMIT 1`,
+          `SELECT ${ageMicroseconds} AS age FROM ${tables.outbox} ORDER BY id LIMIT 1`,
         )
         return { rows: Number(counted?.['n'] ?? 0), oldestAgeSeconds: Math.max(0, Number(oldest?.['age'] ?? 0) / 1e6) }
       })

@@ -1,0 +1,107 @@
+export type PacingOptions = {
+  /** How often a relay without a lease asks for it. */
+  standbyMs: number
+  pollMinMs: number
+  /**
+   * The longest pause between reads while no rows come: twenty small queries a second cost less
+   * than a hundredth of a core.
+   */
+  pollMaxMs: number
+  /** The same where the database reports commits. */
+  pollWatchedMs: number
+  /** The shortest time between the starts of two rounds. */
+  roundMs: number
+  /**
+   * The same where rounds bring `busyRows` rows or more: rows then come quickly, and the next batch
+   * is given time to grow.
+   */
+  busyRoundMs: number
+  busyRows: number
+  retryMinMs: number
+  retryMaxMs: number
+}
+
+export type Pacing = {
+  /** Ends the pause of an idle relay. */
+  wake(): void
+  /** Ends the current pause and makes all later ones empty. */
+  close(): void
+  /** Call before a read: a `wake` from then on ends the idle pause that follows. */
+  reading(): void
+  /** Call after a read that returned rows: the next idle pause is short. */
+  foundRows(): void
+  /** Call when the database and Kafka responded: the next retry comes quickly. */
+  succeeded(): void
+  /** Waits before asking for the lease again. */
+  standby(): Promise<void>
+  /** Waits after a read without rows, ever longer until `wake`. */
+  idle(isWatched: boolean): Promise<void>
+  /** Waits until the next round may start. */
+  nextRound(round: { rows: number; tookMs: number }): Promise<void>
+  /** Waits after a failure, ever longer. */
+  retry(): Promise<void>
+}
+
+/** Decides how long a relay pauses, and pauses. */
+export function createPacing(options: PacingOptions): Pacing {
+  let closed = false
+  let woken = false
+  let idleMs = options.pollMinMs
+  let retryMs = options.retryMinMs
+  let interrupt: (() => void) | undefined
+
+  async function pause(ms: number, { wakeable } = { wakeable: false }): Promise<void> {
+    if (closed || ms <= 0 || (wakeable && woken)) return
+    await new Promise<void>((resolve) => {
+      const timer = setTimeout(resolve, ms)
+      interrupt = () => {
+        if (!wakeable && !closed) return
+        clearTimeout(timer)
+        resolve()
+      }
+    })
+    interrupt = undefined
+  }
+
+  return {
+    wake() {
+      woken = true
+      interrupt?.()
+    },
+
+    close() {
+      closed = true
+      interrupt?.()
+    },
+
+    reading() {
+      woken = false
+    },
+
+    foundRows() {
+      idleMs = options.pollMinMs
+    },
+
+    succeeded() {
+      retryMs = options.retryMinMs
+    },
+
+    standby: () => pause(options.standbyMs),
+
+    async idle(isWatched) {
+      await pause(idleMs, { wakeable: true })
+      // After a commit poll quickly for a while: more are likely to follow.
+      const longest = isWatched ? options.pollWatchedMs : options.pollMaxMs
+      idleMs = woken ? options.pollMinMs : Math.min(idleMs * 2, longest)
+    },
+
+    nextRound({ rows, tookMs }) {
+      return pause((rows < options.busyRows ? options.roundMs : options.busyRoundMs) - tookMs)
+    },
+
+    async retry() {
+      await pause(retryMs)
+      retryMs = Math.min(retryMs * 2, options.retryMaxMs)
+    },
+  }
+}
