@@ -1,6 +1,5 @@
 // Everything that one database is measured with: three ways to commit a change and publish its
 // event, side by side.
-import { spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { existsSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -11,6 +10,7 @@ import { createConnection } from 'mysql2/promise'
 import { z } from 'zod'
 import type { StateStore } from '#lib/dapr.ts'
 import { startComponentProcess } from '../platform/testing/component-process.ts'
+import { startChild } from '../platform/child.ts'
 import { poll } from '../platform/poll.ts'
 import { watchArrivals } from './arrivals.ts'
 import { createPlainMongodb } from './plain-mongodb.ts'
@@ -158,19 +158,12 @@ export async function createRig(database: DatabaseName, servers: Servers): Promi
   }
 }
 
-/** Resolves with its end. */
-async function startNothingStore(folder: string): Promise<() => unknown> {
+/** @returns a function that ends it */
+async function startNothingStore(folder: string): Promise<() => Promise<unknown>> {
   const env = { PATH: process.env['PATH'], DAPR_COMPONENTS_SOCKETS_FOLDER: folder, LOG_LEVEL: 'warn' }
-  const child = spawn(process.execPath, [join(import.meta.dirname, 'nothing-store.ts')], { env, stdio: 'ignore' })
-  const kill = () => child.kill('SIGKILL')
-  process.once('exit', kill)
-  await poll('the store that does nothing listens', () => existsSync(join(folder, 'nothing.sock')), {
-    timeoutMs: 30_000,
-  })
-  return () => {
-    process.off('exit', kill)
-    kill()
-  }
+  const child = startChild(process.execPath, [join(import.meta.dirname, 'nothing-store.ts')], { env })
+  await child.ready('the store that does nothing listens', () => existsSync(join(folder, 'nothing.sock')))
+  return () => child.kill('SIGKILL')
 }
 
 const transactionsOf =

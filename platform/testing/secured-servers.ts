@@ -1,15 +1,13 @@
 // Servers that want certificates and passwords, for the tests of components that must speak to
 // such: each a process of its own, on a free port, in a folder that goes with it. The shop's own
 // servers on loopback have no TLS.
-import { spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
-import { once } from 'node:events'
-import { closeSync, mkdirSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { MongoClient } from 'mongodb'
-import { poll } from '../poll.ts'
+import { startChild } from '../child.ts'
 import { initialiseMysql } from '../start/prepare.ts'
 import { createProgress } from '../progress.ts'
 import { buildOnce } from '../parts/ensure.ts'
@@ -49,35 +47,25 @@ export async function ensureProgram(name: 'mysql' | 'mongodb' | 'kafka') {
 type Start = { folder: string; command: string[]; port: number }
 
 /**
- * Starts a server that has been prepared in `folder`. The function that is returned ends it and
- * removes the folder. @throws Error with the end of its log when it does not come up
+ * Starts a server that was prepared in `folder` and waits until it accepts connections.
+ * @returns a function that ends it and removes the folder
+ * @throws Error with the end of its output when it does not start within 90 s
  */
 export async function runServer(
   name: string,
   { folder, log, command, port }: Start & { log: string },
 ): Promise<() => Promise<void>> {
   const [program = '', ...args] = command
-  const output = openSync(log, 'a')
-  const child = spawn(program, args, { cwd: folder, stdio: ['ignore', output, output] })
-  closeSync(output)
-  const ended = once(child, 'exit')
-  const kill = () => child.kill('SIGKILL')
-  process.once('exit', kill)
+  const child = startChild(program, args, { cwd: folder, log })
   const close = async () => {
-    child.kill('SIGTERM')
-    const timer = setTimeout(kill, 15_000)
-    await ended
-    clearTimeout(timer)
-    process.off('exit', kill)
+    await child.kill('SIGTERM', 15_000)
     rmSync(folder, { recursive: true, force: true })
   }
   try {
-    await poll(`${name} listens`, () => child.exitCode !== null || answers(port), { timeoutMs: 90_000 })
-    if (child.exitCode !== null) throw new Error(`${name} ended with code ${child.exitCode}`)
+    await child.ready(`${name} listens`, () => accepts(port), 90_000)
   } catch (error) {
-    const tail = readFileSync(log, 'utf8').split('\n').slice(-30).join('\n')
     await close()
-    throw new Error(`${(error as Error).message}\n${tail}`, { cause: error })
+    throw error
   }
   return close
 }
@@ -88,7 +76,7 @@ export async function runServer(
  */
 async function startSecured<T>(
   name: string,
-  start: (o: { folder: string; log: string; authority: Authority }) => Promise<Start & { more: T }>,
+  start: (prepared: { folder: string; log: string; authority: Authority }) => Promise<Start & { more: T }>,
 ): Promise<Secured & T> {
   const folder = mkdtempSync(join(tmpdir(), `${name}-`))
   const log = join(folder, 'server.log')
@@ -105,7 +93,7 @@ async function startSecured<T>(
   }
 }
 
-function answers(port: number): Promise<boolean> {
+function accepts(port: number): Promise<boolean> {
   return new Promise((resolve) => {
     const connection = connect(port, '127.0.0.1', () => {
       connection.destroy()

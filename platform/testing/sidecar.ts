@@ -1,14 +1,12 @@
 // A real sidecar for a test or a measurement, without mTLS, with the components that it is given
 // and nothing else.
-import { spawn } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
-import { once } from 'node:events'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createDapr, type Dapr } from '#lib/dapr.ts'
+import { startChild } from '../child.ts'
 import { daprdCommand } from '../daprd/command.ts'
-import { poll } from '../poll.ts'
 import { createProgress } from '../progress.ts'
 import { ensureParts } from '../parts/ensure.ts'
 import { freePorts } from './free-ports.ts'
@@ -54,10 +52,16 @@ export type Sidecar = {
  * Writes a sidecar's files and picks its ports; nothing is started. What is started by the command
  * can be started again after it has ended.
  */
-export async function prepareSidecar(o: SidecarOptions): Promise<PreparedSidecar> {
-  const program = o.daprd ?? (await findDaprd())
+export async function prepareSidecar({
+  appId,
+  components,
+  resources = [],
+  folder: socketFolder,
+  daprd,
+}: SidecarOptions): Promise<PreparedSidecar> {
+  const program = daprd ?? (await findDaprd())
   const folder = mkdtempSync(join(tmpdir(), 'sidecar-'))
-  for (const [i, resource] of [...o.components.map(componentResource), ...(o.resources ?? [])].entries()) {
+  for (const [i, resource] of [...components.map(componentResource), ...resources].entries()) {
     writeFileSync(join(folder, `${i}.yaml`), resource, { mode: 0o600 })
   }
   const nameResolution = {
@@ -79,7 +83,7 @@ export async function prepareSidecar(o: SidecarOptions): Promise<PreparedSidecar
   const apiToken = randomUUID()
   const [file = '', ...args] = daprdCommand({
     daprd: program,
-    appId: o.appId,
+    appId,
     ports: { grpc: grpcPort, http: httpPort, internal: internalPort, metrics: metricsPort },
     configs: [configuration],
     resources: [folder],
@@ -90,7 +94,7 @@ export async function prepareSidecar(o: SidecarOptions): Promise<PreparedSidecar
     PATH: process.env['PATH'],
     NAMESPACE: 'default',
     DAPR_API_TOKEN: apiToken,
-    DAPR_COMPONENTS_SOCKETS_FOLDER: o.folder ?? folder,
+    DAPR_COMPONENTS_SOCKETS_FOLDER: socketFolder ?? folder,
     DAPR_HOST_IP: '127.0.0.1',
   }
   return {
@@ -107,34 +111,23 @@ export async function prepareSidecar(o: SidecarOptions): Promise<PreparedSidecar
  * Starts a sidecar and waits until it is healthy.
  * @throws Error with its output when it does not come up
  */
-export async function startSidecar(o: SidecarOptions): Promise<Sidecar> {
-  const { command, grpcPort, httpPort, apiToken, isHealthy, remove } = await prepareSidecar(o)
-  const child = spawn(command.file, command.args, { env: command.env, stdio: ['ignore', 'pipe', 'pipe'] })
-  let output = ''
-  for (const stream of [child.stdout, child.stderr])
-    stream.on('data', (chunk: Buffer) => (output = (output + chunk.toString()).slice(-8_000)))
-  const ended = once(child, 'exit')
-  const kill = () => child.kill('SIGKILL')
-  // Nothing is left behind, however this process ends.
-  process.once('exit', kill)
+export async function startSidecar(options: SidecarOptions): Promise<Sidecar> {
+  const { command, grpcPort, httpPort, apiToken, isHealthy, remove } = await prepareSidecar(options)
+  const child = startChild(command.file, command.args, { env: command.env })
   const dapr = createDapr({ grpcPort, httpPort, apiToken })
   const close = async () => {
     dapr.close()
-    child.kill('SIGTERM')
-    // What is still under way in a built-in outbox is of no interest.
-    const timer = setTimeout(kill, 3_000)
-    await ended
-    clearTimeout(timer)
-    process.off('exit', kill)
+    // Whatever a built-in outbox has not sent after 3 s is of no interest.
+    await child.kill('SIGTERM', 3_000)
     remove()
   }
   try {
-    await poll('the sidecar is healthy', isHealthy, { timeoutMs: 30_000, isFatal: () => child.exitCode !== null })
+    await child.ready('the sidecar is healthy', isHealthy)
   } catch (error) {
     await close()
-    throw new Error(`${(error as Error).message}\n${output}`, { cause: error })
+    throw error
   }
-  return { dapr, grpcPort, httpPort, apiToken, pid: child.pid ?? 0, close }
+  return { dapr, grpcPort, httpPort, apiToken, pid: child.pid, close }
 }
 
 async function findDaprd(): Promise<string> {

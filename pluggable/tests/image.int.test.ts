@@ -1,13 +1,14 @@
-import { spawn, spawnSync, type ChildProcess } from 'node:child_process'
+import { spawnSync } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
-import { once } from 'node:events'
 import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { OutputBindingClient } from '#protos/dapr/proto/components/v1/bindings.ts'
+import { startChild, type Child } from '../../platform/child.ts'
 import { freePorts } from '../../platform/testing/free-ports.ts'
-import { clientFor, until } from '../../platform/testing/component-process.ts'
+import { poll } from '../../platform/poll.ts'
+import { createClient } from './component-client.ts'
 import { createTopic, event, mongodbUnderTest, mysqlUnderTest, openStore } from './stores.ts'
 import { collect } from '../image/collect.ts'
 
@@ -51,7 +52,7 @@ describe.each(targets)('the image of %s', (target) => {
   const somebody = { uid: user[0] ?? 0, gid: user[1] ?? 0 }
   const asSomebody = process.getuid?.() === 0 && spawnSync(process.execPath, ['--version'], somebody).status === 0
   let metricsPort = 0
-  let child: ChildProcess
+  let child: Child
   let output = ''
 
   const options = () => ({
@@ -76,8 +77,8 @@ describe.each(targets)('the image of %s', (target) => {
     mkdirSync(sockets)
     chmodSync(sockets, 0o777)
   })
-  afterAll(() => {
-    child?.kill('SIGKILL')
+  afterAll(async () => {
+    await child?.kill('SIGKILL')
     rmSync(folder, { recursive: true, force: true })
   })
 
@@ -87,15 +88,9 @@ describe.each(targets)('the image of %s', (target) => {
 
   test('is healthy once it listens, for its own user only, and answers probes from outside', async () => {
     expect(isHealthy()).toBe(false)
-    child = spawn(process.execPath, command.slice(1), options())
-    for (const stream of [child.stdout, child.stderr])
-      stream?.on('data', (chunk: Buffer) => (output += chunk.toString()))
-    await until(
-      'it is healthy',
-      () => isHealthy() || (child.exitCode !== null && Promise.reject(new Error(output))),
-      20_000,
-    )
-    await until('its log says so', () => output.includes('listening'))
+    child = startChild(process.execPath, command.slice(1), { ...options(), onOutput: (text) => (output += text) })
+    await child.ready('it is healthy', isHealthy)
+    await poll('its log says so', () => output.includes('listening'))
     const { mode, uid } = statSync(socket)
     expect([mode & 0o777, uid]).toEqual([0o600, asSomebody ? somebody.uid : process.getuid?.()])
     // Not taken away from its owner.
@@ -106,7 +101,7 @@ describe.each(targets)('the image of %s', (target) => {
 
   test('does its work', async () => {
     if (target === 'bindings-mongodb') {
-      const binding = clientFor(OutputBindingClient, socket, 'queries')
+      const binding = createClient(OutputBindingClient, socket, 'queries')
       const properties = {
         connectionString: process.env['TEST_MONGODB_URI'] ?? '',
         databaseName: `test_${randomUUID().slice(0, 8)}`,
@@ -124,7 +119,7 @@ describe.each(targets)('the image of %s', (target) => {
     try {
       await store.init({ ...database.properties, relayBrokers: brokers, relayTopic: topic.name })
       await store.transact([{ key: 'a', value: 1 }, event('a', { n: 1 })])
-      await until('the event', () => topic.ofKey('a').length > 0)
+      await poll('the event', () => topic.ofKey('a').length > 0)
       expect(await store.json('a')).toBe(1)
       // Stops the relay before its topic goes.
       await store.init(database.properties)
@@ -136,11 +131,9 @@ describe.each(targets)('the image of %s', (target) => {
   })
 
   test('ends when it is told to', async () => {
-    expect(child.exitCode).toBeNull()
-    const ended = once(child, 'exit')
-    child.kill('SIGTERM')
-    expect(await ended).toEqual([0, null])
-    await until('its log says so', () => output.includes('stopping'))
+    expect(child.end()).toBeUndefined()
+    expect(await child.kill('SIGTERM')).toEqual({ code: 0, signal: null })
+    expect(output).toContain('stopping')
     expect([existsSync(socket), isHealthy()]).toEqual([false, false])
   })
 })

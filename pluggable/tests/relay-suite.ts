@@ -2,7 +2,8 @@ import type { ServiceError } from '@grpc/grpc-js'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { freePorts } from '../../platform/testing/free-ports.ts'
 import { startKafkaProxy } from '../../platform/testing/tcp-proxy.ts'
-import { startComponentProcess, until, type ComponentProcess } from '../../platform/testing/component-process.ts'
+import { poll } from '../../platform/poll.ts'
+import { startComponentProcess, type ComponentProcess } from '../../platform/testing/component-process.ts'
 import {
   createTopic,
   event,
@@ -78,7 +79,7 @@ export function describeRelay(store: RelayUnderTest): void {
     /** The first leads, the second stands by. */
     async function startPair(): Promise<[Component, Component]> {
       const leader = await startComponent(properties())
-      await until('the first leads', leader.leads)
+      await poll('the first leads', leader.leads)
       return [leader, await startComponent(properties())]
     }
 
@@ -114,7 +115,7 @@ export function describeRelay(store: RelayUnderTest): void {
           await new Promise((resolve) => setTimeout(resolve, 400))
           await other.client.transact([event(`replica-${n}`, { n })])
           const committed = performance.now()
-          await until('its event', () => topic.ofKey(`replica-${n}`).length > 0)
+          await poll('its event', () => topic.ofKey(`replica-${n}`).length > 0, { intervalMs: 10 })
           waits.push(performance.now() - committed)
         }
         // Half of them: one late poll of the test's own machine proves nothing. A leader that polls
@@ -134,11 +135,9 @@ export function describeRelay(store: RelayUnderTest): void {
           )
           expect(await database.waiting()).toBe(40)
           await proxy.restore()
-          await until(
-            'drained',
-            async () => (await database.waiting()) === 0 && topic.ofKey('large').length >= 40,
-            20_000,
-          )
+          await poll('drained', async () => (await database.waiting()) === 0 && topic.ofKey('large').length >= 40, {
+            timeoutMs: 20_000,
+          })
           const first = [...new Set(topic.ofKey('large').map((each) => Number(each.event['sequence'])))]
           expect(first).toEqual(Array.from({ length: 40 }, (_, n) => n + 1))
         } finally {
@@ -156,7 +155,7 @@ export function describeRelay(store: RelayUnderTest): void {
           for (let n = 0; n < 5; n += 1) await client.transact([{ key: 'm', value: n }, event('m', { n })])
           await failure(client.set({ key: 'm', value: 1, etag: 'wrong' }))
 
-          const away = await until('a failed send', async () => {
+          const away = await poll('a failed send', async () => {
             const found = await metrics()
             return (found.get('outbox_relay_errors_total{component="store",step="publish"}') ?? 0) > 0 && found
           })
@@ -169,7 +168,7 @@ export function describeRelay(store: RelayUnderTest): void {
           expect([calls('Transact', 'OK'), calls('Set', 'ETAG_MISMATCH'), calls('Init', 'OK')]).toEqual([5, 1, 1])
 
           await proxy.restore()
-          const drained = await until('all relayed', async () => {
+          const drained = await poll('all relayed', async () => {
             const found = await metrics()
             return found.get('outbox_relayed_total{component="store"}') === 5 && found
           })
@@ -186,7 +185,7 @@ export function describeRelay(store: RelayUnderTest): void {
       alone(async () => {
         const { client, process } = await startComponent(properties())
         await failure(client.transact([event('untyped', 1, { 'cloudevent.type': '' })]))
-        const line = await until('the line', () => lines(process).find(({ msg }) => msg === 'call failed'))
+        const line = await poll('the line', () => lines(process).find(({ msg }) => msg === 'call failed'))
         expect(line).toMatchObject({
           level: 40,
           component: 'store',
@@ -201,17 +200,17 @@ export function describeRelay(store: RelayUnderTest): void {
       'a second Init replaces the first, whose relay gives the lease back',
       alone(async () => {
         const { client, process, leads } = await startComponent(properties())
-        await until('it leads', leads)
+        await poll('it leads', leads)
         const began = performance.now()
         await client.init(properties())
         const terms = () => lines(process).filter(({ msg }) => msg === 'relay leads')
-        await until('the new one leads', () => terms().length === 2)
+        await poll('the new one leads', () => terms().length === 2)
         // A former relay that kept the lease would keep it for ever, one that left it without a word
         // for 4 s.
         expect(performance.now() - began).toBeLessThan(2_000)
         await client.transact([event('second', { n: 1 })])
-        await until('the event', () => topic.ofKey('second').length > 0)
-        await until('it is deleted', async () => (await database.waiting()) === 0)
+        await poll('the event', () => topic.ofKey('second').length > 0)
+        await poll('it is deleted', async () => (await database.waiting()) === 0)
         expect(topic.ofKey('second')).toHaveLength(1)
       }),
     )
@@ -229,15 +228,15 @@ export function describeRelay(store: RelayUnderTest): void {
         // Its answer says that what went before it on the same connection has arrived.
         await leader.client.get('other')
         const ended = leader.process.kill('SIGTERM')
-        await until('it is stopping', () => lines(leader.process).some(({ msg }) => msg === 'stopping'))
+        await poll('it is stopping', () => lines(leader.process).some(({ msg }) => msg === 'stopping'))
         await row.release()
         expect(await answer).toBe('done')
         await ended
         const released = performance.now()
-        await until('the heir leads', heir.leads, 10_000)
+        await poll('the heir leads', heir.leads, { timeoutMs: 10_000 })
         // It asks every 400 ms. A lease that had to run out would take 4 s.
         expect(performance.now() - released).toBeLessThan(1_500)
-        await until('the event', () => topic.ofKey('held').length > 0)
+        await poll('the event', () => topic.ofKey('held').length > 0)
         expect(await heir.client.json('held')).toBe(1)
       }),
     )

@@ -3,7 +3,8 @@ import type { ServiceError } from '@grpc/grpc-js'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { BadRequest } from '#protos/google/rpc/error_details.ts'
 import { Status } from '#protos/google/rpc/status.ts'
-import { startComponentProcess, until, type ComponentProcess } from '../../platform/testing/component-process.ts'
+import { poll } from '../../platform/poll.ts'
+import { startComponentProcess, type ComponentProcess } from '../../platform/testing/component-process.ts'
 import {
   createTopic,
   event,
@@ -114,7 +115,7 @@ export function describeStore(store: StoreUnderTest, variant = ''): void {
       // MySQL counts whole seconds: one second may be over at once.
       await client.set({ key: 't', value: 1, metadata: { ttlInSeconds: '2' } })
       expect((await client.get('t')).metadata['ttlExpireTime']).toMatch(/^\d{4}-\d\d-\d\dT[\d:]+Z$/)
-      await until('expiry', async () => (await client.json('t')) === undefined)
+      await poll('expiry', async () => (await client.json('t')) === undefined)
       await client.set({ key: 't', value: 2, firstWrite: true })
       expect(await client.json('t')).toBe(2)
       await client.set({ key: 't', value: 3, metadata: { ttlInSeconds: '100' } })
@@ -145,7 +146,7 @@ export function describeStore(store: StoreUnderTest, variant = ''): void {
     test('an etag of a value that has expired lets nobody through', async () => {
       await client.set({ key: 'gone', value: 1, metadata: { ttlInSeconds: '2' } })
       const etag = (await client.etag('gone')) ?? ''
-      await until('expiry', async () => (await client.json('gone')) === undefined)
+      await poll('expiry', async () => (await client.json('gone')) === undefined)
       expect((await failure(client.set({ key: 'gone', value: 2, etag }))).code).toBe(9)
       expect((await failure(client.delete('gone', etag))).code).toBe(9)
     })
@@ -201,7 +202,7 @@ export function describeStore(store: StoreUnderTest, variant = ''): void {
         { key: 'x3', value: 1, firstWrite: true },
       ])
       expect([await client.json('x1'), await client.json('x2'), await client.json('x3')]).toEqual([undefined, 1, 1])
-      const [only, ...rest] = await until('event', () => topic.ofKey('x2').length > 0 && topic.ofKey('x2'))
+      const [only, ...rest] = await poll('event', () => topic.ofKey('x2').length > 0 && topic.ofKey('x2'))
       expect([only?.event['data'], only?.event['sequence'], rest]).toEqual([{ n: 2 }, '1', []])
     })
 
@@ -227,7 +228,7 @@ export function describeStore(store: StoreUnderTest, variant = ''): void {
         ],
         { traceparent },
       )
-      const [published] = await until('event', () => topic.ofKey('o-1').length > 0 && topic.ofKey('o-1'))
+      const [published] = await poll('event', () => topic.ofKey('o-1').length > 0 && topic.ofKey('o-1'))
       expect(published?.event).toMatchObject({
         specversion: '1.0',
         id: 'e-1',
@@ -274,7 +275,7 @@ export function describeStore(store: StoreUnderTest, variant = ''): void {
       )
       const expected = Array.from({ length: 8 * (perWriter - 1) }, (_, n) => String(n + 1))
       for (const key of keys) {
-        await until(`events of ${key}`, () => topic.ofKey(key).length >= expected.length)
+        await poll(`events of ${key}`, () => topic.ofKey(key).length >= expected.length)
         const events = topic.ofKey(key)
         expect(events.map((each) => each.event['sequence'])).toEqual(expected)
         expect(new Set(events.map((each) => each.partition)).size).toBe(1)
@@ -294,7 +295,7 @@ export function describeStore(store: StoreUnderTest, variant = ''): void {
           await client.transact(keys.flatMap((key) => [{ key, value: n }, event(key, { n })]))
         }),
       )
-      for (const key of ['d1', 'd2', 'd3']) await until(key, () => topic.ofKey(key).length === 30)
+      for (const key of ['d1', 'd2', 'd3']) await poll(key, () => topic.ofKey(key).length === 30)
     }, 30_000)
 
     test('without brokers it is a plain store that refuses events', async () => {
@@ -343,9 +344,9 @@ export function describeStore(store: StoreUnderTest, variant = ''): void {
       component = await startComponentProcess(store.type, component.folder)
       client.close()
       client = openStore(component.socket)
-      await until('works again', async () => (await client.get('killed').catch(() => undefined)) !== undefined)
+      await poll('works again', async () => (await client.get('killed').catch(() => undefined)) !== undefined)
       await client.transact([event('killed', { last: true })])
-      const bySequence = await until(
+      const bySequence = await poll(
         'the last event',
         () => {
           const all = Map.groupBy(topic.ofKey('killed'), (each) => Number(each.event['sequence']))
@@ -353,7 +354,7 @@ export function describeStore(store: StoreUnderTest, variant = ''): void {
             [...all.values()].some(([first]) => (first?.event['data'] as { last?: boolean } | undefined)?.last) && all
           )
         },
-        20_000,
+        { timeoutMs: 20_000 },
       )
       expect([...bySequence.keys()].toSorted((a, b) => a - b)).toEqual(
         Array.from({ length: bySequence.size }, (_, n) => n + 1),
@@ -377,14 +378,14 @@ export function describeStore(store: StoreUnderTest, variant = ''): void {
         )
         // Deleted too: killed between publishing and deleting, a leader leaves rows that its heir
         // rightly repeats.
-        await until('all events', async () => target.published.length >= 40 && (await own.waiting()) === 0)
+        await poll('all events', async () => target.published.length >= 40 && (await own.waiting()) === 0)
         const leads = (component: ComponentProcess) => component.output().includes('relay leads')
         expect([leads(first), leads(second)].filter(Boolean)).toHaveLength(1)
         const [leader, heir, caller] = leads(first) ? [first, second, two] : [second, first, one]
         await leader.kill('SIGKILL')
-        await until('take-over', () => leads(heir), 5_000)
+        await poll('take-over', () => leads(heir), { timeoutMs: 5_000 })
         await caller.transact([event('s0', { after: true })])
-        await until('the heir relays', () => target.published.length > 40)
+        await poll('the heir relays', () => target.published.length > 40)
         expect(new Set(target.published.map((each) => each.event['id'])).size).toBe(target.published.length)
         await heir.kill('SIGTERM')
       } finally {
@@ -406,7 +407,9 @@ export function describeStore(store: StoreUnderTest, variant = ''): void {
         for (let n = 0; n < 30; n += 1) await instance.transact([{ key: `w${n}`, value: n }, event(`w${n % 3}`, { n })])
         expect(await own.waiting()).toBe(30)
         await listen()
-        await until('drained', async () => target.published.length >= 30 && (await own.waiting()) === 0, 20_000)
+        await poll('drained', async () => target.published.length >= 30 && (await own.waiting()) === 0, {
+          timeoutMs: 20_000,
+        })
         for (const key of ['w0', 'w1', 'w2']) {
           const order = [...new Set(target.ofKey(key).map((each) => each.event['sequence']))]
           expect(order).toEqual(Array.from({ length: 10 }, (_, n) => String(n + 1)))

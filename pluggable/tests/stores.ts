@@ -13,7 +13,8 @@ import {
   type DeleteRequest,
   type GetResponse,
 } from '#protos/dapr/proto/components/v1/state.ts'
-import { clientFor, until } from '../../platform/testing/component-process.ts'
+import { poll } from '../../platform/poll.ts'
+import { createClient } from './component-client.ts'
 
 export type TestDatabase = {
   name: string
@@ -72,8 +73,8 @@ export const event = (key: string, data: unknown, more: Record<string, string> =
  * A caller of one instance, in the words of the tests. Keys get the prefix `app||`, as from daprd.
  */
 export function openStore(socket: string, instance = 'store') {
-  const plain = clientFor(StateStoreClient, socket, instance)
-  const transactional = clientFor(TransactionalStateStoreClient, socket, instance)
+  const plain = createClient(StateStoreClient, socket, instance)
+  const transactional = createClient(TransactionalStateStoreClient, socket, instance)
   const get = (key: string) =>
     plain.call<{ key: string; metadata: {}; consistency: 0 }, GetResponse>((c) => c.get, {
       key: `app||${key}`,
@@ -150,7 +151,7 @@ export const makeTopic = (brokers: string, partitions = 6): Promise<string> =>
     const name = `test-${randomUUID()}`
     // kafkajs' own wait for leaders gives up when a broker has not heard of the topic yet.
     await admin.createTopics({ topics: [{ topic: name, numPartitions: partitions }], waitForLeaders: false })
-    await until('the topic has leaders', async () => {
+    await poll('the topic has leaders', async () => {
       const { topics } = await admin.fetchTopicMetadata({ topics: [name] }).catch(() => ({ topics: [] }))
       return topics.some(
         (topic) => topic.partitions.length === partitions && topic.partitions.every(({ leader }) => leader >= 0),

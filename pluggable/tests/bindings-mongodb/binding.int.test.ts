@@ -3,7 +3,8 @@ import type { ServiceError } from '@grpc/grpc-js'
 import { MongoClient } from 'mongodb'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { OutputBindingClient, type InvokeResponse } from '#protos/dapr/proto/components/v1/bindings.ts'
-import { clientFor, startComponentProcess, type ComponentProcess } from '../../../platform/testing/component-process.ts'
+import { startComponentProcess, type ComponentProcess } from '../../../platform/testing/component-process.ts'
+import { createClient } from '../component-client.ts'
 
 const uri = process.env['TEST_MONGODB_URI'] ?? ''
 const databaseName = `test_${randomUUID().replaceAll('-', '')}`
@@ -14,7 +15,7 @@ const products = Array.from({ length: 25 }, (_, n) => ({
 
 let mongo: MongoClient
 let component: ComponentProcess
-let client: ReturnType<typeof clientFor<OutputBindingClient>>
+let client: ReturnType<typeof createClient<OutputBindingClient>>
 
 const init = (properties: Record<string, string>) => client.call((c) => c.init, { metadata: { properties } })
 const settings = {
@@ -41,7 +42,7 @@ beforeAll(async () => {
   mongo = await new MongoClient(uri).connect()
   await mongo.db(databaseName).collection<(typeof products)[number]>('state').insertMany(products)
   component = await startComponentProcess('bindings-mongodb')
-  client = clientFor(OutputBindingClient, component.socket, 'query')
+  client = createClient(OutputBindingClient, component.socket, 'query')
   await init(settings)
 }, 30_000)
 

@@ -3,7 +3,8 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { ServiceError } from '@grpc/grpc-js'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { startMongodbProxy, startTcpProxy, type TcpProxy } from '../../../platform/testing/tcp-proxy.ts'
-import { startComponentProcess, until, type ComponentProcess } from '../../../platform/testing/component-process.ts'
+import { poll } from '../../../platform/poll.ts'
+import { startComponentProcess, type ComponentProcess } from '../../../platform/testing/component-process.ts'
 import {
   createTopic,
   event,
@@ -127,11 +128,11 @@ describe.each([mysqlUnderTest(), mongodbUnderTest()])('state.$type', (store) => 
       expect(wrong).toEqual([])
 
       const published = topic.published.length
-      await until('all works again', () => works().catch(() => false), 15_000)
+      await poll('all works again', () => works().catch(() => false), { timeoutMs: 15_000 })
       await client.transact([event('events', { after: true })])
       // The relay too.
-      await until('the event arrives', () => topic.published.length > published, 15_000)
-      await until('the outbox is empty', async () => (await database.waiting()) === 0, 15_000)
+      await poll('the event arrives', () => topic.published.length > published, { timeoutMs: 15_000 })
+      await poll('the outbox is empty', async () => (await database.waiting()) === 0, { timeoutMs: 15_000 })
       const sequences = [...new Set(topic.ofKey('events').map((each) => Number(each.event['sequence'])))]
       expect(sequences).toEqual(Array.from(sequences, (_, n) => n + 1))
     },

@@ -4,7 +4,8 @@ import { createConnection, type RowDataPacket } from 'mysql2/promise'
 import { pino } from 'pino'
 import { describe, expect, test } from 'vitest'
 import { startKafkaProxy, type TcpProxy } from '../../../platform/testing/tcp-proxy.ts'
-import { startComponentProcess, until } from '../../../platform/testing/component-process.ts'
+import { poll } from '../../../platform/poll.ts'
+import { startComponentProcess } from '../../../platform/testing/component-process.ts'
 import { parseMysqlSettings } from '../../outbox-mysql/metadata.ts'
 import { openDatabase } from '../../outbox-mysql/database.ts'
 import { createMysqlOutbox } from '../../outbox-mysql/outbox.ts'
@@ -78,7 +79,7 @@ async function violationsOf(
   const clients = components.map(({ socket }) => openStore(socket)) as [StoreClient, StoreClient]
   const recorder = createRecorder()
   try {
-    await until('the relay leads', async () => {
+    await poll('the relay leads', async () => {
       const [rows] = await admin.query<RowDataPacket[]>(`SELECT token FROM ${tables.lease}`)
       return Number(rows[0]?.['token']) > 0
     })
@@ -90,16 +91,19 @@ async function violationsOf(
       write: (component, key) => recorder.write(clients[component === 'first' ? 0 : 1], [key]),
       async writeSlowly() {
         const committed = recorder.write(clients[0], [slowKey])
-        await until('it has its place', async () => {
+        const isSlow = async () => {
           const [rows] = await admin.query<RowDataPacket[]>(
             "SELECT 1 FROM information_schema.processlist WHERE state = 'User sleep'",
           )
           return rows.length > 0
-        })
+        }
+        await poll('it has its number', isSlow, { intervalMs: 20 })
         return { committed }
       },
       arrived: async (key) =>
-        void (await until(key, async () => (await readTopic(brokers, topic)).some((each) => each.key === key), 20_000)),
+        void (await poll(key, async () => (await readTopic(brokers, topic)).some((each) => each.key === key), {
+          timeoutMs: 20_000,
+        })),
     })
     return await recorder.violations(database, brokers, topic)
   } finally {
@@ -122,7 +126,7 @@ describe('Kafka is away for a moment', () => {
     await arrived('a')
     await proxy.cut()
     await write('first', 'b')
-    await until('publishing fails', () => failures() > 0)
+    await poll('publishing fails', () => failures() > 0)
     await proxy.restore()
     await write('first', 'b')
     await write('first', 'last')
@@ -196,7 +200,7 @@ describe('Kafka appends but its answer is lost, and the next batch, of the same 
     await write('second', 'b')
     await arrived('b')
     await committed
-    await until('publishing fails', () => failures() > 0)
+    await poll('publishing fails', () => failures() > 0)
     await proxy.restore()
     await write('second', 'last')
     await arrived('last')

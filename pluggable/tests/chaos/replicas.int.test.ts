@@ -1,7 +1,8 @@
 import { rmSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import { startComponentProcess, until, type ComponentProcess } from '../../../platform/testing/component-process.ts'
+import { poll } from '../../../platform/poll.ts'
+import { startComponentProcess, type ComponentProcess } from '../../../platform/testing/component-process.ts'
 import {
   dropTopic,
   makeTopic,
@@ -71,6 +72,9 @@ describe.each([mysqlUnderTest(), mongodbUnderTest()])('state.$type', (store) => 
     return all.find((_, n) => leading[n])
   }
 
+  /** Waits until one leads. Two leaders are a failure at once, not a reason to wait. */
+  const theLeader = (all: Replica[]) => poll('one leads', () => leaderAmong(all), { isFatal: () => true })
+
   /** Writes through these components until `stop`; a transaction spans two of a few keys. */
   function load(through: () => Replica[]) {
     const recorder = createRecorder()
@@ -91,7 +95,7 @@ describe.each([mysqlUnderTest(), mongodbUnderTest()])('state.$type', (store) => 
       async stop() {
         stopping = true
         await Promise.all(writers)
-        await until('the outbox is empty', async () => (await database.waiting()) === 0, 20_000)
+        await poll('the outbox is empty', async () => (await database.waiting()) === 0, { timeoutMs: 20_000 })
         return recorder.violations(database, store.brokers, topic)
       },
     }
@@ -104,13 +108,13 @@ describe.each([mysqlUnderTest(), mongodbUnderTest()])('state.$type', (store) => 
 
     const { acked, stop } = load(() => alive)
     for (let deaths = 0; deaths < 2; deaths += 1) {
-      const leader = await until('one leads', () => leaderAmong(alive))
+      const leader = await theLeader(alive)
       const before = acked()
-      await until('transactions get through', () => acked() > before + 50)
+      await poll('transactions get through', () => acked() > before + 50)
       alive = alive.filter((each) => each !== leader)
       await leader.kill('SIGKILL')
       const died = performance.now()
-      await until('take-over', () => leaderAmong(alive))
+      await theLeader(alive)
       expect(performance.now() - died).toBeLessThan(5_000)
       alive = [...alive, await start(2 * minutes, leader.folder)]
     }
@@ -124,19 +128,19 @@ describe.each([mysqlUnderTest(), mongodbUnderTest()])('state.$type', (store) => 
     let awake = both
     const { acked, stop } = load(() => awake)
     for (let times = 0; times < 3; times += 1) {
-      const frozen = await until('one leads', () => leaderAmong(both))
+      const frozen = await theLeader(both)
       awake = both.filter((each) => each !== frozen)
       const before = acked()
-      await until('transactions get through', () => acked() > before + 20)
+      await poll('transactions get through', () => acked() > before + 20)
       process.kill(frozen.pid, 'SIGSTOP')
       try {
-        await until('the other one takes over', () => awake[0]!.leads())
+        await poll('the other one takes over', () => awake[0]!.leads())
         const after = acked()
-        await until('the other one relays', async () => acked() > after + 100 && (await database.waiting()) < 50)
+        await poll('the other one relays', async () => acked() > after + 100 && (await database.waiting()) < 50)
       } finally {
         process.kill(frozen.pid, 'SIGCONT')
       }
-      await until('it knows', async () => !(await frozen.leads()))
+      await poll('it knows', async () => !(await frozen.leads()))
     }
     awake = both
     expect(await stop()).toEqual([])

@@ -1,7 +1,8 @@
 import { MongoClient } from 'mongodb'
 import { createConnection, type RowDataPacket } from 'mysql2/promise'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { startComponentProcess, until, type ComponentProcess } from '../../../platform/testing/component-process.ts'
+import { poll } from '../../../platform/poll.ts'
+import { startComponentProcess, type ComponentProcess } from '../../../platform/testing/component-process.ts'
 import {
   createTopic,
   event,
@@ -79,7 +80,7 @@ describe.each([
     expect(left['app||inbox:{u-1}:e-1']).toBeLessThanOrEqual(ttlSeconds + 5)
     // Numbers have no gaps: the next event says that the repeat published nothing.
     await client.transact([event('u-1', { last: true })])
-    const events = await until('both events', () => topic.ofKey('u-1').length >= 2 && topic.ofKey('u-1'))
+    const events = await poll('both events', () => topic.ofKey('u-1').length >= 2 && topic.ofKey('u-1'))
     expect(events.map((each) => [each.event['sequence'], each.event['data']])).toEqual([
       ['1', { total: 1 }],
       ['2', { last: true }],

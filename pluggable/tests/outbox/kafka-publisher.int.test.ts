@@ -1,7 +1,7 @@
 import { pino } from 'pino'
 import { expect, test } from 'vitest'
 import { startKafkaProxy } from '../../../platform/testing/tcp-proxy.ts'
-import { until } from '../../../platform/testing/component-process.ts'
+import { poll } from '../../../platform/poll.ts'
 import { createKafkaPublisher } from '../../outbox/kafka-publisher.ts'
 import { createTopic } from '../stores.ts'
 
@@ -17,13 +17,13 @@ test('rows that were given up while a connection was being made are not sent whe
     proxy.silence()
     await expect(publisher.publish([row(1)])).rejects.toThrow('700 ms')
     await proxy.restore()
-    await until('a send that works', () =>
+    await poll('a send that works', () =>
       publisher.publish([row(2)]).then(
         () => true,
         () => false,
       ),
     )
-    await until('its arrival', () => topic.published.some(({ event }) => event['n'] === 2))
+    await poll('its arrival', () => topic.published.some(({ event }) => event['n'] === 2))
     // What never comes cannot be waited for: the first connection's own attempts end within this
     // time.
     await new Promise((resolve) => setTimeout(resolve, 2_500))

@@ -1,12 +1,12 @@
-import { spawn } from 'node:child_process'
-import { once } from 'node:events'
 import { rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { startChild } from '../../../platform/child.ts'
 import { freePorts } from '../../../platform/testing/free-ports.ts'
 import { startSecuredKafka, type SecuredKafka } from '../../../platform/testing/secured-servers.ts'
 import { prepareSidecar } from '../../../platform/testing/sidecar.ts'
-import { startComponentProcess, until, type ComponentProcess } from '../../../platform/testing/component-process.ts'
+import { poll } from '../../../platform/poll.ts'
+import { startComponentProcess, type ComponentProcess } from '../../../platform/testing/component-process.ts'
 import { createTopic, event, mysqlUnderTest, openStore, type TestDatabase, type TestTopic } from '../stores.ts'
 
 // A relay and a real broker that wants to know who it is, and that it must know. What is right, and
@@ -149,7 +149,7 @@ async function errors(): Promise<number> {
 test.each(Object.keys(right))('events arrive: %s', async (name) => {
   await init(right[name]?.() ?? {})
   await store.transact([{ key: name, value: 1 }, event(name, { name })])
-  await until('the event', () => topic.ofKey(name).length > 0)
+  await poll('the event', () => topic.ofKey(name).length > 0)
 })
 
 test.each(Object.keys(wrong))(
@@ -160,14 +160,14 @@ test.each(Object.keys(wrong))(
     const failed = await errors()
     await init(settings())
     await store.transact([{ key: name, value: 1 }, event(name, { name })])
-    const line = await until('a warning', () =>
+    const line = await poll('a warning', () =>
       linesSince(began).find((each) => each.includes('relay failed, trying again')),
     )
     expect((JSON.parse(line) as { err: { message: string } }).err.message).toContain(log)
-    await until('a metric', async () => (await errors()) > failed)
+    await poll('a metric', async () => (await errors()) > failed)
     expect(topic.ofKey(name)).toEqual([])
     await init(scram())
-    await until('the event', () => topic.ofKey(name).length > 0)
+    await poll('the event', () => topic.ofKey(name).length > 0)
   },
 )
 
@@ -201,14 +201,15 @@ async function startDaprd(settings: Settings) {
     ],
     folder: component.folder,
   })
-  const child = spawn(command.file, command.args.with(command.args.indexOf('warn'), 'debug'), { env: command.env })
   let output = ''
-  for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk: Buffer) => (output += chunk.toString()))
-  const ended = once(child, 'exit')
+  const child = startChild(command.file, command.args.with(command.args.indexOf('warn'), 'debug'), {
+    env: command.env,
+    onOutput: (text) => (output += text),
+  })
   return {
-    isHealthy: () => isHealthy().catch(() => false),
+    isHealthy,
     output: () => output,
-    hasEnded: () => child.exitCode !== null,
+    hasEnded: () => child.end() !== undefined,
     transact: (operations: unknown[]) =>
       fetch(`http://127.0.0.1:${httpPort}/v1.0/state/secret-store/transaction`, {
         method: 'POST',
@@ -216,8 +217,7 @@ async function startDaprd(settings: Settings) {
         body: JSON.stringify({ operations }),
       }),
     async close() {
-      child.kill('SIGTERM')
-      await ended
+      await child.kill()
       remove()
     },
   }
@@ -236,14 +236,14 @@ test("connection string and password come by secretKeyRef, and stand in nobody's
   const began = component.output().length
   const daprd = await startDaprd(withoutPassword())
   try {
-    await until('the sidecar is healthy', daprd.isHealthy, 20_000)
+    await poll('the sidecar is healthy', daprd.isHealthy, { timeoutMs: 20_000 })
     const metadata = { 'outbox.projection': 'true', 'cloudevent.type': 'test.happened.v1' }
     const response = await daprd.transact([
       { operation: 'upsert', request: { key: 'by-secret', value: 1 } },
       { operation: 'upsert', request: { key: 'by-secret', value: { n: 1 }, metadata } },
     ])
     expect(response.status).toBe(204)
-    await until('the event', () => topic.ofKey('by-secret').length > 0)
+    await poll('the event', () => topic.ofKey('by-secret').length > 0)
   } finally {
     await daprd.close()
   }
@@ -255,7 +255,7 @@ test("connection string and password come by secretKeyRef, and stand in nobody's
 test('a misspelt setting ends the sidecar, whose log names it and no secret', async () => {
   const daprd = await startDaprd({ ...withoutPassword(), relayTopc: 'orders' })
   try {
-    await until('the sidecar gives up', daprd.hasEnded, 20_000)
+    await poll('the sidecar gives up', daprd.hasEnded, { timeoutMs: 20_000 })
   } finally {
     await daprd.close()
   }

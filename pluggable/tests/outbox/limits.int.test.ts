@@ -1,6 +1,7 @@
 import { rmSync } from 'node:fs'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { startComponentProcess, until, type ComponentProcess } from '../../../platform/testing/component-process.ts'
+import { poll } from '../../../platform/poll.ts'
+import { startComponentProcess, type ComponentProcess } from '../../../platform/testing/component-process.ts'
 import {
   createTopic,
   event,
@@ -110,7 +111,7 @@ describe.each([mysqlUnderTest(), mongodbUnderTest()])('state.$type', (store) => 
     // A Kafka key as long, in ASCII.
     const partitionKey = 'p'.repeat(512)
     await first.transact([event('anything', 1, { partitionKey })])
-    await until('the event', () => topic.ofKey(partitionKey).length === 1)
+    await poll('the event', () => topic.ofKey(partitionKey).length === 1)
   })
 
   test('100 operations in a transaction: all, with their events in order, or none', async () => {
@@ -131,7 +132,7 @@ describe.each([mysqlUnderTest(), mongodbUnderTest()])('state.$type', (store) => 
     await first.transact(events(3))
     for (const key of [0, 1, 2]) {
       const own = (round: number) => events(round).flatMap((_, n) => (n % 3 === key ? [{ round, n }] : []))
-      const data = await until('events', () => {
+      const data = await poll('events', () => {
         const found = topic.ofKey(`many-${key}`)
         return found.length >= 2 * own(1).length && found.map((each) => each.event['data'])
       })
@@ -156,7 +157,9 @@ describe.each([mysqlUnderTest(), mongodbUnderTest()])('state.$type', (store) => 
       ),
     )
     for (const key of keys) {
-      const events = await until(key, () => topic.ofKey(key).length >= 2 * writers * rounds && topic.ofKey(key), 20_000)
+      const events = await poll(key, () => topic.ofKey(key).length >= 2 * writers * rounds && topic.ofKey(key), {
+        timeoutMs: 20_000,
+      })
       const numbers = [...new Set(events.map((each) => Number(each.event['sequence'])))]
       expect(numbers).toEqual(Array.from({ length: 2 * writers * rounds }, (_, n) => n + 1))
       // State and event are of one transaction: the last event tells the last state.
@@ -177,7 +180,7 @@ describe.each([mysqlUnderTest(), mongodbUnderTest()])('state.$type', (store) => 
     )
     expect(await first.json('size')).toBeUndefined()
     await write(room)
-    const [published] = await until('the event', () => topic.ofKey('size').length > 0 && topic.ofKey('size'))
+    const [published] = await poll('the event', () => topic.ofKey('size').length > 0 && topic.ofKey('size'))
     expect([await first.json('size'), published?.event['sequence']]).toEqual([room, '1'])
     // Counted with the longest number that it could have had.
     expect(Buffer.byteLength(published?.bytes ?? '')).toBe(maxEventBytes - '9'.repeat(20).length + 1)

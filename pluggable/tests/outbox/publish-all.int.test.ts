@@ -10,7 +10,8 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { DaprService } from '#protos/dapr/proto/runtime/v1/dapr.ts'
 import { watchTopic } from '../../../platform/testing/events.ts'
 import { startSidecar } from '../../../platform/testing/sidecar.ts'
-import { startComponentProcess, until } from '../../../platform/testing/component-process.ts'
+import { poll } from '../../../platform/poll.ts'
+import { startComponentProcess } from '../../../platform/testing/component-process.ts'
 
 // Code that was written for Dapr's built-in outbox gets from ours what it got there: one sidecar,
 // and the same transactions through Dapr's own store with its outbox and through both of ours with
@@ -66,7 +67,7 @@ const transact = (storeName: StoreName, operations: ReturnType<typeof upsert>[])
 const stateOf = async (storeName: StoreName, key: string) =>
   Buffer.from((await call(DaprService.getState, { storeName, key, consistency: 0, metadata: {} })).data).toString()
 const arrived = (store: StoreName, what: string, match: (event: Event) => boolean) =>
-  until(`${what} through ${store}`, () => published[store].some(match), 60_000)
+  poll(`${what} through ${store}`, () => published[store].some(match), { timeoutMs: 60_000 })
 
 beforeAll(async () => {
   const { TEST_MYSQL_URL = '', TEST_MONGODB_URI = '', TEST_KAFKA_BROKERS = '' } = process.env
@@ -235,7 +236,8 @@ test('the same transactions publish what they publish through the built-in outbo
   }
   for (const [subject, { events = 1 }] of Object.entries(cases)) {
     const of = (store: StoreName) => published[store].filter((event) => event['subject'] === subject)
-    for (const store of stores) await until(`${subject} through ${store}`, () => of(store).length >= events, 60_000)
+    for (const store of stores)
+      await poll(`${subject} through ${store}`, () => of(store).length >= events, { timeoutMs: 60_000 })
     const expected = of('builtin').map(comparable)
     for (const store of stores)
       expect({ store, subject, events: of(store).map(comparable) }).toEqual({ store, subject, events: expected })

@@ -3,7 +3,8 @@ import { Binary, MongoClient, type ChangeStreamDocument } from 'mongodb'
 import { createConnection, type RowDataPacket } from 'mysql2/promise'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { startBinlogServer, type BinlogEvent } from '../../../platform/testing/binlog-server.ts'
-import { startComponentProcess, until, type ComponentProcess } from '../../../platform/testing/component-process.ts'
+import { poll } from '../../../platform/poll.ts'
+import { startComponentProcess, type ComponentProcess } from '../../../platform/testing/component-process.ts'
 import {
   createTopic,
   event,
@@ -174,7 +175,7 @@ function describeRelayNone(type: StoreUnderTest['type'], open: () => Promise<Rea
           /^INVALID_SETTING: .*"relay": 1 event/,
         )
         await other.init({ ...properties, relayBrokers: reader.store.brokers })
-        await until(
+        await poll(
           'the relay has published it',
           async () => target.ofKey('w').length === 1 && (await database.waiting()) === 0,
         )
@@ -295,7 +296,7 @@ describeRelayNone('outbox-mongodb', async () => {
     async changes() {
       // All up to a mark have come when the mark has.
       const mark = randomUUID()
-      await until('the change stream is here', async () => {
+      await poll('the change stream is here', async () => {
         await db.collection<{ _id: string }>('marks').updateOne({ _id: mark }, { $inc: { n: 1 } }, { upsert: true })
         return seen.some((change) => 'documentKey' in change && String(change.documentKey?._id) === mark)
       })

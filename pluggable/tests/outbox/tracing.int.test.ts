@@ -4,12 +4,9 @@ import { afterAll, beforeAll, expect, test } from 'vitest'
 import { OutputBindingClient } from '#protos/dapr/proto/components/v1/bindings.ts'
 import { startServers, type Shop } from '../../../platform/start/shop.ts'
 import { freePorts } from '../../../platform/testing/free-ports.ts'
-import {
-  clientFor,
-  startComponentProcess,
-  until,
-  type ComponentProcess,
-} from '../../../platform/testing/component-process.ts'
+import { poll } from '../../../platform/poll.ts'
+import { startComponentProcess, type ComponentProcess } from '../../../platform/testing/component-process.ts'
+import { createClient } from '../component-client.ts'
 import {
   createTopic,
   event,
@@ -52,7 +49,7 @@ async function query(path: string): Promise<{ spans: Span[]; processes: Record<s
 
 /** The spans of a trace, once `count` are there. */
 const spansOf = (traceparent: string, count: number) =>
-  until(
+  poll(
     'the trace',
     async () => {
       const [trace] = await query(`traces/${traceOf(traceparent)}`)
@@ -62,7 +59,7 @@ const spansOf = (traceparent: string, count: number) =>
         trace.spans.map((span) => ({ ...span, service: trace.processes[span.processID]?.serviceName }))
       )
     },
-    20_000,
+    { timeoutMs: 20_000 },
   )
 
 for (const store of [mysqlUnderTest(), mongodbUnderTest()]) {
@@ -127,7 +124,7 @@ for (const store of [mysqlUnderTest(), mongodbUnderTest()]) {
 
     // Four commits may have gone out in one send or in several; the two sampled ones are linked to,
     // once each.
-    const sends = await until(
+    const sends = await poll(
       'the sends',
       async () => {
         const found = (
@@ -137,7 +134,7 @@ for (const store of [mysqlUnderTest(), mongodbUnderTest()]) {
         ).flatMap(({ spans }) => spans)
         return found.flatMap(({ references }) => references).length >= 2 && found
       },
-      20_000,
+      { timeoutMs: 20_000 },
     )
     expect(
       sends
@@ -158,7 +155,7 @@ for (const store of [mysqlUnderTest(), mongodbUnderTest()]) {
     }
     // The event keeps its committer's, as it was given.
     const published = ['traced-a', 'traced-b', 'traced-c', 'traced-d'].map((key) =>
-      until(key, () => topic.ofKey(key)[0]),
+      poll(key, () => topic.ofKey(key)[0]),
     )
     expect((await Promise.all(published)).map(({ event: { traceparent } }) => traceparent)).toEqual([
       one,
@@ -188,7 +185,7 @@ test('a collector that is away costs spans, and neither a call nor the time to e
   const component = await startComponentProcess('bindings-mongodb', undefined, {
     env: { OTEL_EXPORTER_OTLP_ENDPOINT: `http://127.0.0.1:${port}` },
   })
-  const client = clientFor(OutputBindingClient, component.socket, 'query')
+  const client = createClient(OutputBindingClient, component.socket, 'query')
   const database = await mongodbUnderTest().createDatabase()
   try {
     await client.call((c) => c.init, { metadata: { properties: { ...database.properties, collectionName: 'things' } } })
@@ -212,7 +209,7 @@ test('bindings.mongodb: a query joins the trace that daprd passes on', async () 
   const component = await startComponentProcess('bindings-mongodb', undefined, {
     env: { OTEL_EXPORTER_OTLP_ENDPOINT: `http://127.0.0.1:${jaeger.ports.otlp}`, OTEL_BSP_SCHEDULE_DELAY: '100' },
   })
-  const client = clientFor(OutputBindingClient, component.socket, 'query')
+  const client = createClient(OutputBindingClient, component.socket, 'query')
   try {
     await client.call((c) => c.init, { metadata: { properties: { ...database.properties, collectionName: 'things' } } })
     const traceparent = newTraceparent()
