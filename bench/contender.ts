@@ -1,28 +1,40 @@
+// What the outbox benchmark compares: three ways to commit a change and get its event to Kafka.
 import { randomBytes } from 'node:crypto'
 import type { Arrivals } from './arrivals.ts'
 
-/** One state write and the event that tells of it. */
+/** A state write and its event. */
 export type Change = { id: string; key: string; value: Record<string, unknown> }
 
-/** A way to commit a change and to get its event to Kafka. */
-export type Way = {
+export type Contender = {
   /** Commits the change. */
   transact: (change: Change) => Promise<void>
-  /**
-   * What is left to do for its event once it is committed; only where no relay or sidecar does it.
-   */
+  /** Publishes the event of a committed change. Absent where a relay or a sidecar does. */
   publish?: (change: Change) => Promise<void>
   arrivals: Arrivals
 }
 
-export type WayName = 'builtin' | 'ours' | 'plain'
+/**
+ * - `builtin`: Dapr's own state store with its built-in outbox;
+ * - `ours`: the outbox state store, behind the same sidecar;
+ * - `driver`: the database's driver and kafkajs in the caller's process, without a sidecar.
+ */
+export const contenderNames = ['builtin', 'ours', 'driver'] as const
+
+export type ContenderName = (typeof contenderNames)[number]
+
+/** The names in tables and plots. */
+export const contenderTitles: Record<ContenderName, string> = {
+  builtin: 'built-in outbox',
+  ours: 'Sidecart',
+  driver: 'driver only',
+}
 
 export type Changes = { next: () => Change }
 
 const run = randomBytes(4).toString('hex')
 let made = 0
 
-/** Changes of `keys` keys in turn, of about `bytes` bytes each; every one has an id of its own. */
+/** Returns changes of about `bytes` bytes that cycle through `keys` keys. Each has a unique id. */
 export function createChanges({ keys = 1_000, bytes = 700 }: { keys?: number; bytes?: number } = {}): Changes {
   const padding = 'x'.repeat(Math.max(0, bytes - 60))
   return {
@@ -37,7 +49,7 @@ export function createChanges({ keys = 1_000, bytes = 700 }: { keys?: number; by
   }
 }
 
-/** A CloudEvent as the outbox stores publish it, for the ways that make their own. */
+/** Returns a CloudEvent in the outbox stores' format, as JSON. */
 export function cloudEvent({ id, key, value }: Change): string {
   return JSON.stringify({
     specversion: '1.0',
