@@ -1,5 +1,4 @@
-// One service with its own real sidecar, components and databases, for the service's
-// `*.int.test.ts`.
+// Runs one service with a real sidecar, components and databases, for its `*.int.test.ts`.
 import { randomBytes } from 'node:crypto'
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -21,29 +20,26 @@ import { freePorts } from './free-ports.ts'
 const root = join(import.meta.dirname, '..', '..')
 
 export type RunningService = {
-  /** A connection to the service's own sidecar, as the service has it. */
+  /** A connection to the service's own sidecar, like the service's. */
   dapr: Dapr
-  /**
-   * The service's RPCs, through its sidecar. They may take 15 s instead of 2: that a busy machine
-   * is slow is no test's concern.
-   */
+  /** The service's RPCs, through its sidecar. They may take 15 s instead of 2, for busy machines. */
   client: <D>(definition: D) => RpcClient<D>
-  /** Where /readyz and /metrics are. */
+  /** Serves /readyz and /metrics. */
   adminUrl: string
   /** The name of its databases, on TEST_MONGODB_URI and TEST_MYSQL_URL. */
   database: string
-  /** Kills a component as a crash does; `start` brings it back. */
+  /** Kills a component like a crash; `start` starts it again. */
   component: (type: ComponentType) => { kill: () => Promise<void>; start: () => Promise<void> }
-  /** Stops all of it and drops its databases. */
+  /** Stops everything and drops its databases. */
   close: () => Promise<void>
 }
 
 /**
- * Starts a service, its components and its sidecar, with databases of their own on the servers of
+ * Starts a service, its components and its sidecar, with new databases on the servers of
  * TEST_MONGODB_URI, TEST_MYSQL_URL and TEST_KAFKA_BROKERS, and waits until it is ready. Components
- * are those of components/<service>/; there is no mTLS and no access control, which are the whole
- * shop's business.
- * @throws Error with the end of every log when it does not become ready
+ * are those in components/<service>/. There is no mTLS and no access control: tests of the whole
+ * shop cover those.
+ * @throws Error with the end of all output when it does not become ready within 90 s
  */
 export async function startService(name: ServiceName): Promise<RunningService> {
   const folder = mkdtempSync(join(tmpdir(), `${name}-`))
@@ -161,16 +157,13 @@ function secretsOf(database: string): Record<string, string> {
   }
 }
 
-/**
- * The service's own Components, in a database of their own; where its secrets are; and how it finds
- * itself.
- */
+/** Writes the service's Components, with their database replaced, its secret store and its config. */
 function writeResources(name: ServiceName, folder: string, database: string): void {
   const own = join(root, 'components', name)
   for (const file of existsSync(own) ? readdirSync(own).filter((each) => each.endsWith('.yaml')) : []) {
     const component = parse(readFileSync(join(own, file), 'utf8'))
-    // The default of 5 s is an eternity, but not on a machine that compiles beside its tests: and
-    // there is no supervisor here to start the sidecar again.
+    // The default of 5 s can be too short on a busy machine, and no supervisor restarts the sidecar
+    // here.
     component.spec.initTimeout = '60s'
     for (const item of component.spec.metadata) if (item.name === 'databaseName') item.value = database
     writeFileSync(join(folder, 'resources', file), stringify(component))

@@ -1,5 +1,4 @@
-// A real sidecar for a test or a measurement, without mTLS, with the components that it is given
-// and nothing else.
+// Runs a real sidecar for a test or a benchmark, without mTLS and with only the given components.
 import { randomUUID } from 'node:crypto'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -13,7 +12,7 @@ import { freePorts } from './free-ports.ts'
 
 export type DaprComponent = { name: string; type: string; metadata: Record<string, string> }
 
-/** A program to start, with its whole environment. */
+/** A program to start and its whole environment. */
 export type Command = { file: string; args: string[]; env: NodeJS.ProcessEnv }
 
 export type SidecarOptions = {
@@ -21,9 +20,9 @@ export type SidecarOptions = {
   components: DaprComponent[]
   /** Further Dapr resources, as YAML. */
   resources?: string[]
-  /** Where pluggable components listen already. */
+  /** The socket folder of pluggable components that already listen. */
   folder?: string
-  /** The program; found or built unless given. */
+  /** daprd's path; found or built unless given. */
   daprd?: string
 }
 
@@ -32,7 +31,7 @@ export type PreparedSidecar = {
   grpcPort: number
   httpPort: number
   apiToken: string
-  /** Whether it answers and its components are ready. Throws while it does not answer. */
+  /** Checks that its components are ready. Throws while it does not respond. */
   isHealthy: () => Promise<boolean>
   /** Removes its files. */
   remove: () => void
@@ -40,7 +39,7 @@ export type PreparedSidecar = {
 
 export type Sidecar = {
   dapr: Dapr
-  /** For other clients than ours. */
+  /** For clients other than ours. */
   grpcPort: number
   httpPort: number
   apiToken: string
@@ -49,8 +48,8 @@ export type Sidecar = {
 }
 
 /**
- * Writes a sidecar's files and picks its ports; nothing is started. What is started by the command
- * can be started again after it has ended.
+ * Writes a sidecar's files and picks its ports; starts nothing. The command may be run again after
+ * it has ended.
  */
 export async function prepareSidecar({
   appId,
@@ -109,7 +108,7 @@ export async function prepareSidecar({
 
 /**
  * Starts a sidecar and waits until it is healthy.
- * @throws Error with its output when it does not come up
+ * @throws Error with the end of its output when it is not within 30 s
  */
 export async function startSidecar(options: SidecarOptions): Promise<Sidecar> {
   const { command, grpcPort, httpPort, apiToken, isHealthy, remove } = await prepareSidecar(options)
@@ -133,11 +132,11 @@ export async function startSidecar(options: SidecarOptions): Promise<Sidecar> {
 async function findDaprd(): Promise<string> {
   const progress = createProgress()
   const { daprd } = await ensureParts(['daprd'], progress).finally(() => progress.close())
-  if (daprd.from === 'address') throw new Error('the sidecar has to be a program')
+  if (daprd.from === 'address') throw new Error('daprd must be a program, not an address')
   return daprd.path
 }
 
-/** Dapr's Component. JSON is YAML. */
+/** Renders a Component. JSON is valid YAML. */
 function componentResource({ name, type, metadata }: DaprComponent): string {
   const entries = Object.entries(metadata).map(([field, value]) => ({ name: field, value }))
   return JSON.stringify({

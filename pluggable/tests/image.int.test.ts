@@ -12,15 +12,14 @@ import { createClient } from './component-client.ts'
 import { createTopic, event, mongodbUnderTest, mysqlUnderTest, openStore } from './stores.ts'
 import { collect } from '../image/collect.ts'
 
-// What can be known of the images without a container runtime: the files that they are made of are
-// enough, with the Containerfile's own environment, command and health check, as its user, in a
-// socket folder as a pod has it. That their base image is there, `npm ci` and the file system of a
-// container are not tried here.
+// Tests the images as far as possible without a container runtime: their files are complete and run
+// with the Containerfile's environment, command and health check, as its user, in a socket folder
+// like a pod's. Not covered: the base image, `npm ci` and a container's file system.
 
 const root = join(import.meta.dirname, '..', '..')
 const containerfile = readFileSync(join(root, 'pluggable', 'image', 'Containerfile'), 'utf8')
 
-/** What the Containerfile says about one of its last stages, the stage it is made from included. */
+/** Parses one of the Containerfile's final stages, including the stage it is based on. */
 function stage(target: string) {
   const stages = containerfile.split(/^FROM /m)
   const text = (name: string) => stages.find((each) => new RegExp(`^\\S+ AS ${name}\\n`).test(each)) ?? ''
@@ -48,7 +47,7 @@ describe.each(targets)('the image of %s', (target) => {
   const app = join(folder, 'app')
   const sockets = join(folder, 'sockets')
   const socket = join(sockets, `${target.replace('bindings-', '')}.sock`)
-  // Only root can be somebody else; and that one must be able to run this machine's Node.
+  // Only root can run as another user, who must be able to run this machine's Node.
   const somebody = { uid: user[0] ?? 0, gid: user[1] ?? 0 }
   const asSomebody = process.getuid?.() === 0 && spawnSync(process.execPath, ['--version'], somebody).status === 0
   let metricsPort = 0
@@ -57,7 +56,7 @@ describe.each(targets)('the image of %s', (target) => {
 
   const options = () => ({
     cwd: app,
-    // The readable log needs a package that no import names.
+    // LOG_FORMAT=pretty needs a package that no import names.
     env: {
       PATH: process.env['PATH'],
       ...env,
@@ -73,7 +72,7 @@ describe.each(targets)('the image of %s', (target) => {
     ;[metricsPort = 0] = await freePorts(1)
     collect(root, target, app)
     chmodSync(folder, 0o755)
-    // A pod's volume: of the user that the test runs as, open to all in the pod.
+    // Like a pod's volume: owned by the test's user, open to everyone in the pod.
     mkdirSync(sockets)
     chmodSync(sockets, 0o777)
   })
@@ -82,24 +81,24 @@ describe.each(targets)('the image of %s', (target) => {
     rmSync(folder, { recursive: true, force: true })
   })
 
-  test('is run by a user who is not root', () => {
+  test('runs as a user other than root', () => {
     expect(somebody).toEqual({ uid: 65_532, gid: 65_532 })
   })
 
-  test('is healthy once it listens, for its own user only, and answers probes from outside', async () => {
+  test('is healthy once it listens, for its own user only, and responds to probes from outside', async () => {
     expect(isHealthy()).toBe(false)
     child = startChild(process.execPath, command.slice(1), { ...options(), onOutput: (text) => (output += text) })
     await child.ready('it is healthy', isHealthy)
-    await poll('its log says so', () => output.includes('listening'))
+    await poll('it logs that it listens', () => output.includes('listening'))
     const { mode, uid } = statSync(socket)
     expect([mode & 0o777, uid]).toEqual([0o600, asSomebody ? somebody.uid : process.getuid?.()])
-    // Not taken away from its owner.
+    // The folder is left to its owner.
     if (asSomebody) expect(statSync(sockets).mode & 0o777).toBe(0o777)
     expect((await fetch(`http://127.0.0.1:${metricsPort}/livez`)).status).toBe(200)
     expect(env['METRICS_HOST']).toBe('0.0.0.0')
   })
 
-  test('does its work', async () => {
+  test('works', async () => {
     if (target === 'bindings-mongodb') {
       const binding = createClient(OutputBindingClient, socket, 'queries')
       const properties = {
@@ -121,7 +120,7 @@ describe.each(targets)('the image of %s', (target) => {
       await store.transact([{ key: 'a', value: 1 }, event('a', { n: 1 })])
       await poll('the event', () => topic.ofKey('a').length > 0)
       expect(await store.json('a')).toBe(1)
-      // Stops the relay before its topic goes.
+      // Stops the relay before its topic is deleted.
       await store.init(database.properties)
     } finally {
       store.close()
@@ -130,7 +129,7 @@ describe.each(targets)('the image of %s', (target) => {
     }
   })
 
-  test('ends when it is told to', async () => {
+  test('ends on SIGTERM', async () => {
     expect(child.end()).toBeUndefined()
     expect(await child.kill('SIGTERM')).toEqual({ code: 0, signal: null })
     expect(output).toContain('stopping')

@@ -53,7 +53,7 @@ afterAll(async () => {
   await mongo.close()
 })
 
-test('pages through a listing by keyset, without a row lost or doubled', async () => {
+test('pages through a listing by keyset without losing or repeating a row', async () => {
   const seen: string[] = []
   for (let cursor = ''; ;) {
     const { rows } = await query('find', {
@@ -79,23 +79,23 @@ test('aggregates', async () => {
   expect(rows).toEqual([{ _id: null, count: 12 }])
 })
 
-test('stops at the row limit and says so', async () => {
+test('stops at the row limit and reports it', async () => {
   const { rows, metadata } = await query('find', {})
   expect([rows.length, metadata]).toEqual([20, { truncated: 'true' }])
 })
 
-test('makes its indexes at Init, and a second Init with the same ones is harmless', async () => {
+test('creates its indexes at Init, and a second Init with the same ones is harmless', async () => {
   await init(settings)
   const names = (await mongo.db(databaseName).collection('state').indexes()).map(({ name }) => name)
   expect(names.toSorted()).toEqual(['_id_', 'listing'])
 })
 
-test('a query that would write reaches no database', async () => {
+test('a query that would write is refused', async () => {
   const error = await query('aggregate', { pipeline: [{ $out: 'stolen' }] }).catch((thrown: ServiceError) => thrown)
   expect((error as ServiceError).details).toMatch(/^INVALID_REQUEST: .*\$out/)
 })
 
-test('wrong index settings fail Init and are named', async () => {
+test('Init fails on wrong index settings and names them', async () => {
   const error = await init({ ...settings, indexes: '[{"key":{}}]' }).catch((thrown: ServiceError) => thrown)
   expect((error as ServiceError).details).toMatch(/^INVALID_SETTING: .*indexes/)
 })

@@ -17,8 +17,8 @@ import type { Violation } from './checker.ts'
 import { readTopic } from './read-topic.ts'
 import { createRecorder } from './recorder.ts'
 
-// The checker is only as good as what it catches: relays with the faults that it is for, on a real
-// database and a real broker. The same happens to each faulty relay and to the one that is in use.
+// Tests the checker itself: relays with planted faults on a real database and broker must be caught,
+// and the relay in use must pass the same treatment.
 
 const brokers = process.env['TEST_KAFKA_BROKERS'] ?? ''
 const silent = pino({ level: 'silent' })
@@ -33,18 +33,18 @@ type Relayed = {
 
 type Stage = {
   proxy: TcpProxy
-  /** A transaction of the first or the second component: state and event of this key. */
+  /** Commits state and event of this key through the first or the second component. */
   write: (component: 'first' | 'second', key: string) => Promise<unknown>
-  /** Begins a transaction that has taken its place in the outbox and commits only after a while. */
+  /** Starts a transaction that has its number in the outbox but commits only after a while. */
   writeSlowly: () => Promise<{ committed: Promise<unknown> }>
   arrived: (key: string) => Promise<void>
-  /** How often publishing failed so far. */
+  /** How often publishing has failed. */
   failures: () => number
 }
 
 /**
- * Lets `act` happen to a relay with these parts (those in use unless given), and answers what the
- * checker says of it.
+ * Runs `act` on a relay with these parts (by default the ones in use) and returns the checker's
+ * findings.
  */
 async function violationsOf(
   { source, publisher }: Relayed,
@@ -57,7 +57,7 @@ async function violationsOf(
   const tables = tablesOf('state')
   await migrate(pool, tables)
   const admin = await createConnection({ uri: database.properties['connectionString'] ?? '' })
-  // It has its number by then, and others can be committed meanwhile.
+  // The row has its number by then, and other transactions can commit before it.
   await admin.query(
     `CREATE TRIGGER slow AFTER INSERT ON ${tables.outbox} FOR EACH ROW
      BEGIN IF NEW.partition_key = '${slowKey}' THEN DO SLEEP(${slowMs / 1_000}); END IF; END`,
@@ -69,7 +69,7 @@ async function violationsOf(
     createKafkaPublisher({ brokers: [broker], topic, clientId: 'test', sendLimitMs: relayDefaults.sendLimitMs }, silent)
   let failures = 0
   const metrics = { relayed: () => {}, failed: () => (failures += 1), leader: () => {} }
-  // It leads before the components' own relays are there, and goes on to.
+  // It leads before the components' own relays start, and keeps the lease.
   const relay = startRelay(source?.(real) ?? real, publisher?.({ broker, topic }) ?? usual(), metrics, silent, {
     ...relayDefaults,
     batchRows: 1,
@@ -120,7 +120,7 @@ async function violationsOf(
 
 const kinds = (violations: Violation[]) => [...new Set(violations.map(({ kind }) => kind))]
 
-describe('Kafka is away for a moment', () => {
+describe('Kafka is unavailable for a moment', () => {
   const act = async ({ proxy, write, arrived, failures }: Stage) => {
     await write('first', 'a')
     await arrived('a')
@@ -133,7 +133,7 @@ describe('Kafka is away for a moment', () => {
     await arrived('last')
   }
 
-  /** Deletes before it publishes. */
+  /** A source that deletes rows before they are published. */
   const acknowledgesFirst = (real: Source): Source => {
     let lease: Lease | undefined
     return {
@@ -168,7 +168,7 @@ describe('a transaction with a lower number commits late', () => {
     await arrived('last')
   }
 
-  /** Reads on from where it was. */
+  /** A source that reads only past its last position. */
   const readsAfterTheLast = (real: Source): Source => {
     let last = 0
     return {
@@ -182,7 +182,7 @@ describe('a transaction with a lower number commits late', () => {
     }
   }
 
-  test('a reader that goes on after the last number is caught', async () => {
+  test('a reader that only reads past the last number is caught', async () => {
     expect(kinds(await violationsOf({ source: readsAfterTheLast }, act))).toEqual(['lost event'])
   }, 60_000)
 
@@ -191,7 +191,7 @@ describe('a transaction with a lower number commits late', () => {
   }, 60_000)
 })
 
-describe('Kafka appends but its answer is lost, and the next batch, of the same length, begins with a lower number', () => {
+describe('Kafka appends but its response is lost, and the next batch of the same length starts with a lower number', () => {
   const act = async ({ proxy, write, writeSlowly, arrived, failures }: Stage) => {
     await write('second', 'a')
     await arrived('a')
@@ -206,7 +206,7 @@ describe('Kafka appends but its answer is lost, and the next batch, of the same 
     await arrived('last')
   }
 
-  /** One producer for good, whatever became of its last send. */
+  /** A publisher that keeps its producer after a failed send. */
   const reusesItsProducer = ({ broker, topic }: { broker: string; topic: string }): Publisher => {
     const kafka = new Kafka({ brokers: [broker], requestTimeout: 1_000, logLevel: logLevel.NOTHING })
     let producer: Promise<Producer> | undefined
@@ -232,7 +232,7 @@ describe('Kafka appends but its answer is lost, and the next batch, of the same 
     }
   }
 
-  test('a producer that is used again is caught', async () => {
+  test('a producer that is reused is caught', async () => {
     expect(kinds(await violationsOf({ publisher: reusesItsProducer }, act))).toEqual(['lost event'])
   }, 60_000)
 

@@ -8,19 +8,20 @@ import { startComponentProcess } from '../../../platform/testing/component-proce
 export type ConformanceOptions = {
   /** The compiled suite. */
   program: string
-  /** As administrators, who may make databases. */
+  /** With logins that may create databases. */
   mongodbUri: string
   mysqlUrl: string
   /** Further flags of the suite. */
   args?: string[]
-  /** Takes what the suite prints, as it comes. */
+  /** Takes the suite's output as it comes. */
   write(text: string): void
 }
 
 /**
- * Runs Dapr's conformance suite against both stores, each in a process and a database of its own,
- * which are gone afterwards. Returns the suite's exit code. Throws when a component or a database
- * does not come up.
+ * Runs Dapr's conformance suite against both stores, each in its own process and database, which
+ * are removed afterwards.
+ * @returns the suite's exit code
+ * @throws Error when a component or a database does not start
  */
 export async function runConformance({
   program,

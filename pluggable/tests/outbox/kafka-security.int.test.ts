@@ -9,8 +9,8 @@ import { poll } from '../../../platform/poll.ts'
 import { startComponentProcess, type ComponentProcess } from '../../../platform/testing/component-process.ts'
 import { createTopic, event, mysqlUnderTest, openStore, type TestDatabase, type TestTopic } from '../stores.ts'
 
-// A relay and a real broker that wants to know who it is, and that it must know. What is right, and
-// what is wrong in one thing each.
+// A relay and a real broker that authenticate each other: correct settings, and settings with one
+// mistake each.
 
 let kafka: SecuredKafka
 let component: ComponentProcess
@@ -72,7 +72,7 @@ const right: Record<string, () => Settings> = {
   'password without TLS': () => ({ ...password(), relayBrokers: kafka.brokers.saslPlaintext, relayDisableTls: 'true' }),
   'SCRAM-SHA-512 with TLS': scram,
   'SCRAM-SHA-256 with TLS': () => ({ ...scram(), relaySaslMechanism: 'SHA-256' }),
-  'SCRAM with a certificate that is not checked': () => ({ ...scram(), relayCaCert: '', relaySkipVerify: 'true' }),
+  'SCRAM with an unverified certificate': () => ({ ...scram(), relayCaCert: '', relaySkipVerify: 'true' }),
   TLS: serverCertificate,
   'mutual TLS': clientCertificate,
 }
@@ -103,7 +103,7 @@ const wrong: Record<string, { settings: () => Settings; log: string }> = {
     settings: () => ({ ...scram(), relayCaCert: kafka.stranger.cert }),
     log: 'not signed by an authority of relayCaCert',
   },
-  'no authority': {
+  'the missing authority': {
     settings: () => ({ ...scram(), relayCaCert: '' }),
     log: 'not signed by an authority of relayCaCert',
   },
@@ -118,11 +118,11 @@ const wrong: Record<string, { settings: () => Settings; log: string }> = {
     },
     log: 'Kafka refuses relayClientCert, or wants one',
   },
-  'no certificate of the client': {
+  'the missing client certificate': {
     settings: () => ({ ...serverCertificate(), relayBrokers: kafka.brokers.mutualSsl }),
     log: 'Kafka refuses relayClientCert, or wants one',
   },
-  'TLS to a broker without': {
+  'TLS to a broker without it': {
     settings: () => ({ ...serverCertificate(), relayBrokers: kafka.brokers.plaintext }),
     log: 'Kafka does not speak TLS',
   },
@@ -130,17 +130,17 @@ const wrong: Record<string, { settings: () => Settings; log: string }> = {
     settings: () => ({ relayBrokers: kafka.brokers.ssl }),
     log: 'where it wants TLS, set relayAuthType',
   },
-  'a topic that is not there': {
+  'an unknown topic': {
     settings: () => ({ ...scram(), relayTopic: 'nowhere' }),
     log: 'Kafka does not know relayTopic',
   },
 }
 
 const init = (settings: Settings) => store.init({ ...database.properties, relayTopic: topic.name, ...settings })
-/** What this component wrote since a moment, one line each. */
+/** The component's log lines since a position in its output. */
 const linesSince = (start: number) => component.output().slice(start).split('\n').slice(0, -1)
 
-/** Failed attempts to publish so far. */
+/** Returns the number of failed attempts to publish so far. */
 async function errors(): Promise<number> {
   const text = await (await fetch(`http://127.0.0.1:${metricsPort}/metrics`)).text()
   return Number(/^outbox_relay_errors_total\{component="store",step="publish"\} (\d+)/m.exec(text)?.[1] ?? 0)
@@ -153,7 +153,7 @@ test.each(Object.keys(right))('events arrive: %s', async (name) => {
 })
 
 test.each(Object.keys(wrong))(
-  '%s is wrong: commits go on, the log and a metric say why, and once it is put right the events go out',
+  '%s is wrong: commits succeed, the log and a metric say why, and events are published once it is right',
   async (name) => {
     const { settings, log } = wrong[name] ?? { settings: () => ({}), log: '' }
     const began = component.output().length
@@ -171,7 +171,7 @@ test.each(Object.keys(wrong))(
   },
 )
 
-/** A sidecar with everything in its log, its credentials in a secret store of Dapr's. */
+/** Starts a sidecar with a debug log and its credentials in one of Dapr's secret stores. */
 async function startDaprd(settings: Settings) {
   const secrets = join(component.folder, '.secrets.json')
   const connectionString = database.properties['connectionString'] ?? ''
@@ -232,7 +232,7 @@ const expectNoSecrets = (log: string) => {
     expect(log).not.toContain(secret)
 }
 
-test("connection string and password come by secretKeyRef, and stand in nobody's log", async () => {
+test('connection string and password come from a secretKeyRef and are in no log', async () => {
   const began = component.output().length
   const daprd = await startDaprd(withoutPassword())
   try {
@@ -252,7 +252,7 @@ test("connection string and password come by secretKeyRef, and stand in nobody's
   expectNoSecrets(component.output().slice(began))
 })
 
-test('a misspelt setting ends the sidecar, whose log names it and no secret', async () => {
+test('a misspelt setting ends the sidecar, whose log names it but no secret', async () => {
   const daprd = await startDaprd({ ...withoutPassword(), relayTopc: 'orders' })
   try {
     await poll('the sidecar gives up', daprd.hasEnded, { timeoutMs: 20_000 })
@@ -265,7 +265,7 @@ test('a misspelt setting ends the sidecar, whose log names it and no secret', as
   expectNoSecrets(daprd.output())
 })
 
-test('no log tells a password or a private key', () => {
+test('no log contains a password or a private key', () => {
   expect(component.output()).not.toContain(kafka.user.password)
   expect(component.output()).not.toContain('not-it')
   expect(component.output()).not.toContain('PRIVATE KEY')

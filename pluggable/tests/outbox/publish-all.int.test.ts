@@ -13,9 +13,8 @@ import { startSidecar } from '../../../platform/testing/sidecar.ts'
 import { poll } from '../../../platform/poll.ts'
 import { startComponentProcess } from '../../../platform/testing/component-process.ts'
 
-// Code that was written for Dapr's built-in outbox gets from ours what it got there: one sidecar,
-// and the same transactions through Dapr's own store with its outbox and through both of ours with
-// `publish: all`.
+// Code written for Dapr's built-in outbox gets the same events from ours: one sidecar, with the same
+// transactions through Dapr's own store with its outbox and through both of ours with `publish: all`.
 
 type Upsert = { key: string; value: string | Buffer; metadata?: Record<string, string> }
 type Event = Record<string, unknown>
@@ -87,8 +86,7 @@ beforeAll(async () => {
 
   const admin = new Kafka({ brokers: TEST_KAFKA_BROKERS.split(','), logLevel: logLevel.NOTHING }).admin()
   await admin.connect()
-  // The built-in outbox sends through a topic of its own between the two: namespace, app id, topic,
-  // "outbox".
+  // The built-in outbox sends through an internal topic: namespace, app id, topic, "outbox".
   const topics = [...stores.map(topicOf), `default${run}${topicOf('builtin')}outbox`]
   await admin.createTopics({ topics: topics.map((topic) => ({ topic, numPartitions: 6 })) })
   closers.push(async () => {
@@ -138,7 +136,7 @@ beforeAll(async () => {
       {
         name: 'ours-mongodb',
         type: 'state.outbox-mongodb',
-        // Keys without the app id: only `relaySource`, in which daprd puts it, can say it.
+        // With keys without the app id, only `relaySource`, where daprd inserts it, can name it.
         metadata: {
           connectionString: TEST_MONGODB_URI,
           databaseName: run,
@@ -161,15 +159,13 @@ afterAll(async () => {
 const json = { contentType: 'application/json' }
 const projection = { 'outbox.projection': 'true' }
 
-/**
- * Transactions that the built-in outbox survives. Each event says by its subject where it belongs.
- */
+/** Transactions that the built-in outbox survives. Each event names its case as its subject. */
 const cases: Record<string, { operations: ReturnType<typeof upsert>[]; events?: number }> = {
   JSON: {
     operations: [upsert({ key: 'json', value: '{"text":"grün","n":1.5}', metadata: { ...json, subject: 'JSON' } })],
   },
-  'JSON that is not said to be': {
-    operations: [upsert({ key: 'untyped', value: '{"n":1}', metadata: { subject: 'JSON that is not said to be' } })],
+  'JSON without a content type': {
+    operations: [upsert({ key: 'untyped', value: '{"n":1}', metadata: { subject: 'JSON without a content type' } })],
   },
   text: {
     operations: [upsert({ key: 'text', value: 'grün', metadata: { contentType: 'text/plain', subject: 'text' } })],
@@ -183,8 +179,8 @@ const cases: Record<string, { operations: ReturnType<typeof upsert>[]; events?: 
       }),
     ],
   },
-  'what is not JSON': {
-    operations: [upsert({ key: 'no', value: '{', metadata: { ...json, subject: 'what is not JSON' } })],
+  'invalid JSON': {
+    operations: [upsert({ key: 'no', value: '{', metadata: { ...json, subject: 'invalid JSON' } })],
   },
   attributes: {
     operations: [
@@ -215,10 +211,7 @@ const cases: Record<string, { operations: ReturnType<typeof upsert>[]; events?: 
   },
 }
 
-/**
- * What code can build on: id, time and trace differ from event to event, and what ours adds is no
- * part of it.
- */
+/** Picks what code can rely on: not id, time and trace, which always differ, nor our additions. */
 const comparable = ({
   specversion,
   type,
@@ -230,7 +223,7 @@ const comparable = ({
   'my-custom-ce-field': custom,
 }: Event) => ({ specversion, type, source, subject, datacontenttype, data, data_base64, custom })
 
-test('the same transactions publish what they publish through the built-in outbox', async () => {
+test('the same transactions publish the same events as through the built-in outbox', async () => {
   for (const store of stores) {
     for (const { operations } of Object.values(cases)) await transact(store, operations)
   }
@@ -246,7 +239,7 @@ test('the same transactions publish what they publish through the built-in outbo
 })
 
 describe.each(['ours-mysql', 'ours-mongodb'] as const)('%s', (store) => {
-  test('the event comes from the app, with a type of its own, numbered in its key', async () => {
+  test('an event has the app as its source, a default type, and a number within its key', async () => {
     await transact(store, [upsert({ key: 'plain', value: '1', metadata: json })])
     await transact(store, [upsert({ key: 'plain', value: '2', metadata: json })])
     await arrived(store, 'the second', ({ partitionkey, sequence }) => partitionkey === 'plain' && sequence === '2')
@@ -256,7 +249,7 @@ describe.each(['ours-mysql', 'ours-mongodb'] as const)('%s', (store) => {
     ])
   })
 
-  test('several projections, of which the built-in outbox dies, are published while the state gets the other values', async () => {
+  test('several projections, which crash the built-in outbox, are published, and the state gets the other values', async () => {
     await transact(store, [
       upsert({ key: 'a', value: '"state a"', metadata: json }),
       upsert({ key: 'a', value: '"event a"', metadata: { ...json, ...projection } }),
@@ -286,12 +279,12 @@ describe.each(['ours-mysql', 'ours-mongodb'] as const)('%s', (store) => {
     })
     await transact(store, [remove('quiet')])
     await transact(store, [upsert({ key: 'quiet', value: '3' })])
-    // Numbers have no gaps: the first one says that there was nothing before.
+    // Numbers have no gaps, so number 1 shows that nothing was published before.
     await arrived(store, 'the only event', ({ partitionkey, sequence }) => partitionkey === 'quiet' && sequence === '1')
     expect(published[store].filter(({ partitionkey }) => String(partitionkey).startsWith('quiet'))).toHaveLength(1)
   })
 
-  test('an event that is too large is refused, with the state that it tells of', async () => {
+  test('an event that is too large is refused together with its state', async () => {
     await expect(transact(store, [upsert({ key: 'large', value: 'x'.repeat(1_000_000) })])).rejects.toThrow(
       'EVENT_TOO_LARGE',
     )
