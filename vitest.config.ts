@@ -3,10 +3,11 @@ import { defineConfig } from 'vitest/config'
 // Tests by file name:
 // - `x.test.ts`: in process, in milliseconds.
 // - `x.int.test.ts`: against real servers (MongoDB, MySQL and Kafka), which are started for the run
-//   unless TEST_MONGODB_URI, TEST_MYSQL_URL (without a database) and TEST_KAFKA_BROKERS name running
-//   ones; both logins must be administrators. Tests create databases and topics with random names.
-// - `x.chaos.test.ts`: kill their own servers repeatedly and use all cores, so they run last and one
-//   at a time.
+//   unless TEST_MONGODB_URI, TEST_MYSQL_URL (without a database) and TEST_KAFKA_BROKERS name
+//   running ones; both logins must be administrators. Tests create databases and topics with random
+//   names.
+// - `x.chaos.test.ts`: kill their own servers repeatedly and use all cores, so they run last and
+//   one at a time.
 // - `e2e/*.test.ts`: against the whole shop (platform/testing/e2e-setup.ts), by SHOP_API,
 //   SHOP_JAEGER and SHOP_INSTANCE.
 // - `docs/*.test.ts`: follow a page of the docs; they may start a shop of their own.

@@ -1,5 +1,5 @@
-// Follows adding-a-service.md to the letter in a copy of the repository: writes its code blocks, runs
-// its commands, and calls the new service.
+// Follows adding-a-service.md to the letter in a copy of the repository: writes its code blocks,
+// runs its commands, and calls the new service.
 import { execFileSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { cpSync, existsSync, mkdirSync, readFileSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'

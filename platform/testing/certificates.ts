@@ -20,8 +20,8 @@ export type Authority = {
 /** Creates an authority with its files in `folder`. @throws Error with openssl's output */
 export function createAuthority(folder: string, name: string): Authority {
   const openssl = (...args: string[]) => execFileSync('openssl', args, { cwd: folder, stdio: 'pipe' })
-  // Everything is in config files: the effects of -addext and of the machine's own openssl.cnf differ
-  // between versions.
+  // Everything is in config files: the effects of -addext and of the machine's own openssl.cnf
+  // differ between versions.
   const config = (file: string, commonName: string, extensions: string[]) =>
     writeFileSync(
       join(folder, `${file}.cnf`),

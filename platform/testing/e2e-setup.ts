@@ -9,7 +9,9 @@ declare module 'vitest' {
     shopApi: string
     /** Jaeger's query API, http://127.0.0.1:<port>. */
     shopJaeger: string
-    /** Its name for `attachShop`, which gives ports, secrets and each process to kill and restart. */
+    /**
+     * Its name for `attachShop`, which gives ports, secrets and each process to kill and restart.
+     */
     shopInstance: string
     adminEmail: string
     adminPassword: string

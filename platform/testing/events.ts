@@ -7,8 +7,8 @@ export type PublishedEvent = { id: string; type: string; source: string; sequenc
 
 /**
  * Reads a topic on TEST_KAFKA_BROKERS from its beginning.
- * @returns `eventsOf` waits for `count` events with a Kafka key and returns all of them, in order of
- * arrival; `events` are all that have arrived so far
+ * @returns `eventsOf` waits for `count` events with a Kafka key and returns all of them, in order
+ * of arrival; `events` are all that have arrived so far
  */
 export async function watchTopic(topic: string): Promise<{
   eventsOf: (key: string, count: number) => Promise<PublishedEvent[]>

@@ -29,7 +29,8 @@ type Secured = {
 const newPassword = () => randomBytes(12).toString('hex')
 
 /**
- * Finds or builds a server's program, even if the environment names the address of a running server.
+ * Finds or builds a server's program, even if the environment names the address of a running
+ * server.
  */
 export async function ensureProgram(name: 'mysql' | 'mongodb' | 'kafka') {
   const find = () => findPart(name, { ...process.env, [parts[name].addressVariable ?? '']: '' })
@@ -233,6 +234,8 @@ export async function startSecuredKafka(): Promise<SecuredKafka> {
     const user = { name: 'relay', password: newPassword() }
     const server = authority.issue('kafka', ['IP:127.0.0.1'])
     writeFileSync(join(folder, 'server.pem'), server.key + server.cert)
+    const jaas = 'org.apache.kafka.common.security'
+    const login = `user_${user.name}="${user.password}"`
     const properties = {
       'process.roles': 'broker,controller',
       'node.id': 1,
@@ -243,13 +246,10 @@ export async function startSecuredKafka(): Promise<SecuredKafka> {
       'inter.broker.listener.name': 'PLAINTEXT',
       'controller.listener.names': 'CONTROLLER',
       'listener.name.password.sasl.enabled.mechanisms': 'PLAIN',
-      'listener.name.password.plain.sasl.jaas.config':
-        'org.apache.kafka.common.security.plain.PlainLoginModule required ' + `user_${user.name}="${user.password}";`,
+      'listener.name.password.plain.sasl.jaas.config': `${jaas}.plain.PlainLoginModule required ${login};`,
       'listener.name.scram.sasl.enabled.mechanisms': 'SCRAM-SHA-256,SCRAM-SHA-512',
-      'listener.name.scram.scram-sha-256.sasl.jaas.config':
-        'org.apache.kafka.common.security.scram.ScramLoginModule required;',
-      'listener.name.scram.scram-sha-512.sasl.jaas.config':
-        'org.apache.kafka.common.security.scram.ScramLoginModule required;',
+      'listener.name.scram.scram-sha-256.sasl.jaas.config': `${jaas}.scram.ScramLoginModule required;`,
+      'listener.name.scram.scram-sha-512.sasl.jaas.config': `${jaas}.scram.ScramLoginModule required;`,
       'listener.name.mutual.ssl.client.auth': 'required',
       'ssl.keystore.type': 'PEM',
       'ssl.keystore.location': join(folder, 'server.pem'),

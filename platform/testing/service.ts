@@ -22,7 +22,9 @@ const root = join(import.meta.dirname, '..', '..')
 export type RunningService = {
   /** A connection to the service's own sidecar, like the service's. */
   dapr: Dapr
-  /** The service's RPCs, through its sidecar. They may take 15 s instead of 2, for busy machines. */
+  /**
+   * The service's RPCs, through its sidecar. They may take 15 s instead of 2, for busy machines.
+   */
   client: <D>(definition: D) => RpcClient<D>
   /** Serves /readyz and /metrics. */
   adminUrl: string
@@ -157,7 +159,9 @@ function secretsOf(database: string): Record<string, string> {
   }
 }
 
-/** Writes the service's Components, with their database replaced, its secret store and its config. */
+/**
+ * Writes the service's Components, with their database replaced, its secret store and its config.
+ */
 function writeResources(name: ServiceName, folder: string, database: string): void {
   const own = join(root, 'components', name)
   for (const file of existsSync(own) ? readdirSync(own).filter((each) => each.endsWith('.yaml')) : []) {

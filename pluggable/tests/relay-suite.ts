@@ -115,8 +115,8 @@ export function describeRelay(store: RelayUnderTest): void {
           await poll('its event', () => topic.ofKey(`replica-${n}`).length > 0, { intervalMs: 10 })
           waits.push(performance.now() - committed)
         }
-        // The median: one late poll by a busy machine proves nothing. A leader that polls every 250 ms
-        // needs 125.
+        // The median: one late poll by a busy machine proves nothing. A leader that polls every 250
+        // ms needs 125.
         expect(waits.toSorted((a, b) => a - b)[7]).toBeLessThan(90)
       }),
     )
@@ -202,8 +202,8 @@ export function describeRelay(store: RelayUnderTest): void {
         await client.init(properties())
         const terms = () => lines(process).filter(({ msg }) => msg === 'relay leads')
         await poll('the new one leads', () => terms().length === 2)
-        // The former relay would renew the lease for ever if it kept it, and block it for 4 s if it ended
-        // without releasing it.
+        // The former relay would renew the lease for ever if it kept it, and block it for 4 s if it
+        // ended without releasing it.
         expect(performance.now() - began).toBeLessThan(2_000)
         await client.transact([event('second', { n: 1 })])
         await poll('the event', () => topic.ofKey('second').length > 0)

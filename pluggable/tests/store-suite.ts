@@ -425,7 +425,9 @@ export function describeStore(store: StoreUnderTest, variant = ''): void {
   })
 }
 
-/** Returns an address where nothing listens until `listen`, which then leads to the given server. */
+/**
+ * Returns an address where nothing listens until `listen`, which then leads to the given server.
+ */
 async function unreachable(
   host: string,
   port: number,

@@ -69,7 +69,9 @@ export const event = (key: string, data: unknown, more: Record<string, string> =
   metadata: { 'outbox.projection': 'true', 'cloudevent.type': 'test.happened.v1', ...more },
 })
 
-/** Connects to one instance, with short calls for tests. Keys get the prefix `app||`, as from daprd. */
+/**
+ * Connects to one instance, with short calls for tests. Keys get the prefix `app||`, as from daprd.
+ */
 export function openStore(socket: string, instance = 'store') {
   const plain = createClient(StateStoreClient, socket, instance)
   const transactional = createClient(TransactionalStateStoreClient, socket, instance)

@@ -62,8 +62,8 @@ export async function runBacklog(
     await kafka.restore()
     const began = performance.now()
     let last = { arrived: 0, at: began }
-    // Rows are counted only at the end: counting a million rows five times per second would keep the
-    // database busy.
+    // Rows are counted only at the end: counting a million rows five times per second would keep
+    // the database busy.
     while (arrivals.count() < waiting || (await database.waiting()) > 0) {
       if (arrivals.count() > last.arrived) last = { arrived: arrivals.count(), at: performance.now() }
       if (performance.now() - last.at > 60_000)
@@ -138,7 +138,8 @@ async function multiplyRows(properties: Record<string, string>, perKey: number):
     await connection.query('DELETE FROM numbers')
     await connection.query(`INSERT INTO numbers VALUES ${numbers.join(', ')}`)
     await connection.query(
-      `INSERT INTO state_outbox (${names.join(', ')}) SELECT ${copied.join(', ')} FROM first_rows CROSS JOIN numbers AS n ORDER BY n.i`,
+      `INSERT INTO state_outbox (${names.join(', ')})
+       SELECT ${copied.join(', ')} FROM first_rows CROSS JOIN numbers AS n ORDER BY n.i`,
     )
   }
   await connection.end()

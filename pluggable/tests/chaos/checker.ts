@@ -2,8 +2,8 @@
 export type Outcome = 'acked' | 'refused' | 'unknown'
 
 /**
- * A transaction as its writer knows it. It overwrites the state of each of its keys with its own id,
- * adds one event per key, and writes a row that later shows whether it was committed.
+ * A transaction as its writer knows it. It overwrites the state of each of its keys with its own
+ * id, adds one event per key, and writes a row that later shows whether it was committed.
  */
 export type Attempt = { id: string; outcome: Outcome; events: AttemptedEvent[] }
 

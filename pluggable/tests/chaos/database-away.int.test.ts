@@ -76,7 +76,9 @@ describe.each([mysqlUnderTest(), mongodbUnderTest()])('state.$type', (store) => 
     return true
   }
 
-  /** Returns the first word of a call's error, or OK, and how long it took after the fault began. */
+  /**
+   * Returns the first word of a call's error, or OK, and how long it took after the fault began.
+   */
   async function outcome(call: () => Promise<unknown>, faultAt: () => number): Promise<{ code: string; ms: number }> {
     const began = performance.now()
     const code = await call().then(
@@ -104,8 +106,8 @@ describe.each([mysqlUnderTest(), mongodbUnderTest()])('state.$type', (store) => 
           waiting.push(outcome(kind, () => faultAt).then((found) => outcomes.push({ name: `${name} ${n}`, ...found })))
       }
       try {
-        // Some calls are in flight when it happens. Then all kinds at once, repeatedly, while the earlier
-        // ones still wait.
+        // Some calls are in flight when it happens. Then all kinds at once, repeatedly, while the
+        // earlier ones still wait.
         for (let n = 0; n < 8; n += 1) call(`before ${n}`)
         await breakNetwork()
         faultAt = performance.now()

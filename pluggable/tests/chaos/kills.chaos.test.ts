@@ -5,8 +5,8 @@ import { ensureParts } from '../../../platform/parts/ensure.ts'
 import { startServers, type Shop } from '../../../platform/start/shop.ts'
 import { runChaos } from './run.ts'
 
-// Its own servers, since it kills them. `npm run chaos -- outbox --seed … --only …` repeats a failed
-// run.
+// Its own servers, since it kills them. `npm run chaos -- outbox --seed … --only …` repeats a
+// failed run.
 let servers: Shop
 let daprd = ''
 beforeAll(async () => {

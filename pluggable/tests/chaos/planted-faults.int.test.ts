@@ -17,8 +17,8 @@ import type { Violation } from './checker.ts'
 import { readTopic } from './read-topic.ts'
 import { createRecorder } from './recorder.ts'
 
-// Tests the checker itself: relays with planted faults on a real database and broker must be caught,
-// and the relay in use must pass the same treatment.
+// Tests the checker itself: relays with planted faults on a real database and broker must be
+// caught, and the relay in use must pass the same treatment.
 
 const brokers = process.env['TEST_KAFKA_BROKERS'] ?? ''
 const silent = pino({ level: 'silent' })
@@ -191,7 +191,7 @@ describe('a transaction with a lower number commits late', () => {
   }, 60_000)
 })
 
-describe('Kafka appends but its response is lost, and the next batch of the same length starts with a lower number', () => {
+describe("Kafka's response is lost, and the next batch of the same length starts with a lower number", () => {
   const act = async ({ proxy, write, writeSlowly, arrived, failures }: Stage) => {
     await write('second', 'a')
     await arrived('a')

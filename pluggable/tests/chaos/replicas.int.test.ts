@@ -72,7 +72,9 @@ describe.each([mysqlUnderTest(), mongodbUnderTest()])('state.$type', (store) => 
   /** Waits until one leads. Two leaders are a failure at once, not a reason to wait. */
   const theLeader = (all: Replica[]) => poll('one leads', () => leaderAmong(all), { isFatal: () => true })
 
-  /** Writes through these components until `stop`. Each transaction spans one or two of a few keys. */
+  /**
+   * Writes through these components until `stop`. Each transaction spans one or two of a few keys.
+   */
   function load(through: () => Replica[]) {
     const recorder = createRecorder()
     let stopping = false
@@ -98,7 +100,7 @@ describe.each([mysqlUnderTest(), mongodbUnderTest()])('state.$type', (store) => 
     }
   }
 
-  test('four components with clocks minutes apart: one leads, and another takes over within 5 s of its death', async () => {
+  test('of four components with clocks minutes apart one leads, and another takes over within 5 s', async () => {
     let alive = await Promise.all([0, 7 * minutes, -5 * minutes, 90_000].map((error) => start(error)))
     const clocks = alive.map(({ output }) => Date.parse(/"time":"([^"]+)"/.exec(output())?.[1] ?? ''))
     expect(Math.max(...clocks) - Math.min(...clocks)).toBeGreaterThan(11 * minutes)

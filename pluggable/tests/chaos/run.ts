@@ -85,8 +85,8 @@ export async function runChaos(o: ChaosOptions): Promise<ChaosResult> {
   const metadata = { ...database.properties, relayBrokers: kafkaBrokers, relayTopic: topic, relaySource: 'chaos' }
   const all: Replica[] = []
   try {
-    // One at a time: the schema exists before the second replica starts, and two cores have less to do
-    // at once.
+    // One at a time: the schema exists before the second replica starts, and two cores have less to
+    // do at once.
     for (let n = 0; n < replicas; n += 1) all.push(await startReplica(n, { ...o, folder, metadata }))
     const kills: Record<Victim, number> = { component: 0, sidecar: 0, service: 0, kafka: 0, database: 0 }
     for (const step of createPlan(o.seed, o.kills, o.kafkaAwayMs)) {

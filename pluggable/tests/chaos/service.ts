@@ -89,7 +89,8 @@ async function serve(settings: ServiceSettings): Promise<void> {
         if (found) etags.set(keys[0]!, { etag: found.etag, by: found.value.by })
       }
       available = available && (await write(id, keys, etags))
-      // This rate leaves two cores room for what is restarting; slower while the store is unavailable.
+      // This rate leaves two cores room for what is restarting; slower while the store is
+      // unavailable.
       await sleep(available ? 5 + pick(15) : 100)
     }
   }

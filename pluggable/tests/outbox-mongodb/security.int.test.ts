@@ -51,7 +51,8 @@ describe('a server that requires TLS, with a certificate for 127.0.0.1 from a pr
 
   const address = (server: SecuredMongodb, params: Record<string, string>, host = '127.0.0.1') => {
     const { user, password } = server.administrator
-    return `mongodb://${user}:${password}@${host}:${server.port}/?${new URLSearchParams({ authSource: 'admin', ...params }).toString()}`
+    const query = new URLSearchParams({ authSource: 'admin', ...params }).toString()
+    return `mongodb://${user}:${password}@${host}:${server.port}/?${query}`
   }
   const replicaSet = { replicaSet: 'secantus' }
 

@@ -23,7 +23,8 @@ const ttlSeconds = 8 * 24 * 3600
 async function secondsLeftInMysql(database: TestDatabase): Promise<Record<string, number>> {
   const connection = await createConnection({ uri: process.env['TEST_MYSQL_URL'] ?? '' })
   const [rows] = await connection.query<RowDataPacket[]>(
-    `SELECT id, TIMESTAMPDIFF(SECOND, NOW(), expiredate) AS seconds FROM ${database.name}.state WHERE expiredate IS NOT NULL`,
+    `SELECT id, TIMESTAMPDIFF(SECOND, NOW(), expiredate) AS seconds FROM ${database.name}.state
+     WHERE expiredate IS NOT NULL`,
   )
   await connection.end()
   return Object.fromEntries(rows.map((row) => [String(row['id']), Number(row['seconds'])]))

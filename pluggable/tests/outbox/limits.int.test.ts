@@ -167,7 +167,7 @@ describe.each([mysqlUnderTest(), mongodbUnderTest()])('state.$type', (store) => 
     }
   }, 60_000)
 
-  test('an event of exactly maxEventBytes is published, and one byte more is refused with nothing written', async () => {
+  test('an event of exactly maxEventBytes is published; one byte more is refused with nothing written', async () => {
     const id = { 'cloudevent.id': 'e'.repeat(36) }
     const size = /has (\d+) bytes/.exec(
       (await failure(first.transact([event('size', 'x'.repeat(maxEventBytes), id)]))).details,

@@ -48,15 +48,16 @@ const installations: Installation[] = [
   },
   {
     type: 'mongodb',
-    // Dapr's store sends bytes as a string, and servers stricter than MongoDB refuse what is not text
-    // (value.test.ts covers it).
+    // Dapr's store sends bytes as a string, and servers stricter than MongoDB refuse what is not
+    // text (value.test.ts covers it).
     bytes: Buffer.from('no JSON: ä'),
     async create() {
       const name = databaseName()
       const client = await new MongoClient(mongodbUri).connect()
       return {
         metadata: { connectionString: mongodbUri, databaseName: name },
-        // The tests' server cannot add $$NOW and a number, which is how Dapr's store sets the field.
+        // The tests' server cannot add $$NOW and a number, which is how Dapr's store sets the
+        // field.
         expireInAnHour: (key) =>
           client
             .db(name)

@@ -87,7 +87,7 @@ for (const store of [mysqlUnderTest(), mongodbUnderTest()]) {
     await database.drop()
   }, 60_000)
 
-  test(`state.${store.type}: calls join their callers' traces, and a send is a separate trace with links to them`, async () => {
+  test(`state.${store.type}: calls join their callers' traces; a send has its own, with links to them`, async () => {
     const [one, other, unsampled] = [newTraceparent(), newTraceparent(), newTraceparent(false)]
     await Promise.all([
       client.transact([{ key: 'a', value: 1 }, event('traced-a', 1)], { traceparent: one }),
