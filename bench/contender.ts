@@ -32,18 +32,18 @@ export const contenderTitles: Record<ContenderName, string> = {
 export type Changes = { next: () => Change }
 
 const run = randomBytes(4).toString('hex')
-let made = 0
+let created = 0
 
 /** Returns changes of about `bytes` bytes that cycle through `keys` keys. Each has a unique id. */
 export function createChanges({ keys = 1_000, bytes = 700 }: { keys?: number; bytes?: number } = {}): Changes {
   const padding = 'x'.repeat(Math.max(0, bytes - 60))
   return {
     next() {
-      made += 1
+      created += 1
       return {
-        id: `bench-${run}-${made}`,
-        key: `order:${made % keys}`,
-        value: { change: `bench-${run}-${made}`, amount: made % 997, note: padding },
+        id: `bench-${run}-${created}`,
+        key: `order:${created % keys}`,
+        value: { change: `bench-${run}-${created}`, amount: created % 997, note: padding },
       }
     },
   }

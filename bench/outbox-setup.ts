@@ -57,7 +57,7 @@ export async function createSetup(database: DatabaseName, servers: Servers): Pro
     const backend = await (database === 'mysql' ? mysqlBackend(servers, name) : mongodbBackend(servers, name))
     closers.push(backend.close)
 
-    const topics = { ours: `${name}_ours`, builtin: `${name}_builtin`, driver: `${name}_plain` }
+    const topics = { ours: `${name}_ours`, builtin: `${name}_builtin`, driver: `${name}_driver` }
     const admin = new Kafka({ brokers: servers.kafkaBrokers.split(','), logLevel: logLevel.NOTHING }).admin()
     await admin.connect()
     closers.push(() => admin.disconnect())
@@ -235,7 +235,7 @@ async function mysqlBackend({ mysqlUrl }: Servers, name: string): Promise<Backen
 
 async function mongodbBackend({ mongodbUri }: Servers, name: string): Promise<Backend> {
   const admin = await MongoClient.connect(mongodbUri)
-  const driver = await createDriverMongodb(mongodbUri, `${name}_plain`)
+  const driver = await createDriverMongodb(mongodbUri, `${name}_driver`)
   const { version } = await admin.db('admin').command({ buildInfo: 1 })
   return {
     ours: { connectionString: mongodbUri, databaseName: `${name}_ours` },

@@ -48,8 +48,8 @@ describe.each(targets)('the image of %s', (target) => {
   const sockets = join(folder, 'sockets')
   const socket = join(sockets, `${target.replace('bindings-', '')}.sock`)
   // Only root can run as another user, who must be able to run this machine's Node.
-  const somebody = { uid: user[0] ?? 0, gid: user[1] ?? 0 }
-  const asSomebody = process.getuid?.() === 0 && spawnSync(process.execPath, ['--version'], somebody).status === 0
+  const otherUser = { uid: user[0] ?? 0, gid: user[1] ?? 0 }
+  const asOtherUser = process.getuid?.() === 0 && spawnSync(process.execPath, ['--version'], otherUser).status === 0
   let metricsPort = 0
   let child: Child
   let output = ''
@@ -64,7 +64,7 @@ describe.each(targets)('the image of %s', (target) => {
       METRICS_PORT: String(metricsPort),
       LOG_FORMAT: 'pretty',
     },
-    ...(asSomebody ? somebody : {}),
+    ...(asOtherUser ? otherUser : {}),
   })
   const isHealthy = () => spawnSync(process.execPath, healthCheck.slice(1), options()).status === 0
 
@@ -82,7 +82,7 @@ describe.each(targets)('the image of %s', (target) => {
   })
 
   test('runs as a user other than root', () => {
-    expect(somebody).toEqual({ uid: 65_532, gid: 65_532 })
+    expect(otherUser).toEqual({ uid: 65_532, gid: 65_532 })
   })
 
   test('is healthy once it listens, for its own user only, and responds to probes from outside', async () => {
@@ -91,9 +91,9 @@ describe.each(targets)('the image of %s', (target) => {
     await child.ready('it is healthy', isHealthy)
     await poll('it logs that it listens', () => output.includes('listening'))
     const { mode, uid } = statSync(socket)
-    expect([mode & 0o777, uid]).toEqual([0o600, asSomebody ? somebody.uid : process.getuid?.()])
+    expect([mode & 0o777, uid]).toEqual([0o600, asOtherUser ? otherUser.uid : process.getuid?.()])
     // The folder is left to its owner.
-    if (asSomebody) expect(statSync(sockets).mode & 0o777).toBe(0o777)
+    if (asOtherUser) expect(statSync(sockets).mode & 0o777).toBe(0o777)
     expect((await fetch(`http://127.0.0.1:${metricsPort}/livez`)).status).toBe(200)
     expect(env['METRICS_HOST']).toBe('0.0.0.0')
   })

@@ -212,14 +212,14 @@ describe("Kafka's response is lost, and the next batch of the same length starts
     let producer: Promise<Producer> | undefined
     const connect = async () => {
       const retry = { retries: 1, initialRetryTime: 50 }
-      const made = kafka.producer({
+      const created = kafka.producer({
         idempotent: true,
         maxInFlightRequests: 1,
         createPartitioner: Partitioners.JavaCompatiblePartitioner,
         retry,
       })
-      await made.connect()
-      return made
+      await created.connect()
+      return created
     }
     return {
       async publish(rows) {
