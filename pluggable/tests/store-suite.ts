@@ -1,9 +1,9 @@
-import { connect, createServer, type Server } from 'node:net'
 import type { ServiceError } from '@grpc/grpc-js'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { BadRequest } from '#protos/google/rpc/error_details.ts'
 import { Status } from '#protos/google/rpc/status.ts'
 import { poll } from '../../platform/poll.ts'
+import { startKafkaProxy } from '../../platform/testing/tcp-proxy.ts'
 import { startComponentProcess, type ComponentProcess } from '../../platform/testing/component-process.ts'
 import {
   createTopic,
@@ -344,7 +344,7 @@ export function describeStore(store: StoreUnderTest, variant = ''): void {
       component = await startComponentProcess(store.type, component.folder)
       client.close()
       client = openStore(component.socket)
-      await poll('works again', async () => (await client.get('killed').catch(() => undefined)) !== undefined)
+      await poll('the store works again', async () => (await client.get('killed').catch(() => undefined)) !== undefined)
       await client.transact([event('killed', { last: true })])
       const bySequence = await poll(
         'the last event',
@@ -365,7 +365,7 @@ export function describeStore(store: StoreUnderTest, variant = ''): void {
       expect(firsts).toEqual(firsts.toSorted((a, b) => a - b))
     }, 60_000)
 
-    test('two components on one outbox: one leads, nothing twice, and the other takes over', async () => {
+    test('of two components on one outbox one leads, nothing is published twice, and the other takes over', async () => {
       const own = await store.createDatabase()
       const target = await createTopic(store.brokers)
       const properties = withRelay(own.properties, target.name)
@@ -376,8 +376,8 @@ export function describeStore(store: StoreUnderTest, variant = ''): void {
         await Promise.all(
           Array.from({ length: 40 }, (_, n) => (n % 2 === 0 ? one : two).transact([event(`s${n % 4}`, { n })])),
         )
-        // Deleted too: killed between publishing and deleting, a leader leaves rows that its heir
-        // rightly repeats.
+        // Including deletion: a leader killed between publishing and deleting leaves rows that its heir
+        // has to repeat.
         await poll('all events', async () => target.published.length >= 40 && (await own.waiting()) === 0)
         const leads = (component: ComponentProcess) => component.output().includes('relay leads')
         expect([leads(first), leads(second)].filter(Boolean)).toHaveLength(1)
@@ -399,14 +399,13 @@ export function describeStore(store: StoreUnderTest, variant = ''): void {
     test('while Kafka is down commits succeed, and afterwards everything drains in order', async () => {
       const own = await store.createDatabase()
       const target = await createTopic(store.brokers)
-      const [host = '', port = ''] = (store.brokers.split(',')[0] ?? '').split(':')
-      const { server, address, listen } = await unreachable(host, Number(port))
+      const kafka = await startKafkaProxy(store.brokers.split(',')[0] ?? '', { listening: false })
       const instance = openStore(component.socket, 'kafka-down')
       try {
-        await instance.init(withRelay(own.properties, target.name, address))
+        await instance.init(withRelay(own.properties, target.name, `127.0.0.1:${kafka.port}`))
         for (let n = 0; n < 30; n += 1) await instance.transact([{ key: `w${n}`, value: n }, event(`w${n % 3}`, { n })])
         expect(await own.waiting()).toBe(30)
-        await listen()
+        await kafka.restore()
         await poll('drained', async () => target.published.length >= 30 && (await own.waiting()) === 0, {
           timeoutMs: 20_000,
         })
@@ -418,36 +417,9 @@ export function describeStore(store: StoreUnderTest, variant = ''): void {
         await instance.init(database.properties)
       } finally {
         instance.close()
-        server.close()
+        await kafka.close()
         await Promise.all([own.drop(), target.drop()])
       }
     }, 60_000)
   })
-}
-
-/**
- * Returns an address where nothing listens until `listen`, which then leads to the given server.
- */
-async function unreachable(
-  host: string,
-  port: number,
-): Promise<{ server: Server; address: string; listen(): Promise<void> }> {
-  const server = createServer((incoming) => {
-    const outgoing = connect(port, host)
-    incoming.pipe(outgoing).pipe(incoming)
-    for (const [one, other] of [
-      [incoming, outgoing],
-      [outgoing, incoming],
-    ] as const) {
-      one.on('error', () => other.destroy())
-      one.on('close', () => other.destroy())
-    }
-  })
-  const listenOn = (at: number) =>
-    new Promise<number>((resolve) =>
-      server.listen(at, '127.0.0.1', () => resolve((server.address() as { port: number }).port)),
-    )
-  const free = await listenOn(0)
-  await new Promise((resolve) => server.close(resolve))
-  return { server, address: `127.0.0.1:${free}`, listen: async () => void (await listenOn(free)) }
 }

@@ -1,5 +1,5 @@
-// Package conformance runs Dapr's own conformance suite for state stores against components, through
-// the same client that sidecars use. CONFORMANCE_STORES is a JSON list of {name, socket, metadata}.
+// Package conformance runs Dapr's own conformance suite for state stores against components, with
+// the client that sidecars use. CONFORMANCE_STORES is a JSON list of {name, socket, metadata}.
 package conformance
 
 import (
