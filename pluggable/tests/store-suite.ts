@@ -365,7 +365,7 @@ export function describeStore(store: StoreUnderTest, variant = ''): void {
       expect(firsts).toEqual(firsts.toSorted((a, b) => a - b))
     }, 60_000)
 
-    test('of two components on one outbox one leads, nothing is published twice, and the other takes over', async () => {
+    test('of two components on one outbox one leads and publishes, and the other takes over', async () => {
       const own = await store.createDatabase()
       const target = await createTopic(store.brokers)
       const properties = withRelay(own.properties, target.name)
@@ -376,8 +376,8 @@ export function describeStore(store: StoreUnderTest, variant = ''): void {
         await Promise.all(
           Array.from({ length: 40 }, (_, n) => (n % 2 === 0 ? one : two).transact([event(`s${n % 4}`, { n })])),
         )
-        // Including deletion: a leader killed between publishing and deleting leaves rows that its heir
-        // has to repeat.
+        // Including deletion: a leader killed between publishing and deleting leaves rows that its
+        // heir has to repeat.
         await poll('all events', async () => target.published.length >= 40 && (await own.waiting()) === 0)
         const leads = (component: ComponentProcess) => component.output().includes('relay leads')
         expect([leads(first), leads(second)].filter(Boolean)).toHaveLength(1)
