@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { startChild, type ChildEnd } from '../child.ts'
 
-/** A component in its own process, as daprd meets it. */
+/** A component in its own process, as daprd uses it. */
 export type ComponentProcess = {
   pid: number
   socket: string
@@ -22,7 +22,7 @@ export type ComponentProcess = {
  */
 export type ComponentOptions = { preload?: string; env?: Record<string, string> }
 
-/** The command that starts `pluggable/<type>/main.ts` in a socket folder. */
+/** Returns the command that starts `pluggable/<type>/main.ts` in a socket folder. */
 export function componentCommand(
   type: string,
   folder: string,

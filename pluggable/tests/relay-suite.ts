@@ -115,8 +115,8 @@ export function describeRelay(store: RelayUnderTest): void {
           await poll('its event', () => topic.ofKey(`replica-${n}`).length > 0, { intervalMs: 10 })
           waits.push(performance.now() - committed)
         }
-        // The median: one late poll by a busy machine proves nothing. A leader that polls every 250
-        // ms needs 125.
+        // The median: one late poll by a busy machine proves nothing. A leader that polls every
+        // 250 ms needs 125.
         expect(waits.toSorted((a, b) => a - b)[7]).toBeLessThan(90)
       }),
     )

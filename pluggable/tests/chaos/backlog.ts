@@ -132,7 +132,7 @@ async function multiplyRows(properties: Record<string, string>, perKey: number):
   })
   await connection.query('CREATE TEMPORARY TABLE first_rows AS SELECT * FROM state_outbox')
   await connection.query('CREATE TEMPORARY TABLE numbers (i INT)')
-  // In batches: a transaction of a gigabyte is another test.
+  // In batches: a transaction of a gigabyte would be another test.
   for (let from = 2; from <= perKey; from += 1_000) {
     const numbers = Array.from({ length: Math.min(1_000, perKey - from + 1) }, (_, i) => `(${from + i})`)
     await connection.query('DELETE FROM numbers')

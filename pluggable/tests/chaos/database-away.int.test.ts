@@ -129,7 +129,7 @@ describe.each([mysqlUnderTest(), mongodbUnderTest()])('state.$type', (store) => 
       const published = topic.published.length
       await poll('all works again', () => works().catch(() => false), { timeoutMs: 15_000 })
       await client.transact([event('events', { after: true })])
-      // The relay too.
+      // The relay works again too.
       await poll('the event arrives', () => topic.published.length > published, { timeoutMs: 15_000 })
       await poll('the outbox is empty', async () => (await database.waiting()) === 0, { timeoutMs: 15_000 })
       const sequences = [...new Set(topic.ofKey('events').map((each) => Number(each.event['sequence'])))]
