@@ -1,20 +1,21 @@
 import { defineConfig } from 'vitest/config'
 
-// Four kinds of tests, told apart by their names:
-// - `x.test.ts` pure, in milliseconds;
-// - `x.int.test.ts` against real servers: MongoDB, MySQL and Kafka of their own, started (or found
-//   running) before the
-//                    first test. Addresses, as administrator: TEST_MONGODB_URI, TEST_MYSQL_URL (no database selected),
-//                    TEST_KAFKA_BROKERS. A test makes databases, collections and topics of its own, with random names;
-// - `x.chaos.test.ts` kill servers that they start themselves, over and over, on all cores: after
-//   the others, and alone;
-// - `e2e/*.test.ts` against the whole shop: SHOP_API, SHOP_JAEGER, SHOP_INSTANCE (see
-//   platform/testing/e2e-setup.ts).
+// Tests by file name:
+// - `x.test.ts`: in process, in milliseconds.
+// - `x.int.test.ts`: against real servers (MongoDB, MySQL and Kafka), which are started for the run
+//   unless TEST_MONGODB_URI, TEST_MYSQL_URL (without a database) and TEST_KAFKA_BROKERS name
+//   running ones; both logins must be administrators. Tests create databases and topics with random
+//   names.
+// - `x.chaos.test.ts`: kill their own servers repeatedly and use all cores, so they run last and
+//   one at a time.
+// - `e2e/*.test.ts`: against the whole shop (platform/testing/e2e-setup.ts), by SHOP_API,
+//   SHOP_JAEGER and SHOP_INSTANCE.
+// - `docs/*.test.ts`: follow a page of the docs; they may start a shop of their own.
 const elsewhere = ['**/node_modules/**', '**/.sidecart/**']
 
 export default defineConfig({
   test: {
-    // The shop's processes need the cores more than the tests do.
+    // The servers need the cores more than the tests do.
     maxWorkers: 2,
     projects: [
       {
@@ -30,7 +31,8 @@ export default defineConfig({
           include: ['{lib,services,pluggable,examples,platform,cli}/**/*.int.test.ts'],
           exclude: elsewhere,
           globalSetup: 'platform/testing/int-setup.ts',
-          testTimeout: 60_000,
+          // Longer than poll()'s 60 s, so that a failure names the condition it waited for.
+          testTimeout: 90_000,
           hookTimeout: 120_000,
         },
       },
@@ -49,11 +51,14 @@ export default defineConfig({
           include: ['e2e/**/*.test.ts'],
           exclude: elsewhere,
           globalSetup: 'platform/testing/e2e-setup.ts',
-          // They share one shop: what one of them kills, another needs.
+          // They share one shop: one kills what another needs.
           fileParallelism: false,
           testTimeout: 120_000,
           hookTimeout: 180_000,
         },
+      },
+      {
+        test: { name: 'docs', include: ['docs/**/*.test.ts'], exclude: elsewhere, fileParallelism: false },
       },
     ],
   },

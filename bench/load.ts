@@ -1,12 +1,12 @@
-// Load in two shapes: callers that each wait for their answer, and arrivals at a fixed rate that
-// wait for nothing.
+// Two kinds of load: a closed loop, whose callers each wait for a response, and an open loop, whose
+// calls start at a fixed rate.
 import { setTimeout as sleep } from 'node:timers/promises'
 
 export type Rate = { callers: number; perSecond: number; p50Ms: number; p99Ms: number; count: number; failed: number }
 
 /**
- * `callers` at once, each beginning its next work when its last has ended, for `ms` (a tenth of
- * that before, unmeasured). Works that fail are counted apart, not in the rate.
+ * Runs `callers` at once for `ms`, each starting its next call when the last has ended, after an
+ * unmeasured tenth of that time. Failed calls are counted separately, not in the rate.
  */
 export async function closedLoop(callers: number, ms: number, work: () => Promise<unknown>): Promise<Rate> {
   const run = async (forMs: number) => {
@@ -35,8 +35,8 @@ export async function closedLoop(callers: number, ms: number, work: () => Promis
 }
 
 /**
- * Begins `perSecond` works a second for `ms`, however long each takes, and waits for all. @throws
- * the first work's failure
+ * Starts `perSecond` calls per second for `ms`, however long each takes, and waits for all of them.
+ * @throws the first call's failure
  */
 export async function openLoop(perSecond: number, ms: number, work: () => Promise<unknown>): Promise<void> {
   const works: Promise<unknown>[] = []
@@ -62,8 +62,8 @@ export function summary(times: number[]): Summary {
 }
 
 /**
- * The smallest value that is not below the share `p` of all. `sorted` ascending; NaN when it is
- * empty.
+ * Returns the smallest value that is at or above the share `p` of all (nearest rank).
+ * @param sorted ascending; NaN is returned when it is empty
  */
 export function percentile(sorted: number[], p: number): number {
   return sorted[Math.max(0, Math.ceil(sorted.length * p) - 1)] ?? Number.NaN

@@ -18,9 +18,9 @@ export function describeMachine(): Machine {
 }
 
 /**
- * Counts from now on which share of the processors' time the host gave to others ("steal",
- * proc_stat(5)), between 0 and 1: a virtual machine among busy neighbours is slow in phases.
- * Undefined where the system does not tell.
+ * Measures the share of CPU time, 0 to 1, that the host gives to others from now on ("steal",
+ * proc_stat(5)): a virtual machine with busy neighbours is slow at times. Undefined where the
+ * system does not report it.
  */
 export function watchSteal(): () => number | undefined {
   const ticks = () => {
@@ -39,7 +39,7 @@ export function watchSteal(): () => number | undefined {
   }
 }
 
-/** Of what is measured and of what it is measured with; the databases tell their own. */
+/** Returns the versions of everything but the databases, which report their own. */
 export function describeVersions(): Record<string, string> {
   const installed = (name: string) =>
     (JSON.parse(readFileSync(join(root, 'node_modules', name, 'package.json'), 'utf8')) as { version: string }).version
@@ -64,7 +64,8 @@ function commit(): string {
   try {
     const git = (...args: string[]) =>
       execFileSync('git', args, { cwd: root, encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }).trim()
-    return `${git('rev-parse', '--short', 'HEAD')}${git('status', '--porcelain', '--', 'pluggable', 'lib', ':(glob)bench/*.ts') ? ' with changes' : ''}`
+    const changes = git('status', '--porcelain', '--', 'pluggable', 'lib', ':(glob)bench/*.ts')
+    return `${git('rev-parse', '--short', 'HEAD')}${changes ? ' with changes' : ''}`
   } catch {
     return 'unknown'
   }

@@ -1,5 +1,5 @@
-// A state store that keeps nothing and answers at once: what a sidecar and gRPC take of a
-// transaction, whatever the store is like.
+// A state store that keeps nothing and responds at once. It shows what the sidecar and gRPC cost,
+// whatever the store.
 import type { StateStore } from '../pluggable/host/state-store.ts'
 import { runComponent } from '../pluggable/host/run.ts'
 import { addStateServices } from '../pluggable/host/state-service.ts'

@@ -1,6 +1,5 @@
-// Everything that one database is measured with: three ways to commit a change and publish its
-// event, side by side.
-import { spawn } from 'node:child_process'
+// Starts everything needed to measure one database: the three contenders, on databases and topics
+// of this run.
 import { randomBytes } from 'node:crypto'
 import { existsSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -11,29 +10,24 @@ import { createConnection } from 'mysql2/promise'
 import { z } from 'zod'
 import type { StateStore } from '#lib/dapr.ts'
 import { startComponentProcess } from '../platform/testing/component-process.ts'
+import { startChild } from '../platform/child.ts'
 import { poll } from '../platform/poll.ts'
 import { watchArrivals } from './arrivals.ts'
-import { createPlainMongodb } from './plain-mongodb.ts'
-import { createPlainMysql } from './plain-mysql.ts'
-import { createPlainProducer } from './plain-producer.ts'
+import { createDriverMongodb } from './driver-mongodb.ts'
+import { createDriverMysql } from './driver-mysql.ts'
+import { createDriverProducer } from './driver-producer.ts'
 import { startSidecar, type DaprComponent } from '../platform/testing/sidecar.ts'
-import { createChanges, type Way, type WayName } from './outbox-path.ts'
+import { createChanges, type Contender, type ContenderName } from './contender.ts'
+import type { DatabaseName } from './outbox-result.ts'
 
-export type DatabaseName = 'mysql' | 'mongodb'
-
-export type Rig = {
-  ways: Record<WayName, Way>
-  /**
-   * Reads one of `keys` keys that hold the same values, by our store and by Dapr's own component,
-   * through the same sidecar.
-   */
+export type OutboxSetup = {
+  contenders: Record<ContenderName, Contender>
+  /** Reads one of 100 keys from our store and from Dapr's component, through the same sidecar. */
   get: Record<'ours' | 'dapr', () => Promise<unknown>>
-  /** A change sent through the same sidecar to a store that does nothing with it. */
-  nothing: Way['transact']
-  /**
-   * Ours through a second sidecar and component on the same database, while the first one leads.
-   */
-  startReplica: () => Promise<{ way: Way; close: () => Promise<void> }>
+  /** Sends a change through the same sidecar to a store that does nothing. */
+  nothing: Contender['transact']
+  /** Starts a second sidecar and component on the same database, while the first leads. */
+  startReplica: () => Promise<{ contender: Contender; close: () => Promise<void> }>
   versions: Record<string, string>
   durability: Record<string, string>
   close: () => Promise<void>
@@ -44,10 +38,11 @@ export type Servers = { mysqlUrl: string; mongodbUri: string; kafkaBrokers: stri
 const partitions = 6
 
 /**
- * Makes databases and topics of its own, starts the sidecar and the component, and sends one change
- * through each way. @throws Error when a part does not come up
+ * Creates databases and topics, starts the sidecar and the component, and sends one change through
+ * each contender.
+ * @throws Error when a part does not start
  */
-export async function createRig(database: DatabaseName, servers: Servers): Promise<Rig> {
+export async function createSetup(database: DatabaseName, servers: Servers): Promise<OutboxSetup> {
   const closers: (() => unknown)[] = []
   const close = async () => {
     const failures: unknown[] = []
@@ -62,30 +57,30 @@ export async function createRig(database: DatabaseName, servers: Servers): Promi
     const backend = await (database === 'mysql' ? mysqlBackend(servers, name) : mongodbBackend(servers, name))
     closers.push(backend.close)
 
-    const topics = { ours: `${name}_ours`, builtin: `${name}_builtin`, plain: `${name}_plain` }
+    const topics = { ours: `${name}_ours`, builtin: `${name}_builtin`, driver: `${name}_driver` }
     const admin = new Kafka({ brokers: servers.kafkaBrokers.split(','), logLevel: logLevel.NOTHING }).admin()
     await admin.connect()
     closers.push(() => admin.disconnect())
-    // The built-in outbox sends through a topic of its own between the two (namespace, app id,
-    // topic, "outbox"); by its partitions it is as fast as it can be.
+    // The built-in outbox sends through an internal topic in between (namespace, app id, topic,
+    // "outbox"). With as many partitions it is as fast as it can be.
     const all = [...Object.values(topics), `default${name}${topics.builtin}outbox`]
     await admin.createTopics({
       waitForLeaders: true,
       topics: all.map((topic) => ({ topic, numPartitions: partitions, replicationFactor: 1 })),
     })
-    // A new topic has a leader a moment before that leader answers for it.
-    await poll('the topics answer', () => Promise.all(all.map((topic) => admin.fetchTopicOffsets(topic))), {
+    // A new topic's leader is elected a moment before it responds.
+    await poll('the topics respond', () => Promise.all(all.map((topic) => admin.fetchTopicOffsets(topic))), {
       timeoutMs: 30_000,
     })
     closers.push(() => admin.deleteTopics({ topics: all }))
-    const watch = async (way: WayName) => {
-      const arrivals = await watchArrivals(servers.kafkaBrokers, topics[way])
+    const watch = async (contender: ContenderName) => {
+      const arrivals = await watchArrivals(servers.kafkaBrokers, topics[contender])
       closers.push(arrivals.close)
       return arrivals
     }
-    const arrivals = { ours: await watch('ours'), builtin: await watch('builtin'), plain: await watch('plain') }
+    const arrivals = { ours: await watch('ours'), builtin: await watch('builtin'), driver: await watch('driver') }
 
-    const producer = await createPlainProducer(servers.kafkaBrokers, topics.plain)
+    const producer = await createDriverProducer(servers.kafkaBrokers, topics.driver)
     closers.push(producer.close)
 
     const component = await startComponentProcess(`outbox-${database}`, folder)
@@ -116,25 +111,25 @@ export async function createRig(database: DatabaseName, servers: Servers): Promi
       dapr: sidecar.dapr.state('dapr'),
       builtin: sidecar.dapr.state('builtin'),
     }
-    const ways: Record<WayName, Way> = {
-      // Every upsert of a transaction is an event.
+    const contenders: Record<ContenderName, Contender> = {
+      // Every upsert in a transaction is an event.
       builtin: {
         transact: ({ key, value }) => stores.builtin.transact([{ upsert: key, value }]),
         arrivals: arrivals.builtin,
       },
       ours: { transact: transactionsOf(stores.ours), arrivals: arrivals.ours },
-      plain: { transact: backend.plain, publish: producer.publish, arrivals: arrivals.plain },
+      driver: { transact: backend.driver, publish: producer.publish, arrivals: arrivals.driver },
     }
-    for (const way of Object.values(ways)) await sendOne(way)
+    for (const contender of Object.values(contenders)) await sendOne(contender)
 
     async function startReplica() {
       const own = mkdtempSync(join(tmpdir(), 'bench-'))
       const second = await startComponentProcess(`outbox-${database}`, own)
       const itsSidecar = await startSidecar({ daprd: servers.daprd, appId: name, folder: own, components: [ours] })
-      const way = { transact: transactionsOf(itsSidecar.dapr.state('ours')), arrivals: arrivals.ours }
-      await sendOne(way)
+      const contender = { transact: transactionsOf(itsSidecar.dapr.state('ours')), arrivals: arrivals.ours }
+      await sendOne(contender)
       return {
-        way,
+        contender,
         async close() {
           await itsSidecar.close()
           await second.kill('SIGTERM')
@@ -143,7 +138,7 @@ export async function createRig(database: DatabaseName, servers: Servers): Promi
       }
     }
     return {
-      ways,
+      contenders,
       get: { ours: await reader(stores.ours), dapr: await reader(stores.dapr) },
       nothing: transactionsOf(sidecar.dapr.state('nothing')),
       startReplica,
@@ -152,29 +147,22 @@ export async function createRig(database: DatabaseName, servers: Servers): Promi
       close,
     }
   } catch (error) {
-    // Why it did not come up matters more than what could not be removed after that.
+    // The reason for the failed start matters more than one for a failed clean-up.
     await close().catch(() => {})
     throw error
   }
 }
 
-/** Resolves with its end. */
-async function startNothingStore(folder: string): Promise<() => unknown> {
+/** @returns a function that ends it */
+async function startNothingStore(folder: string): Promise<() => Promise<unknown>> {
   const env = { PATH: process.env['PATH'], DAPR_COMPONENTS_SOCKETS_FOLDER: folder, LOG_LEVEL: 'warn' }
-  const child = spawn(process.execPath, [join(import.meta.dirname, 'nothing-store.ts')], { env, stdio: 'ignore' })
-  const kill = () => child.kill('SIGKILL')
-  process.once('exit', kill)
-  await poll('the store that does nothing listens', () => existsSync(join(folder, 'nothing.sock')), {
-    timeoutMs: 30_000,
-  })
-  return () => {
-    process.off('exit', kill)
-    kill()
-  }
+  const child = startChild(process.execPath, [join(import.meta.dirname, 'nothing-store.ts')], { env })
+  await child.ready('the store that does nothing listens', () => existsSync(join(folder, 'nothing.sock')))
+  return () => child.kill('SIGKILL')
 }
 
 const transactionsOf =
-  (store: StateStore): Way['transact'] =>
+  (store: StateStore): Contender['transact'] =>
   ({ id, key, value }) =>
     store.transact([{ upsert: key, value }, { event: { type: 'bench.changed.v1', data: value, key, id } }])
 
@@ -183,11 +171,11 @@ const withBuiltinOutbox = <C extends Omit<DaprComponent, 'name'>>(component: C, 
   metadata: { ...component.metadata, outboxPublishPubsub: 'kafka', outboxPublishTopic: topic },
 })
 
-async function sendOne(way: Way): Promise<void> {
+async function sendOne(contender: Contender): Promise<void> {
   const change = createChanges().next()
-  await poll('a first transaction', () => way.transact(change).then(() => true), { timeoutMs: 20_000 })
-  await way.publish?.(change)
-  await poll('the first event', () => way.arrivals.at.has(change.id), { timeoutMs: 60_000 })
+  await poll('a first transaction', () => contender.transact(change).then(() => true), { timeoutMs: 20_000 })
+  await contender.publish?.(change)
+  await poll('the first event', () => contender.arrivals.at.has(change.id), { timeoutMs: 60_000 })
 }
 
 async function reader(store: StateStore): Promise<() => Promise<unknown>> {
@@ -203,9 +191,9 @@ async function reader(store: StateStore): Promise<() => Promise<unknown>> {
 
 type Backend = {
   ours: Record<string, string>
-  /** Dapr's own component, on a database of its own. */
+  /** Dapr's own component, on its own database. */
   dapr: (kind: 'dapr' | 'builtin') => Omit<DaprComponent, 'name'>
-  plain: Way['transact']
+  driver: Contender['transact']
   versions: Record<string, string>
   durability: Record<string, string>
   close: () => Promise<void>
@@ -214,13 +202,13 @@ type Backend = {
 async function mysqlBackend({ mysqlUrl }: Servers, name: string): Promise<Backend> {
   const admin = await createConnection({ uri: mysqlUrl })
   const urlOf = (kind: string) => Object.assign(new URL(mysqlUrl), { pathname: `/${name}_${kind}` }).href
-  // Dapr's components make their own.
-  for (const kind of ['ours', 'plain']) await admin.query(`CREATE DATABASE ${name}_${kind}`)
-  const plain = await createPlainMysql(urlOf('plain'))
+  // Dapr's components create theirs.
+  for (const kind of ['ours', 'driver']) await admin.query(`CREATE DATABASE ${name}_${kind}`)
+  const driver = await createDriverMysql(urlOf('driver'))
   const { username, password, hostname, port } = new URL(mysqlUrl)
-  const variables = await admin.query(
-    "SHOW GLOBAL VARIABLES WHERE Variable_name IN ('version', 'innodb_flush_log_at_trx_commit', 'innodb_doublewrite', 'log_bin', 'sync_binlog')",
-  )
+  const login = `${decodeURIComponent(username)}:${decodeURIComponent(password)}`
+  const names = ['version', 'innodb_flush_log_at_trx_commit', 'innodb_doublewrite', 'log_bin', 'sync_binlog']
+  const variables = await admin.query('SHOW GLOBAL VARIABLES WHERE Variable_name IN (?)', [names])
   const { version = '', ...durability } = Object.fromEntries(
     (variables[0] as { Variable_name: string; Value: string }[]).map((row) => [row.Variable_name, row.Value]),
   )
@@ -229,16 +217,16 @@ async function mysqlBackend({ mysqlUrl }: Servers, name: string): Promise<Backen
     dapr: (kind) => ({
       type: 'state.mysql',
       metadata: {
-        connectionString: `${decodeURIComponent(username)}:${decodeURIComponent(password)}@tcp(${hostname}:${port || 3306})/`,
+        connectionString: `${login}@tcp(${hostname}:${port || 3306})/`,
         schemaName: `${name}_${kind}`,
       },
     }),
-    plain: plain.transact,
+    driver: driver.transact,
     versions: { mysql: version },
     durability,
     async close() {
-      await plain.close()
-      for (const kind of ['ours', 'plain', 'dapr', 'builtin'])
+      await driver.close()
+      for (const kind of ['ours', 'driver', 'dapr', 'builtin'])
         await admin.query(`DROP DATABASE IF EXISTS ${name}_${kind}`)
       await admin.end()
     },
@@ -247,7 +235,7 @@ async function mysqlBackend({ mysqlUrl }: Servers, name: string): Promise<Backen
 
 async function mongodbBackend({ mongodbUri }: Servers, name: string): Promise<Backend> {
   const admin = await MongoClient.connect(mongodbUri)
-  const plain = await createPlainMongodb(mongodbUri, `${name}_plain`)
+  const driver = await createDriverMongodb(mongodbUri, `${name}_driver`)
   const { version } = await admin.db('admin').command({ buildInfo: 1 })
   return {
     ours: { connectionString: mongodbUri, databaseName: `${name}_ours` },
@@ -255,12 +243,12 @@ async function mongodbBackend({ mongodbUri }: Servers, name: string): Promise<Ba
       type: 'state.mongodb',
       metadata: { connectionString: mongodbUri, databaseName: `${name}_${kind}`, collectionName: 'state' },
     }),
-    plain: plain.transact,
+    driver: driver.transact,
     versions: { mongodb: String(version) },
     durability: { writeConcern: 'majority, journaled', members: '1' },
     async close() {
-      await plain.close()
-      for (const kind of ['ours', 'plain', 'dapr', 'builtin']) await admin.db(`${name}_${kind}`).dropDatabase()
+      await driver.close()
+      for (const kind of ['ours', 'driver', 'dapr', 'builtin']) await admin.db(`${name}_${kind}`).dropDatabase()
       await admin.close()
     },
   }

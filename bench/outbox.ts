@@ -1,5 +1,5 @@
-// `npm run bench -- outbox`: Dapr's built-in outbox, ours, and the plain driver with kafkajs, on
-// both databases in one run.
+// `npm run bench -- outbox`: measures Dapr's built-in outbox, ours, and the driver with kafkajs
+// alone, on both databases in one run.
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -8,38 +8,18 @@ import { poll } from '../platform/poll.ts'
 import { createProgress, duration, type Progress } from '../platform/progress.ts'
 import { ensureParts } from '../platform/parts/ensure.ts'
 import { startServers } from '../platform/start/shop.ts'
-import { closedLoop, openLoop, summary, type Rate, type Summary } from './load.ts'
+import { closedLoop, openLoop, summary, type Rate } from './load.ts'
 import { describeMachine, describeVersions, watchSteal } from './machine.ts'
 import { plotOutbox } from './outbox-plot.ts'
-import { judge, outboxMarkdown, type OutboxReport } from './outbox-report.ts'
-import { createRig, type DatabaseName, type Rig } from './outbox-setup.ts'
-import { createChanges, type Change, type Changes, type Way, type WayName } from './outbox-path.ts'
-
-export type Latency = Summary & { transactionsPerSecond: number; fromCall: Summary }
-
-export type Measured = {
-  /** From the commit's answer to the consumer; `fromCall` from before the transaction. */
-  latency: Record<WayName, Latency>
-  /**
-   * Ours where another replica than the one that commits relays: at the usual rate, and so rarely
-   * that it is at rest in between.
-   */
-  throughReplica: { usual: Latency; rare: Latency }
-  eventsPerSecond: Record<WayName, number>
-  /** `nothing`: the same calls through the same sidecar to a store that does nothing. */
-  transactions: Record<WayName | 'nothing', Rate[]>
-  /** The share of the processors' time that the machine's host gave to others meanwhile. */
-  stolen?: number
-  gets: { ours: Rate; dapr: Rate }
-  growth?: { keys: Growth[]; bytes: Growth[] }
-}
-
-export type Growth = { at: number; ours: Rate; plain: Rate }
+import { judge, outboxMarkdown } from './outbox-report.ts'
+import type { DatabaseName, Latency, Measured, OutboxReport } from './outbox-result.ts'
+import { createSetup, type OutboxSetup } from './outbox-setup.ts'
+import { createChanges, type Change, type Changes, type Contender, type ContenderName } from './contender.ts'
 
 type Plan = {
   latencyMs: { builtin: number; others: number }
   callers: number[]
-  /** Each rate is measured in turns with what it is compared with, this often and this long. */
+  /** Rounds of compared rates alternate, this many and this long. */
   rounds: number
   roundMs: number
   burst: number
@@ -47,7 +27,7 @@ type Plan = {
   growth: boolean
 }
 
-const full: Plan = {
+const fullPlan: Plan = {
   latencyMs: { builtin: 40_000, others: 15_000 },
   callers: [1, 8, 32, 64],
   rounds: 7,
@@ -56,7 +36,7 @@ const full: Plan = {
   builtinWindowMs: 15_000,
   growth: true,
 }
-const quick: Plan = {
+const quickPlan: Plan = {
   latencyMs: { builtin: 4_000, others: 2_000 },
   callers: [1, 8, 32],
   rounds: 1,
@@ -66,15 +46,24 @@ const quick: Plan = {
   growth: false,
 }
 
-const openRates: Record<WayName, number> = { builtin: 3, ours: 100, plain: 100 }
+const openRates: Record<ContenderName, number> = { builtin: 3, ours: 100, driver: 100 }
 const rareRate = 2
 
 /**
- * Measures, prints the table and writes bench/results/outbox.{json,md,svg}.
- * @param o.quick a run of about a minute, to see whether something broke rather than to quote
- * @param o.only one database
+ * Measures, prints the report and writes bench/results/outbox.{json,md,svg}.
+ * @param options.quick a run of about a minute that shows whether something broke, not for quoting
+ * @param options.only one database
+ * @param options.keep leave the servers running
  */
-export async function benchOutbox(o: { quick?: boolean; only?: DatabaseName; keep?: boolean }): Promise<void> {
+export async function benchOutbox({
+  quick = false,
+  only,
+  keep = false,
+}: {
+  quick?: boolean
+  only?: DatabaseName
+  keep?: boolean
+}): Promise<void> {
   const began = Date.now()
   const progress = createProgress()
   const closers: (() => Promise<void>)[] = []
@@ -86,17 +75,17 @@ export async function benchOutbox(o: { quick?: boolean; only?: DatabaseName; kee
   process.once('SIGINT', interrupted).once('SIGTERM', interrupted)
   try {
     const { daprd } = await ensureParts(['daprd'], progress)
-    if (daprd.from === 'address') throw new Error('the sidecar has to be a program')
+    if (daprd.from === 'address') throw new Error('daprd must be a program, not an address')
     const shop = await startServers(['mongodb', 'mysql', 'kafka'], {
       instance: 'bench',
       portBase: 'free',
       progress,
-      ...(o.keep ? { detach: true } : {}),
+      ...(keep ? { detach: true } : {}),
     })
-    if (!o.keep) closers.push(shop.stop)
+    if (!keep) closers.push(shop.stop)
     const report: OutboxReport = {
       date: new Date().toISOString(),
-      quick: o.quick ?? false,
+      quick,
       machine: describeMachine(),
       versions: describeVersions(),
       durability: { kafka: { acks: 'all', brokers: '1', flush: "the broker's default (page cache)" } },
@@ -105,16 +94,16 @@ export async function benchOutbox(o: { quick?: boolean; only?: DatabaseName; kee
       ratios: [],
       seconds: 0,
     }
-    for (const database of o.only ? [o.only] : (['mysql', 'mongodb'] as const)) {
-      const rig = await progress.step({ title: `${database}: sidecar, component, topics` }, () =>
-        createRig(database, { ...shop.urls, daprd: daprd.path }),
+    for (const database of only ? [only] : (['mysql', 'mongodb'] as const)) {
+      const setup = await progress.step({ title: `${database}: sidecar, component, topics` }, () =>
+        createSetup(database, { ...shop.urls, daprd: daprd.path }),
       )
-      closers.push(rig.close)
-      Object.assign(report.versions, rig.versions)
-      report.durability[database] = rig.durability
-      report.results[database] = await measure(database, rig, o.quick ? quick : full, progress)
+      closers.push(setup.close)
+      Object.assign(report.versions, setup.versions)
+      report.durability[database] = setup.durability
+      report.results[database] = await measure(database, setup, quick ? quickPlan : fullPlan, progress)
       closers.pop()
-      await rig.close()
+      await setup.close()
     }
     report.ratios = judge(report)
     report.seconds = Math.round((Date.now() - began) / 1_000)
@@ -125,7 +114,7 @@ export async function benchOutbox(o: { quick?: boolean; only?: DatabaseName; kee
     progress.close()
     process.off('SIGINT', interrupted).off('SIGTERM', interrupted)
   }
-  console.error(`${duration(Date.now() - began)}; written: bench/results/outbox.{json,md,svg}`)
+  console.error(`${duration(Date.now() - began)}; wrote bench/results/outbox.{json,md,svg}`)
 }
 
 function writeReport(report: OutboxReport): void {
@@ -139,12 +128,12 @@ function writeReport(report: OutboxReport): void {
 }
 
 /**
- * All measurements on one database. What fills the built-in outbox's queue comes last: it would not
- * be empty for minutes.
+ * Takes all measurements on one database. Those that fill the built-in outbox's queue come last: it
+ * takes minutes to drain.
  */
 async function measure(
   database: DatabaseName,
-  { ways, get, nothing, startReplica }: Rig,
+  { contenders, get, nothing, startReplica }: OutboxSetup,
   plan: Plan,
   progress: Progress,
 ): Promise<Measured> {
@@ -152,10 +141,10 @@ async function measure(
 
   const stolen = watchSteal()
   const latency = {} as Measured['latency']
-  for (const name of ['ours', 'plain', 'builtin'] as const) {
+  for (const name of ['ours', 'driver', 'builtin'] as const) {
     const ms = name === 'builtin' ? plan.latencyMs.builtin : plan.latencyMs.others
     latency[name] = await step(`commit to consumer, ${name} at ${openRates[name]}/s`, () =>
-      measureLatency(ways[name], openRates[name], ms),
+      measureLatency(contenders[name], openRates[name], ms),
     )
   }
 
@@ -164,8 +153,8 @@ async function measure(
     async () => {
       const replica = await startReplica()
       try {
-        const usual = await measureLatency(replica.way, openRates.ours, plan.latencyMs.others)
-        return { usual, rare: await measureLatency(replica.way, rareRate, plan.latencyMs.others) }
+        const usual = await measureLatency(replica.contender, openRates.ours, plan.latencyMs.others)
+        return { usual, rare: await measureLatency(replica.contender, rareRate, plan.latencyMs.others) }
       } finally {
         await replica.close()
       }
@@ -173,18 +162,20 @@ async function measure(
   )
 
   const gets = await step('get', async () => {
-    const { ours, dapr } = await inTurns(plan, {
+    const { ours, dapr } = await alternate(plan, {
       ours: () => closedLoop(32, plan.roundMs, get.ours),
       dapr: () => closedLoop(32, plan.roundMs, get.dapr),
     })
     return { ours, dapr }
   })
 
-  const transactions: Measured['transactions'] = { builtin: [], ours: [], plain: [], nothing: [] }
+  const transactions: Measured['transactions'] = { builtin: [], ours: [], driver: [], nothing: [] }
   for (const callers of plan.callers) {
-    const pair = await step(`transactions, ${callers} callers`, () => compare(ways, plan, callers, createChanges()))
+    const pair = await step(`transactions, ${callers} callers`, () =>
+      compare(contenders, plan, callers, createChanges()),
+    )
     transactions.ours.push(pair.ours)
-    transactions.plain.push(pair.plain)
+    transactions.driver.push(pair.driver)
     const changes = createChanges()
     transactions.nothing.push(await closedLoop(callers, plan.roundMs, () => nothing(changes.next())))
   }
@@ -195,31 +186,32 @@ async function measure(
     for (const keys of [1, 100, 10_000]) {
       growth.keys.push({
         at: keys,
-        ...(await step(`${keys} keys, 32 callers`, () => compare(ways, plan, 32, createChanges({ keys })))),
+        ...(await step(`${keys} keys, 32 callers`, () => compare(contenders, plan, 32, createChanges({ keys })))),
       })
     }
     for (const bytes of [100, 4_096, 65_536]) {
       growth.bytes.push({
         at: bytes,
-        ...(await step(`${bytes} bytes, 32 callers`, () => compare(ways, plan, 32, createChanges({ bytes })))),
+        ...(await step(`${bytes} bytes, 32 callers`, () => compare(contenders, plan, 32, createChanges({ bytes })))),
       })
     }
   }
 
-  const burst = (name: WayName) => step(`events a second, ${name}`, () => measureBurst(ways[name], plan.burst))
-  const eventsPerSecond = { ours: await burst('ours'), plain: await burst('plain'), builtin: 0 }
+  const burst = (name: ContenderName) =>
+    step(`events per second, ${name}`, () => measureBurst(contenders[name], plan.burst))
+  const eventsPerSecond = { ours: await burst('ours'), driver: await burst('driver'), builtin: 0 }
 
-  // Not in turns: its backlog would run beside the others' rounds.
+  // Not alternating: its backlog would run during the others' rounds.
   for (const callers of plan.callers) {
     const changes = createChanges()
     transactions.builtin.push(
       await step(`transactions, ${callers} callers, builtin`, () =>
-        closedLoop(callers, plan.roundMs, () => ways.builtin.transact(changes.next())),
+        closedLoop(callers, plan.roundMs, () => contenders.builtin.transact(changes.next())),
       ),
     )
   }
-  eventsPerSecond.builtin = await step('events a second, builtin', () =>
-    measureBacklogged(ways.builtin, plan.builtinWindowMs),
+  eventsPerSecond.builtin = await step('events per second, builtin', () =>
+    measureBacklogged(contenders.builtin, plan.builtinWindowMs),
   )
   const share = stolen()
   return {
@@ -233,50 +225,50 @@ async function measure(
   }
 }
 
-async function measureLatency(way: Way, perSecond: number, ms: number): Promise<Latency> {
+async function measureLatency(contender: Contender, perSecond: number, ms: number): Promise<Latency> {
   const changes = createChanges()
   const called = new Map<string, number>()
   const committed = new Map<string, number>()
   await openLoop(perSecond, ms, async () => {
     const change = changes.next()
     called.set(change.id, performance.now())
-    await way.transact(change)
+    await contender.transact(change)
     committed.set(change.id, performance.now())
-    await way.publish?.(change)
+    await contender.publish?.(change)
   })
-  await arrived(way, [...committed.keys()])
+  await arrived(contender, [...committed.keys()])
   const since = (from: Map<string, number>) =>
-    summary([...from].map(([id, at]) => Math.max(0, way.arrivals.at.get(id)! - at)))
+    summary([...from].map(([id, at]) => Math.max(0, contender.arrivals.at.get(id)! - at)))
   return { transactionsPerSecond: perSecond, ...since(committed), fromCall: since(called) }
 }
 
-/** The same work in turns by our store and by the plain driver, each for its own rounds. */
+/** Alternates rounds of the same work by our store and by the driver. */
 async function compare(
-  ways: Rig['ways'],
+  contenders: OutboxSetup['contenders'],
   plan: Plan,
   callers: number,
   changes: Changes,
-): Promise<{ ours: Rate; plain: Rate }> {
+): Promise<{ ours: Rate; driver: Rate }> {
   const committed: string[] = []
-  const { ours, plain } = await inTurns(plan, {
-    plain: () => closedLoop(callers, plan.roundMs, () => ways.plain.transact(changes.next())),
+  const { ours, driver } = await alternate(plan, {
+    driver: () => closedLoop(callers, plan.roundMs, () => contenders.driver.transact(changes.next())),
     ours: async () => {
       const rate = await closedLoop(callers, plan.roundMs, async () => {
         const change = changes.next()
-        await ways.ours.transact(change)
+        await contenders.ours.transact(change)
         committed.push(change.id)
       })
-      // What our relay has not sent yet must not run beside the next round. It also shows that
-      // nothing is lost.
-      await arrived(ways.ours, committed.splice(0))
+      // The relay must not still be sending in the next round. This also shows that no event is
+      // lost.
+      await arrived(contenders.ours, committed.splice(0))
       return rate
     },
   })
-  return { ours, plain }
+  return { ours, driver }
 }
 
-/** Of each the round in the middle, by its rate. */
-async function inTurns<Name extends string>(
+/** Alternates the works' rounds and returns the round with the median rate of each. */
+async function alternate<Name extends string>(
   plan: Plan,
   works: Record<Name, () => Promise<Rate>>,
 ): Promise<Record<Name, Rate>> {
@@ -291,8 +283,8 @@ async function inTurns<Name extends string>(
   >
 }
 
-/** From the first transaction's beginning to the last event's arrival, with 32 callers. */
-async function measureBurst(way: Way, count: number): Promise<number> {
+/** Returns events per second from the first transaction to the last arrival, with 32 callers. */
+async function measureBurst(contender: Contender, count: number): Promise<number> {
   const changes = createChanges()
   const sent: Change[] = Array.from({ length: count }, () => changes.next())
   const queue = sent.values()
@@ -300,28 +292,28 @@ async function measureBurst(way: Way, count: number): Promise<number> {
   await Promise.all(
     Array.from({ length: 32 }, async () => {
       for (const change of queue) {
-        await way.transact(change)
-        await way.publish?.(change)
+        await contender.transact(change)
+        await contender.publish?.(change)
       }
     }),
   )
   await arrived(
-    way,
+    contender,
     sent.map(({ id }) => id),
   )
-  return count / ((Math.max(...sent.map(({ id }) => way.arrivals.at.get(id)!)) - began) / 1_000)
+  return count / ((Math.max(...sent.map(({ id }) => contender.arrivals.at.get(id)!)) - began) / 1_000)
 }
 
-/** With more waiting than can be sent: what arrives in a while. */
-async function measureBacklogged(way: Way, ms: number): Promise<number> {
+/** Returns events per second while more events wait than can be sent. */
+async function measureBacklogged(contender: Contender, ms: number): Promise<number> {
   const began = performance.now()
-  const before = way.arrivals.at.size
+  const before = contender.arrivals.at.size
   await sleep(ms)
-  return (way.arrivals.at.size - before) / ((performance.now() - began) / 1_000)
+  return (contender.arrivals.at.size - before) / ((performance.now() - began) / 1_000)
 }
 
-async function arrived(way: Way, ids: string[]): Promise<void> {
-  await poll(`${ids.length} events`, () => ids.every((id) => way.arrivals.at.has(id)), {
+async function arrived(contender: Contender, ids: string[]): Promise<void> {
+  await poll(`${ids.length} events`, () => ids.every((id) => contender.arrivals.at.has(id)), {
     timeoutMs: 120_000,
     intervalMs: 20,
   })

@@ -42,6 +42,8 @@ export async function test(args: string[], { keep = false }: { keep?: boolean })
   const codes = [await run('vitest', ['run', '--project', 'unit', '--project', 'int', '--project', 'chaos'])]
   if (globSync(join(root, 'e2e', '**', '*.test.ts')).length > 0)
     codes.push(await run('vitest', ['run', '--project', 'e2e']))
+  // By itself: it starts a second shop.
+  codes.push(await run('vitest', ['run', '--project', 'docs']))
   process.exitCode = failures.length > 0 || codes.some((code) => code !== 0) ? 1 : 0
 }
 

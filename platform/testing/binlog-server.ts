@@ -1,5 +1,5 @@
-// A MySQL or MariaDB that writes a row-based binary log, as Kafka Connect's connectors need it: the
-// shop's own server writes none.
+// A MySQL or MariaDB with a row-based binary log, which Kafka Connect's connectors need. The shop's
+// own server writes none.
 import { closeSync, mkdirSync, mkdtempSync, openSync, readSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
@@ -9,13 +9,13 @@ import { isMariaDb } from '../processes/servers.ts'
 import { freePorts } from './free-ports.ts'
 import { ensureProgram, runServer } from './secured-servers.ts'
 
-/** One event of the binary log. `body` is what follows its header. */
+/** An event of the binary log. `body` is what follows its header. */
 export type BinlogEvent = { type: string; info: string; body: Buffer }
 
 export type BinlogServer = {
   /** As root, no database selected. */
   url: string
-  /** All that has been committed since `from`, in its order. */
+  /** Returns what was committed since the position `from`, in order; `end` is the next position. */
   events: (from?: number) => Promise<{ events: BinlogEvent[]; end: number }>
   close: () => Promise<void>
 }
@@ -23,9 +23,9 @@ export type BinlogServer = {
 const headerBytes = 19
 
 /**
- * Starts it with new data in a folder of its own.
- * @param logOptions what the log holds
- * @throws Error with the end of its log when it does not come up
+ * Starts the server with empty data in a temporary folder.
+ * @param logOptions server options that say what the log contains
+ * @throws Error with the end of its output when it does not start
  */
 export async function startBinlogServer(
   logOptions = ['--binlog-format=ROW', '--binlog-row-image=FULL'],
@@ -64,7 +64,7 @@ export async function startBinlogServer(
     const file = openSync(join(data, String(rows[0]?.['Log_name'] ?? 'binlog.000001')), 'r')
     try {
       const found = rows.map((row, n) => {
-        // Within a transaction MariaDB's End_log_pos is not always the next one's Pos.
+        // Within a transaction MariaDB's End_log_pos is not always the next event's Pos.
         const [start, end] = [Number(row['Pos']), Number(rows[n + 1]?.['Pos'] ?? row['End_log_pos'])]
         const body = Buffer.alloc(Math.max(0, end - start - headerBytes))
         readSync(file, body, 0, body.length, start + headerBytes)

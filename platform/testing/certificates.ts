@@ -1,9 +1,9 @@
-// Certificate authorities that live as long as a test. Needs `openssl`.
+// Certificate authorities for tests. Requires `openssl`.
 import { execFileSync } from 'node:child_process'
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 
-/** PEM, and the files that hold it. The key is PKCS #8 without a passphrase. */
+/** A certificate and its key in PEM, and their files. The key is PKCS #8 without a passphrase. */
 export type Certificate = { cert: string; key: string; certFile: string; keyFile: string }
 
 export type Authority = {
@@ -11,16 +11,17 @@ export type Authority = {
   cert: string
   certFile: string
   /**
-   * A certificate for a server (by its names, as `DNS:localhost` or `IP:127.0.0.1`) or a client.
+   * Issues a certificate for a server, with its names (`DNS:localhost`, `IP:127.0.0.1`), or for a
+   * client, without.
    */
   issue(commonName: string, names?: string[]): Certificate
 }
 
-/** Makes an authority whose files lie in `folder`. @throws Error with openssl's output */
+/** Creates an authority with its files in `folder`. @throws Error with openssl's output */
 export function createAuthority(folder: string, name: string): Authority {
   const openssl = (...args: string[]) => execFileSync('openssl', args, { cwd: folder, stdio: 'pipe' })
-  // All in files: what -addext and the machine's own openssl.cnf do differs from version to
-  // version.
+  // Everything is in config files: the effects of -addext and of the machine's own openssl.cnf
+  // differ between versions.
   const config = (file: string, commonName: string, extensions: string[]) =>
     writeFileSync(
       join(folder, `${file}.cnf`),

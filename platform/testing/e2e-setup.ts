@@ -1,4 +1,4 @@
-// The whole shop for e2e/, beside any shop that runs: with ports, data and secrets of its own.
+// Starts the whole shop for e2e/, next to any other shop: with its own ports, data and secrets.
 import type { TestProject } from 'vitest/node'
 import { ensureDemoLogin } from '../accounts.ts'
 import { startShop } from '../start/shop.ts'
@@ -10,8 +10,7 @@ declare module 'vitest' {
     /** Jaeger's query API, http://127.0.0.1:<port>. */
     shopJaeger: string
     /**
-     * Its name, for `attachShop` of ../shop.ts: ports, secrets, and each process to kill, stop and
-     * start.
+     * Its name for `attachShop`, which gives ports, secrets and each process to kill and restart.
      */
     shopInstance: string
     adminEmail: string

@@ -1,4 +1,4 @@
-// What reached Kafka, for the `*.int.test.ts` of services that publish.
+// Reads published events from Kafka, for tests of services that publish.
 import { randomUUID } from 'node:crypto'
 import { Kafka, logLevel } from 'kafkajs'
 import { poll } from '../poll.ts'
@@ -6,9 +6,9 @@ import { poll } from '../poll.ts'
 export type PublishedEvent = { id: string; type: string; source: string; sequence: string; data: unknown }
 
 /**
- * Reads a topic of TEST_KAFKA_BROKERS from its beginning.
- * @returns `eventsOf`: the events with a Kafka key in the order of their arrival, as soon as there
- * are `count`; `events`: all that came so far
+ * Reads a topic on TEST_KAFKA_BROKERS from its beginning.
+ * @returns `eventsOf` waits for `count` events with a Kafka key and returns all of them, in order
+ * of arrival; `events` are all that have arrived so far
  */
 export async function watchTopic(topic: string): Promise<{
   eventsOf: (key: string, count: number) => Promise<PublishedEvent[]>

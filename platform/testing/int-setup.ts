@@ -1,6 +1,6 @@
-// Real servers for the `*.int.test.ts` files, with ports and data of their own. Set all three
-// addresses in the environment to use others. Servers that run already (`npm test -- --keep`) are
-// used and left running.
+// Starts real servers for the `*.int.test.ts` files, with their own ports and data. If all three
+// addresses are set in the environment, those servers are used instead. Servers that already run
+// (`npm test -- --keep`) are reused and left running.
 import type { TestProject } from 'vitest/node'
 import { startServers } from '../start/shop.ts'
 
@@ -27,7 +27,7 @@ function provide(project: TestProject, urls: { mongodbUri: string; mysqlUrl: str
   project.provide('mongodbUri', urls.mongodbUri)
   project.provide('mysqlUrl', urls.mysqlUrl)
   project.provide('kafkaBrokers', urls.kafkaBrokers)
-  // For what a test starts as a process. The workers are forked from this process after it.
+  // For the processes that tests start. The workers are forked later and inherit these.
   process.env['TEST_MONGODB_URI'] = urls.mongodbUri
   process.env['TEST_MYSQL_URL'] = urls.mysqlUrl
   process.env['TEST_KAFKA_BROKERS'] = urls.kafkaBrokers

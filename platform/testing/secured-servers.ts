@@ -1,15 +1,12 @@
-// Servers that want certificates and passwords, for the tests of components that must speak to
-// such: each a process of its own, on a free port, in a folder that goes with it. The shop's own
-// servers on loopback have no TLS.
-import { spawn } from 'node:child_process'
+// Servers that require certificates and passwords, for tests of the components' clients. Each is a
+// process on a free port, with a temporary folder. The shop's own servers on loopback have no TLS.
 import { randomBytes } from 'node:crypto'
-import { once } from 'node:events'
-import { closeSync, mkdirSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { MongoClient } from 'mongodb'
-import { poll } from '../poll.ts'
+import { startChild } from '../child.ts'
 import { initialiseMysql } from '../start/data-folders.ts'
 import { createProgress } from '../progress.ts'
 import { buildOnce } from '../parts/ensure.ts'
@@ -21,19 +18,19 @@ import { createAuthority, type Authority, type Certificate } from './certificate
 import { freePorts } from './free-ports.ts'
 
 type Secured = {
-  /** Who signed the server's certificate. */
+  /** Signed the server's certificate. */
   authority: Authority
-  /** An authority that no server knows of. */
+  /** Unknown to the server. */
   stranger: Authority
-  /** Ends it and removes its files. */
+  /** Ends the server and removes its files. */
   close: () => Promise<void>
 }
 
 const newPassword = () => randomBytes(12).toString('hex')
 
 /**
- * Finds or builds a server's program, also where the environment names the address of one that
- * runs.
+ * Finds or builds a server's program, even if the environment names the address of a running
+ * server.
  */
 export async function ensureProgram(name: 'mysql' | 'mongodb' | 'kafka') {
   const find = () => findPart(name, { ...process.env, [parts[name].addressVariable ?? '']: '' })
@@ -42,53 +39,43 @@ export async function ensureProgram(name: 'mysql' | 'mongodb' | 'kafka') {
     await buildOnce(parts[name], progress).finally(() => progress.close())
   }
   const found = find()
-  if (found.from === 'nowhere' || found.from === 'address') throw new Error(`${name} is found nowhere: ${found.detail}`)
+  if (found.from === 'nowhere' || found.from === 'address') throw new Error(`${name} was not found: ${found.detail}`)
   return found
 }
 
 type Start = { folder: string; command: string[]; port: number }
 
 /**
- * Starts a server that has been prepared in `folder`. The function that is returned ends it and
- * removes the folder. @throws Error with the end of its log when it does not come up
+ * Starts a server that was prepared in `folder` and waits until it accepts connections.
+ * @returns a function that ends it and removes the folder
+ * @throws Error with the end of its output when it does not start within 90 s
  */
 export async function runServer(
   name: string,
   { folder, log, command, port }: Start & { log: string },
 ): Promise<() => Promise<void>> {
   const [program = '', ...args] = command
-  const output = openSync(log, 'a')
-  const child = spawn(program, args, { cwd: folder, stdio: ['ignore', output, output] })
-  closeSync(output)
-  const ended = once(child, 'exit')
-  const kill = () => child.kill('SIGKILL')
-  process.once('exit', kill)
+  const child = startChild(program, args, { cwd: folder, log })
   const close = async () => {
-    child.kill('SIGTERM')
-    const timer = setTimeout(kill, 15_000)
-    await ended
-    clearTimeout(timer)
-    process.off('exit', kill)
+    await child.kill('SIGTERM', 15_000)
     rmSync(folder, { recursive: true, force: true })
   }
   try {
-    await poll(`${name} listens`, () => child.exitCode !== null || answers(port), { timeoutMs: 90_000 })
-    if (child.exitCode !== null) throw new Error(`${name} ended with code ${child.exitCode}`)
+    await child.ready(`${name} listens`, () => accepts(port), 90_000)
   } catch (error) {
-    const tail = readFileSync(log, 'utf8').split('\n').slice(-30).join('\n')
     await close()
-    throw new Error(`${(error as Error).message}\n${tail}`, { cause: error })
+    throw error
   }
   return close
 }
 
 /**
- * A server in a new folder; `start` prepares it and says how it is run. @throws Error with the end
- * of its log when it does not come up
+ * Starts a server in a new folder; `start` prepares it and returns its command.
+ * @throws Error with the end of its output when it does not start
  */
 async function startSecured<T>(
   name: string,
-  start: (o: { folder: string; log: string; authority: Authority }) => Promise<Start & { more: T }>,
+  start: (prepared: { folder: string; log: string; authority: Authority }) => Promise<Start & { more: T }>,
 ): Promise<Secured & T> {
   const folder = mkdtempSync(join(tmpdir(), `${name}-`))
   const log = join(folder, 'server.log')
@@ -105,7 +92,7 @@ async function startSecured<T>(
   }
 }
 
-function answers(port: number): Promise<boolean> {
+function accepts(port: number): Promise<boolean> {
   return new Promise((resolve) => {
     const connection = connect(port, '127.0.0.1', () => {
       connection.destroy()
@@ -117,13 +104,13 @@ function answers(port: number): Promise<boolean> {
 
 export type SecuredMysql = Secured & {
   port: number
-  /** May connect with TLS and without. */
+  /** May connect with or without TLS. */
   administrator: { user: string; password: string }
   /** May connect with TLS only. */
   careful: { user: string; password: string }
 }
 
-/** A MySQL or MariaDB whose certificate is for `localhost`, and not for 127.0.0.1. */
+/** Starts a MySQL or MariaDB whose certificate is for `localhost` and not for 127.0.0.1. */
 export async function startSecuredMysql(): Promise<SecuredMysql> {
   const mysql = await ensureProgram('mysql')
   return startSecured('mysql', async ({ folder, log, authority }) => {
@@ -174,9 +161,9 @@ export type SecuredMongodb = Secured & {
 }
 
 /**
- * A SecantusDB that takes TLS connections only, with a certificate for 127.0.0.1 (its name in its
- * replica set) and not for localhost. Undefined where the MongoDB found is another server, which
- * wants to be started otherwise.
+ * Starts a SecantusDB that accepts TLS connections only. Its certificate is for 127.0.0.1, its name
+ * in its replica set, and not for localhost. Returns undefined if the MongoDB found is another
+ * server, which would need other options.
  */
 export async function startSecuredMongodb(): Promise<SecuredMongodb | undefined> {
   const mongodb = await ensureProgram('mongodb')
@@ -202,10 +189,14 @@ export async function startSecuredMongodb(): Promise<SecuredMongodb | undefined>
     ]
     return { folder, command, port, more: { port, administrator: { user: 'administrator', password: newPassword() } } }
   })
-  // Who comes first may make the first user.
+  // The first user may be created without logging in.
   const { port, authority, administrator } = server
-  const address = `mongodb://127.0.0.1:${port}/?directConnection=true&tls=true&tlsCAFile=${encodeURIComponent(authority.certFile)}`
-  const client = new MongoClient(address, { serverSelectionTimeoutMS: 10_000 })
+  const client = new MongoClient(`mongodb://127.0.0.1:${port}`, {
+    directConnection: true,
+    tlsCAFile: authority.certFile,
+    tls: true,
+    serverSelectionTimeoutMS: 10_000,
+  })
   try {
     await client.db('admin').command({ createUser: administrator.user, pwd: administrator.password, roles: ['root'] })
   } catch (error) {
@@ -218,18 +209,18 @@ export async function startSecuredMongodb(): Promise<SecuredMongodb | undefined>
 }
 
 export type SecuredKafka = Secured & {
-  /** `host:port` by what a client has to bring. */
+  /** `host:port` by what a client must present. */
   brokers: { plaintext: string; saslPlaintext: string; saslSsl: string; ssl: string; mutualSsl: string }
   user: { name: string; password: string }
-  /** That mutualSsl knows. */
+  /** Accepted by mutualSsl. */
   client: Certificate
   log: () => string
 }
 
 /**
- * One Kafka broker that listens five times: without anything; with a password (PLAIN) and no TLS;
- * with a password (SCRAM-SHA-256 or -512) and TLS; with TLS; with TLS and a client's certificate.
- * Its own certificate is for 127.0.0.1.
+ * Starts a Kafka broker with five listeners: open; password (PLAIN) without TLS; password
+ * (SCRAM-SHA-256 or -512) with TLS; TLS; TLS with a client certificate. Its own certificate is for
+ * 127.0.0.1.
  */
 export async function startSecuredKafka(): Promise<SecuredKafka> {
   const kafka = await ensureProgram('kafka')
@@ -243,6 +234,8 @@ export async function startSecuredKafka(): Promise<SecuredKafka> {
     const user = { name: 'relay', password: newPassword() }
     const server = authority.issue('kafka', ['IP:127.0.0.1'])
     writeFileSync(join(folder, 'server.pem'), server.key + server.cert)
+    const jaas = 'org.apache.kafka.common.security'
+    const login = `user_${user.name}="${user.password}"`
     const properties = {
       'process.roles': 'broker,controller',
       'node.id': 1,
@@ -253,12 +246,10 @@ export async function startSecuredKafka(): Promise<SecuredKafka> {
       'inter.broker.listener.name': 'PLAINTEXT',
       'controller.listener.names': 'CONTROLLER',
       'listener.name.password.sasl.enabled.mechanisms': 'PLAIN',
-      'listener.name.password.plain.sasl.jaas.config': `org.apache.kafka.common.security.plain.PlainLoginModule required user_${user.name}="${user.password}";`,
+      'listener.name.password.plain.sasl.jaas.config': `${jaas}.plain.PlainLoginModule required ${login};`,
       'listener.name.scram.sasl.enabled.mechanisms': 'SCRAM-SHA-256,SCRAM-SHA-512',
-      'listener.name.scram.scram-sha-256.sasl.jaas.config':
-        'org.apache.kafka.common.security.scram.ScramLoginModule required;',
-      'listener.name.scram.scram-sha-512.sasl.jaas.config':
-        'org.apache.kafka.common.security.scram.ScramLoginModule required;',
+      'listener.name.scram.scram-sha-256.sasl.jaas.config': `${jaas}.scram.ScramLoginModule required;`,
+      'listener.name.scram.scram-sha-512.sasl.jaas.config': `${jaas}.scram.ScramLoginModule required;`,
       'listener.name.mutual.ssl.client.auth': 'required',
       'ssl.keystore.type': 'PEM',
       'ssl.keystore.location': join(folder, 'server.pem'),

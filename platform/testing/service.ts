@@ -1,8 +1,5 @@
-// One service with its own real sidecar, components and databases, for the service's
-// `*.int.test.ts`.
-import { spawn, type ChildProcess } from 'node:child_process'
+// Runs one service with a real sidecar, components and databases, for its `*.int.test.ts`.
 import { randomBytes } from 'node:crypto'
-import { once } from 'node:events'
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -10,46 +7,47 @@ import { MongoClient } from 'mongodb'
 import { createConnection } from 'mysql2/promise'
 import { parse, stringify } from 'yaml'
 import { createDapr, type CallOptions, type Dapr, type RpcClient } from '#lib/dapr.ts'
+import { startChild, type Child } from '../child.ts'
 import { daprdCommand } from '../daprd/command.ts'
 import { poll } from '../poll.ts'
 import { createProgress } from '../progress.ts'
 import { ensureParts } from '../parts/ensure.ts'
 import { services, type ComponentType, type ServiceName } from '../processes/services.ts'
+import { socketOf } from './component-process.ts'
 import { freePorts } from './free-ports.ts'
 
 const root = join(import.meta.dirname, '..', '..')
 
 export type RunningService = {
-  /** A connection to the service's own sidecar, as the service has it. */
+  /** A connection to the service's own sidecar, like the service's. */
   dapr: Dapr
   /**
-   * The service's RPCs, through its sidecar. They may take 15 s instead of 2: that a busy machine
-   * is slow is no test's concern.
+   * The service's RPCs, through its sidecar. They may take 15 s instead of 2, for busy machines.
    */
   client: <D>(definition: D) => RpcClient<D>
-  /** Where /readyz and /metrics are. */
+  /** Serves /readyz and /metrics. */
   adminUrl: string
   /** The name of its databases, on TEST_MONGODB_URI and TEST_MYSQL_URL. */
   database: string
-  /** Kills a component as a crash does; `start` brings it back. */
+  /** Kills a component like a crash; `start` starts it again. */
   component: (type: ComponentType) => { kill: () => Promise<void>; start: () => Promise<void> }
-  /** Stops all of it and drops its databases. */
+  /** Stops everything and drops its databases. */
   close: () => Promise<void>
 }
 
 /**
- * Starts a service, its components and its sidecar, with databases of their own on the servers of
+ * Starts a service, its components and its sidecar, with new databases on the servers of
  * TEST_MONGODB_URI, TEST_MYSQL_URL and TEST_KAFKA_BROKERS, and waits until it is ready. Components
- * are those of components/<service>/; there is no mTLS and no access control, which are the whole
- * shop's business.
- * @throws Error with the end of every log when it does not become ready
+ * are those in components/<service>/. There is no mTLS and no access control: tests of the whole
+ * shop cover those.
+ * @throws Error with the end of all output when it does not become ready within 90 s
  */
 export async function startService(name: ServiceName): Promise<RunningService> {
   const folder = mkdtempSync(join(tmpdir(), `${name}-`))
   const sockets = join(folder, 'sockets')
   const resources = join(folder, 'resources')
   for (const each of [sockets, resources]) mkdirSync(each)
-  const children = new Map<string, ChildProcess>()
+  const children = new Map<string, Child>()
   const database = `test_${name}_${randomBytes(5).toString('hex')}`
   const [app, admin, daprGrpc, daprHttp, daprInternal, daprMetrics] = (await freePorts(6)) as [
     number,
@@ -72,40 +70,23 @@ export async function startService(name: ServiceName): Promise<RunningService> {
     DAPR_API_TOKEN: 'dapr',
     APP_API_TOKEN: 'app',
   }
-  const start = (part: string, command: string, args: string[], more: object) => {
-    const child = spawn(command, args, { cwd: root, env: { ...env, ...more }, stdio: ['ignore', 'pipe', 'pipe'] })
-    const log = join(folder, `${part}.log`)
-    for (const stream of [child.stdout, child.stderr])
-      stream.on('data', (bytes: Buffer) => writeFileSync(log, bytes, { flag: 'a' }))
+  const start = (part: string, command: string, args: string[], more: Record<string, string | undefined>) => {
+    const child = startChild(command, args, { cwd: root, env: { ...env, ...more } })
     children.set(part, child)
+    return child
   }
-  const end = async (part: string, signal: NodeJS.Signals) => {
-    const child = children.get(part)
-    if (!child || child.exitCode !== null || child.signalCode !== null) return
-    const exit = once(child, 'exit')
-    child.kill(signal)
-    const timer = setTimeout(() => child.kill('SIGKILL'), 10_000)
-    await exit
-    clearTimeout(timer)
-  }
-  const endAll = () => {
-    for (const child of children.values()) child.kill('SIGKILL')
-  }
-  process.once('exit', endAll)
 
   const startComponent = async (type: ComponentType) => {
-    // daprd takes the component's type from the file's name: bindings.mongodb is mongodb.sock.
-    const socket = join(sockets, `${type.replace(/^bindings-/, '')}.sock`)
+    const socket = socketOf(type, sockets)
     rmSync(socket, { force: true })
-    start(type, process.execPath, [`pluggable/${type}/main.ts`], { COMPONENT_OWNER: name })
-    await poll(`${type} listens`, () => existsSync(socket), { timeoutMs: 90_000 })
+    const component = start(type, process.execPath, [`pluggable/${type}/main.ts`], { COMPONENT_OWNER: name })
+    await component.ready(`${type} listens`, () => existsSync(socket), 90_000)
   }
 
   const dapr = createDapr({ grpcPort: daprGrpc, httpPort: daprHttp, apiToken: env.DAPR_API_TOKEN })
   const close = async () => {
     dapr.close()
-    for (const part of [...children.keys()].toReversed()) await end(part, 'SIGTERM')
-    process.removeListener('exit', endAll)
+    for (const child of [...children.values()].toReversed()) await child.kill()
     rmSync(folder, { recursive: true, force: true })
     await dropDatabase(database)
   }
@@ -129,31 +110,34 @@ export async function startService(name: ServiceName): Promise<RunningService> {
       DAPR_HTTP_PORT: String(daprHttp),
     })
     const isReady = async () => {
-      const ended = [...children].find(([, child]) => child.exitCode !== null)
+      const ended = [...children].find(([, child]) => child.end())
       if (ended) throw new Ended(`${ended[0]} ended`)
       return (await fetch(`http://127.0.0.1:${admin}/readyz`)).ok
     }
     await poll(`${name} is ready`, isReady, { timeoutMs: 90_000, isFatal: (error) => error instanceof Ended })
   } catch (error) {
-    const logs = readdirSync(folder).filter((file) => file.endsWith('.log'))
-    const tails = logs.map(
-      (file) => `${file}:\n${readFileSync(join(folder, file), 'utf8').split('\n').slice(-10).join('\n')}`,
-    )
+    const tails = [...children].map(([part, child]) => `${part}:\n${child.tail().split('\n').slice(-10).join('\n')}`)
     await close().catch(() => {})
     throw new Error(`${(error as Error).message}\n${tails.join('\n')}`, { cause: error })
   }
-  type Rpc = (request: unknown, o?: CallOptions) => Promise<unknown>
+  type Rpc = (request: unknown, options?: CallOptions) => Promise<unknown>
   return {
     dapr,
     client: <D>(definition: D) => {
       const rpcs = Object.entries(dapr.client(definition, name) as Record<string, Rpc>)
       return Object.fromEntries(
-        rpcs.map(([rpc, call]): [string, Rpc] => [rpc, (request, o) => call(request, { timeoutMs: 15_000, ...o })]),
+        rpcs.map(([rpc, call]): [string, Rpc] => [
+          rpc,
+          (request, options) => call(request, { timeoutMs: 15_000, ...options }),
+        ]),
       ) as RpcClient<D>
     },
     adminUrl: `http://127.0.0.1:${admin}`,
     database,
-    component: (type) => ({ kill: () => end(type, 'SIGKILL'), start: () => startComponent(type) }),
+    component: (type) => ({
+      kill: async () => void (await children.get(type)?.kill('SIGKILL')),
+      start: () => startComponent(type),
+    }),
     close,
   }
 }
@@ -175,15 +159,14 @@ function secretsOf(database: string): Record<string, string> {
 }
 
 /**
- * The service's own Components, in a database of their own; where its secrets are; and how it finds
- * itself.
+ * Writes the service's Components, with their database replaced, its secret store and its config.
  */
 function writeResources(name: ServiceName, folder: string, database: string): void {
   const own = join(root, 'components', name)
   for (const file of existsSync(own) ? readdirSync(own).filter((each) => each.endsWith('.yaml')) : []) {
     const component = parse(readFileSync(join(own, file), 'utf8'))
-    // The default of 5 s is an eternity, but not on a machine that compiles beside its tests: and
-    // there is no supervisor here to start the sidecar again.
+    // The default of 5 s can be too short on a busy machine, and no supervisor restarts the sidecar
+    // here.
     component.spec.initTimeout = '60s'
     for (const item of component.spec.metadata) if (item.name === 'databaseName') item.value = database
     writeFileSync(join(folder, 'resources', file), stringify(component))

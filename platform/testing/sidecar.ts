@@ -1,21 +1,18 @@
-// A real sidecar for a test or a measurement, without mTLS, with the components that it is given
-// and nothing else.
-import { spawn } from 'node:child_process'
+// Runs a real sidecar for a test or a benchmark, without mTLS and with only the given components.
 import { randomUUID } from 'node:crypto'
-import { once } from 'node:events'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createDapr, type Dapr } from '#lib/dapr.ts'
+import { startChild } from '../child.ts'
 import { daprdCommand } from '../daprd/command.ts'
-import { poll } from '../poll.ts'
 import { createProgress } from '../progress.ts'
 import { ensureParts } from '../parts/ensure.ts'
 import { freePorts } from './free-ports.ts'
 
 export type DaprComponent = { name: string; type: string; metadata: Record<string, string> }
 
-/** A program to start, with its whole environment. */
+/** A program to start and its whole environment. */
 export type Command = { file: string; args: string[]; env: NodeJS.ProcessEnv }
 
 export type SidecarOptions = {
@@ -23,9 +20,9 @@ export type SidecarOptions = {
   components: DaprComponent[]
   /** Further Dapr resources, as YAML. */
   resources?: string[]
-  /** Where pluggable components listen already. */
+  /** The socket folder of pluggable components that already listen. */
   folder?: string
-  /** The program; found or built unless given. */
+  /** daprd's path; found or built unless given. */
   daprd?: string
 }
 
@@ -34,7 +31,7 @@ export type PreparedSidecar = {
   grpcPort: number
   httpPort: number
   apiToken: string
-  /** Whether it answers and its components are ready. Throws while it does not answer. */
+  /** Checks that its components are ready. Throws while it does not respond. */
   isHealthy: () => Promise<boolean>
   /** Removes its files. */
   remove: () => void
@@ -42,7 +39,7 @@ export type PreparedSidecar = {
 
 export type Sidecar = {
   dapr: Dapr
-  /** For other clients than ours. */
+  /** For clients other than ours. */
   grpcPort: number
   httpPort: number
   apiToken: string
@@ -51,13 +48,19 @@ export type Sidecar = {
 }
 
 /**
- * Writes a sidecar's files and picks its ports; nothing is started. What is started by the command
- * can be started again after it has ended.
+ * Writes a sidecar's files and picks its ports; starts nothing. The command may be run again after
+ * it has ended.
  */
-export async function prepareSidecar(o: SidecarOptions): Promise<PreparedSidecar> {
-  const program = o.daprd ?? (await findDaprd())
+export async function prepareSidecar({
+  appId,
+  components,
+  resources = [],
+  folder: socketFolder,
+  daprd,
+}: SidecarOptions): Promise<PreparedSidecar> {
+  const program = daprd ?? (await findDaprd())
   const folder = mkdtempSync(join(tmpdir(), 'sidecar-'))
-  for (const [i, resource] of [...o.components.map(componentResource), ...(o.resources ?? [])].entries()) {
+  for (const [i, resource] of [...components.map(componentResource), ...resources].entries()) {
     writeFileSync(join(folder, `${i}.yaml`), resource, { mode: 0o600 })
   }
   const nameResolution = {
@@ -79,7 +82,7 @@ export async function prepareSidecar(o: SidecarOptions): Promise<PreparedSidecar
   const apiToken = randomUUID()
   const [file = '', ...args] = daprdCommand({
     daprd: program,
-    appId: o.appId,
+    appId,
     ports: { grpc: grpcPort, http: httpPort, internal: internalPort, metrics: metricsPort },
     configs: [configuration],
     resources: [folder],
@@ -90,7 +93,7 @@ export async function prepareSidecar(o: SidecarOptions): Promise<PreparedSidecar
     PATH: process.env['PATH'],
     NAMESPACE: 'default',
     DAPR_API_TOKEN: apiToken,
-    DAPR_COMPONENTS_SOCKETS_FOLDER: o.folder ?? folder,
+    DAPR_COMPONENTS_SOCKETS_FOLDER: socketFolder ?? folder,
     DAPR_HOST_IP: '127.0.0.1',
   }
   return {
@@ -105,46 +108,35 @@ export async function prepareSidecar(o: SidecarOptions): Promise<PreparedSidecar
 
 /**
  * Starts a sidecar and waits until it is healthy.
- * @throws Error with its output when it does not come up
+ * @throws Error with the end of its output when it is not within 30 s
  */
-export async function startSidecar(o: SidecarOptions): Promise<Sidecar> {
-  const { command, grpcPort, httpPort, apiToken, isHealthy, remove } = await prepareSidecar(o)
-  const child = spawn(command.file, command.args, { env: command.env, stdio: ['ignore', 'pipe', 'pipe'] })
-  let output = ''
-  for (const stream of [child.stdout, child.stderr])
-    stream.on('data', (chunk: Buffer) => (output = (output + chunk.toString()).slice(-8_000)))
-  const ended = once(child, 'exit')
-  const kill = () => child.kill('SIGKILL')
-  // Nothing is left behind, however this process ends.
-  process.once('exit', kill)
+export async function startSidecar(options: SidecarOptions): Promise<Sidecar> {
+  const { command, grpcPort, httpPort, apiToken, isHealthy, remove } = await prepareSidecar(options)
+  const child = startChild(command.file, command.args, { env: command.env })
   const dapr = createDapr({ grpcPort, httpPort, apiToken })
   const close = async () => {
     dapr.close()
-    child.kill('SIGTERM')
-    // What is still under way in a built-in outbox is of no interest.
-    const timer = setTimeout(kill, 3_000)
-    await ended
-    clearTimeout(timer)
-    process.off('exit', kill)
+    // Whatever a built-in outbox has not sent after 3 s is of no interest.
+    await child.kill('SIGTERM', 3_000)
     remove()
   }
   try {
-    await poll('the sidecar is healthy', isHealthy, { timeoutMs: 30_000, isFatal: () => child.exitCode !== null })
+    await child.ready('the sidecar is healthy', isHealthy)
   } catch (error) {
     await close()
-    throw new Error(`${(error as Error).message}\n${output}`, { cause: error })
+    throw error
   }
-  return { dapr, grpcPort, httpPort, apiToken, pid: child.pid ?? 0, close }
+  return { dapr, grpcPort, httpPort, apiToken, pid: child.pid, close }
 }
 
 async function findDaprd(): Promise<string> {
   const progress = createProgress()
   const { daprd } = await ensureParts(['daprd'], progress).finally(() => progress.close())
-  if (daprd.from === 'address') throw new Error('the sidecar has to be a program')
+  if (daprd.from === 'address') throw new Error('daprd must be a program, not an address')
   return daprd.path
 }
 
-/** Dapr's Component. JSON is YAML. */
+/** Renders a Component. JSON is valid YAML. */
 function componentResource({ name, type, metadata }: DaprComponent): string {
   const entries = Object.entries(metadata).map(([field, value]) => ({ name: field, value }))
   return JSON.stringify({

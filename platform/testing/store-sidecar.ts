@@ -1,5 +1,4 @@
-// A service's store as the service meets it: a real sidecar with a real outbox store on a database
-// and a topic of its own.
+// Runs a store as services see it: a real sidecar and outbox store, on a new database and topic.
 import { randomUUID } from 'node:crypto'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -15,31 +14,32 @@ export type Published = { type: string; key: string; sequence: string; data: Rec
 
 export type StoreSidecar = {
   dapr: Dapr
-  /** For other clients than ours. */
+  /** For clients other than ours. */
   grpcPort: number
   apiToken: string
-  /**
-   * Waits until `count` events of this Kafka key have been published, and answers all there are, in
-   * their order.
-   */
+  /** Waits for `count` events with this Kafka key and returns all of them, in order. */
   published: (key: string, count: number) => Promise<Published[]>
-  /** Ends all of it and removes what it made. */
+  /** Stops everything and removes its database and topic. */
   close: () => Promise<void>
 }
 
 /**
  * Starts `state.outbox-mysql` and a sidecar that uses it. Needs the servers of `*.int.test.ts`.
- * @param o.resources further Dapr resources, as YAML
- * @throws Error when one of them does not come up
+ * @param options.resources further Dapr resources, as YAML
+ * @throws Error when one of them does not start
  */
-export async function startStoreSidecar(o: {
+export async function startStoreSidecar({
+  appId,
+  store,
+  resources = [],
+}: {
   appId: string
   store: string
   resources?: string[]
 }): Promise<StoreSidecar> {
   const { TEST_MYSQL_URL, TEST_KAFKA_BROKERS } = process.env
   if (!TEST_MYSQL_URL || !TEST_KAFKA_BROKERS)
-    throw new Error('TEST_MYSQL_URL and TEST_KAFKA_BROKERS are not set: is this not an .int.test.ts?')
+    throw new Error('TEST_MYSQL_URL and TEST_KAFKA_BROKERS are required: this helper is for *.int.test.ts')
   const closers: (() => unknown)[] = []
   const close = async () => {
     for (const closer of closers.splice(0).toReversed()) await closer()
@@ -74,15 +74,15 @@ export async function startStoreSidecar(o: {
       connectionString: url.href,
       relayBrokers: TEST_KAFKA_BROKERS,
       relayTopic: name,
-      relaySource: o.appId,
+      relaySource: appId,
     }
-    const components = [{ name: o.store, type: 'state.outbox-mysql', metadata }]
+    const components = [{ name: store, type: 'state.outbox-mysql', metadata }]
     const {
       dapr,
       grpcPort,
       apiToken,
       close: closeSidecar,
-    } = await startSidecar({ appId: o.appId, components, resources: o.resources ?? [], folder })
+    } = await startSidecar({ appId, components, resources, folder })
     closers.push(closeSidecar)
 
     const published = async (key: string, count: number): Promise<Published[]> =>

@@ -1,29 +1,29 @@
-// A way to a server that a test can spoil: what the network does to connections, without touching
-// the server.
+// A proxy in front of a server that lets a test break connections as a network does.
 import { once } from 'node:events'
 import { connect, createServer, type AddressInfo, type Socket } from 'node:net'
 
 export type TcpProxy = {
   port: number
-  /** Ends all connections as a reset does, and takes no new ones. */
+  /** Resets all connections and refuses new ones. */
   cut: () => Promise<void>
-  /** From now on nothing passes in either direction; connections are taken, and stay. */
+  /** Passes nothing in either direction from now on; connections are accepted and stay open. */
   silence: () => void
-  /** From now on requests reach the server, and its answers are thrown away. */
+  /** Passes requests to the server and discards its responses from now on. */
   dropAnswers: () => void
-  /** Takes connections and lets everything pass again. Connections that lost bytes are ended. */
+  /** Accepts connections and passes everything again. Closes connections that have lost bytes. */
   restore: () => Promise<void>
   close: () => Promise<void>
 }
 
 /**
- * @param o.rewrite changes what the server sends, such as the address by which it wants to be found
- * @param o.listening false: it takes no connection until `restore`
+ * Starts a proxy to a server.
+ * @param options.rewrite changes what the server sends, such as its advertised address
+ * @param options.listening false: refuse connections until `restore`
  */
 export async function startTcpProxy(
   host: string,
   port: number,
-  o: { rewrite?: (answer: Buffer, ownPort: number) => Buffer; listening?: boolean } = {},
+  { rewrite, listening = true }: { rewrite?: (bytes: Buffer, ownPort: number) => Buffer; listening?: boolean } = {},
 ): Promise<TcpProxy> {
   let mode: 'open' | 'silent' | 'deaf' = 'open'
   const connections = new Set<Socket>()
@@ -33,7 +33,7 @@ export async function startTcpProxy(
       if (mode !== 'silent') outgoing.write(chunk)
     })
     outgoing.on('data', (chunk) => {
-      if (mode === 'open') incoming.write(o.rewrite ? o.rewrite(chunk, own) : chunk)
+      if (mode === 'open') incoming.write(rewrite ? rewrite(chunk, own) : chunk)
     })
     for (const [one, other] of [
       [incoming, outgoing],
@@ -61,14 +61,14 @@ export async function startTcpProxy(
     endAll()
     await closed
   }
-  if (o.listening === false) await cut()
+  if (!listening) await cut()
   return {
     port: own,
     cut,
     silence: () => void (mode = 'silent'),
     dropAnswers: () => void (mode = 'deaf'),
     async restore() {
-      // A stream with a hole in it makes no sense to anybody.
+      // A stream with a gap is useless to either side.
       if (mode !== 'open') endAll()
       mode = 'open'
       if (server.listening) return
@@ -80,29 +80,29 @@ export async function startTcpProxy(
 }
 
 /**
- * A proxy for MongoDB: a member of a replica set names its own address in its answers, and drivers
- * would go there past the proxy.
+ * Starts a proxy for MongoDB. A member of a replica set names its own address in its responses, and
+ * drivers would connect to that, past the proxy.
  * @param server host:port, as the server names itself
  */
 export function startMongodbProxy(server: string): Promise<TcpProxy> {
   const [host = '', port = ''] = server.split(':')
   return startTcpProxy(host, Number(port), {
-    rewrite: (answer, ownPort) => {
+    rewrite: (bytes, ownPort) => {
       const own = `${host}:${ownPort}`
-      // An answer's parts carry their lengths.
-      if (own.length !== server.length) throw new Error(`${own} does not fit into the place of ${server}`)
-      for (let at = answer.indexOf(server); at >= 0; at = answer.indexOf(server, at + 1)) answer.write(own, at)
-      return answer
+      // A response's parts carry their lengths.
+      if (own.length !== server.length) throw new Error(`${own} and ${server} must have the same length`)
+      for (let at = bytes.indexOf(server); at >= 0; at = bytes.indexOf(server, at + 1)) bytes.write(own, at)
+      return bytes
     },
   })
 }
 
 /**
- * A proxy for Kafka: the broker names its own address in its answers, and clients would go there
- * past the proxy.
+ * Starts a proxy for Kafka. The broker names its own address in its responses, and clients would
+ * connect to that, past the proxy.
  * @param broker host:port with an IPv4 address, as the broker advertises it
  */
-export function startKafkaProxy(broker: string, o: { listening?: boolean } = {}): Promise<TcpProxy> {
+export function startKafkaProxy(broker: string, options: { listening?: boolean } = {}): Promise<TcpProxy> {
   const [host = '', port = ''] = broker.split(':')
   const name = (of: number) => {
     const bytes = Buffer.alloc(2 + host.length + 4)
@@ -113,11 +113,10 @@ export function startKafkaProxy(broker: string, o: { listening?: boolean } = {})
   }
   const address = name(Number(port))
   return startTcpProxy(host, Number(port), {
-    ...o,
-    rewrite: (answer, ownPort) => {
-      for (let at = answer.indexOf(address); at >= 0; at = answer.indexOf(address, at + 1))
-        name(ownPort).copy(answer, at)
-      return answer
+    ...options,
+    rewrite: (bytes, ownPort) => {
+      for (let at = bytes.indexOf(address); at >= 0; at = bytes.indexOf(address, at + 1)) name(ownPort).copy(bytes, at)
+      return bytes
     },
   })
 }

@@ -1,25 +1,25 @@
-import { spawn, spawnSync, type ChildProcess } from 'node:child_process'
+import { spawnSync } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
-import { once } from 'node:events'
 import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { OutputBindingClient } from '#protos/dapr/proto/components/v1/bindings.ts'
+import { startChild, type Child } from '../../platform/child.ts'
 import { freePorts } from '../../platform/testing/free-ports.ts'
-import { clientFor, until } from '../../platform/testing/component-process.ts'
+import { poll } from '../../platform/poll.ts'
+import { createClient } from './component-client.ts'
 import { createTopic, event, mongodbUnderTest, mysqlUnderTest, openStore } from './stores.ts'
 import { collect } from '../image/collect.ts'
 
-// What can be known of the images without a container runtime: the files that they are made of are
-// enough, with the Containerfile's own environment, command and health check, as its user, in a
-// socket folder as a pod has it. That their base image is there, `npm ci` and the file system of a
-// container are not tried here.
+// Tests the images as far as possible without a container runtime: their files are complete and run
+// with the Containerfile's environment, command and health check, as its user, in a socket folder
+// like a pod's. Not covered: the base image, `npm ci` and a container's file system.
 
 const root = join(import.meta.dirname, '..', '..')
 const containerfile = readFileSync(join(root, 'pluggable', 'image', 'Containerfile'), 'utf8')
 
-/** What the Containerfile says about one of its last stages, the stage it is made from included. */
+/** Parses one of the Containerfile's final stages, including the stage it is based on. */
 function stage(target: string) {
   const stages = containerfile.split(/^FROM /m)
   const text = (name: string) => stages.find((each) => new RegExp(`^\\S+ AS ${name}\\n`).test(each)) ?? ''
@@ -47,16 +47,16 @@ describe.each(targets)('the image of %s', (target) => {
   const app = join(folder, 'app')
   const sockets = join(folder, 'sockets')
   const socket = join(sockets, `${target.replace('bindings-', '')}.sock`)
-  // Only root can be somebody else; and that one must be able to run this machine's Node.
-  const somebody = { uid: user[0] ?? 0, gid: user[1] ?? 0 }
-  const asSomebody = process.getuid?.() === 0 && spawnSync(process.execPath, ['--version'], somebody).status === 0
+  // Only root can run as another user, who must be able to run this machine's Node.
+  const otherUser = { uid: user[0] ?? 0, gid: user[1] ?? 0 }
+  const asOtherUser = process.getuid?.() === 0 && spawnSync(process.execPath, ['--version'], otherUser).status === 0
   let metricsPort = 0
-  let child: ChildProcess
+  let child: Child
   let output = ''
 
   const options = () => ({
     cwd: app,
-    // The readable log needs a package that no import names.
+    // LOG_FORMAT=pretty needs a package that no import names.
     env: {
       PATH: process.env['PATH'],
       ...env,
@@ -64,7 +64,7 @@ describe.each(targets)('the image of %s', (target) => {
       METRICS_PORT: String(metricsPort),
       LOG_FORMAT: 'pretty',
     },
-    ...(asSomebody ? somebody : {}),
+    ...(asOtherUser ? otherUser : {}),
   })
   const isHealthy = () => spawnSync(process.execPath, healthCheck.slice(1), options()).status === 0
 
@@ -72,41 +72,35 @@ describe.each(targets)('the image of %s', (target) => {
     ;[metricsPort = 0] = await freePorts(1)
     collect(root, target, app)
     chmodSync(folder, 0o755)
-    // A pod's volume: of the user that the test runs as, open to all in the pod.
+    // Like a pod's volume: owned by the test's user, open to everyone in the pod.
     mkdirSync(sockets)
     chmodSync(sockets, 0o777)
   })
-  afterAll(() => {
-    child?.kill('SIGKILL')
+  afterAll(async () => {
+    await child?.kill('SIGKILL')
     rmSync(folder, { recursive: true, force: true })
   })
 
-  test('is run by a user who is not root', () => {
-    expect(somebody).toEqual({ uid: 65_532, gid: 65_532 })
+  test('runs as a user other than root', () => {
+    expect(otherUser).toEqual({ uid: 65_532, gid: 65_532 })
   })
 
-  test('is healthy once it listens, for its own user only, and answers probes from outside', async () => {
+  test('is healthy once it listens, for its own user only, and responds to probes from outside', async () => {
     expect(isHealthy()).toBe(false)
-    child = spawn(process.execPath, command.slice(1), options())
-    for (const stream of [child.stdout, child.stderr])
-      stream?.on('data', (chunk: Buffer) => (output += chunk.toString()))
-    await until(
-      'it is healthy',
-      () => isHealthy() || (child.exitCode !== null && Promise.reject(new Error(output))),
-      20_000,
-    )
-    await until('its log says so', () => output.includes('listening'))
+    child = startChild(process.execPath, command.slice(1), { ...options(), onOutput: (text) => (output += text) })
+    await child.ready('it is healthy', isHealthy)
+    await poll('it logs that it listens', () => output.includes('listening'))
     const { mode, uid } = statSync(socket)
-    expect([mode & 0o777, uid]).toEqual([0o600, asSomebody ? somebody.uid : process.getuid?.()])
-    // Not taken away from its owner.
-    if (asSomebody) expect(statSync(sockets).mode & 0o777).toBe(0o777)
+    expect([mode & 0o777, uid]).toEqual([0o600, asOtherUser ? otherUser.uid : process.getuid?.()])
+    // The folder is left to its owner.
+    if (asOtherUser) expect(statSync(sockets).mode & 0o777).toBe(0o777)
     expect((await fetch(`http://127.0.0.1:${metricsPort}/livez`)).status).toBe(200)
     expect(env['METRICS_HOST']).toBe('0.0.0.0')
   })
 
-  test('does its work', async () => {
+  test('works', async () => {
     if (target === 'bindings-mongodb') {
-      const binding = clientFor(OutputBindingClient, socket, 'queries')
+      const binding = createClient(OutputBindingClient, socket, 'queries')
       const properties = {
         connectionString: process.env['TEST_MONGODB_URI'] ?? '',
         databaseName: `test_${randomUUID().slice(0, 8)}`,
@@ -124,9 +118,9 @@ describe.each(targets)('the image of %s', (target) => {
     try {
       await store.init({ ...database.properties, relayBrokers: brokers, relayTopic: topic.name })
       await store.transact([{ key: 'a', value: 1 }, event('a', { n: 1 })])
-      await until('the event', () => topic.ofKey('a').length > 0)
+      await poll('the event', () => topic.ofKey('a').length > 0)
       expect(await store.json('a')).toBe(1)
-      // Stops the relay before its topic goes.
+      // Stops the relay before its topic is deleted.
       await store.init(database.properties)
     } finally {
       store.close()
@@ -135,12 +129,10 @@ describe.each(targets)('the image of %s', (target) => {
     }
   })
 
-  test('ends when it is told to', async () => {
-    expect(child.exitCode).toBeNull()
-    const ended = once(child, 'exit')
-    child.kill('SIGTERM')
-    expect(await ended).toEqual([0, null])
-    await until('its log says so', () => output.includes('stopping'))
+  test('ends on SIGTERM', async () => {
+    expect(child.end()).toBeUndefined()
+    expect(await child.kill('SIGTERM')).toEqual({ code: 0, signal: null })
+    expect(output).toContain('stopping')
     expect([existsSync(socket), isHealthy()]).toEqual([false, false])
   })
 })

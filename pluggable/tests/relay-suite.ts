@@ -2,7 +2,8 @@ import type { ServiceError } from '@grpc/grpc-js'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { freePorts } from '../../platform/testing/free-ports.ts'
 import { startKafkaProxy } from '../../platform/testing/tcp-proxy.ts'
-import { startComponentProcess, until, type ComponentProcess } from '../../platform/testing/component-process.ts'
+import { poll } from '../../platform/poll.ts'
+import { startComponentProcess, type ComponentProcess } from '../../platform/testing/component-process.ts'
 import {
   createTopic,
   event,
@@ -14,12 +15,9 @@ import {
   type TestTopic,
 } from './stores.ts'
 
-/**
- * What a test of two components needs beside a store: a way to keep a state row from being written
- * for a while.
- */
+/** A store under test that can keep a state row from being written for a while. */
 export type RelayUnderTest = StoreUnderTest & {
-  /** Locks the row of the application's key `key`; resolves when it is locked. */
+  /** Locks the row of the application's key `key`; resolves once it is locked. */
   lockRow(database: TestDatabase, key: string): Promise<{ release(): Promise<void> }>
 }
 
@@ -30,7 +28,7 @@ type Component = {
   metrics(): Promise<Map<string, number>>
 }
 
-/** Each sample of a Prometheus text by its name and labels, as they stand there. */
+/** Parses a Prometheus text into samples by name and labels, as written. */
 const samples = (text: string): Map<string, number> =>
   new Map(
     text
@@ -46,7 +44,7 @@ const lines = (process: ComponentProcess): Record<string, unknown>[] =>
     .filter((line) => line.startsWith('{'))
     .map((line) => JSON.parse(line) as Record<string, unknown>)
 
-/** How the relay behaves and what is seen of it from outside, with real processes. */
+/** Tests the relay's behaviour and its logs and metrics, with real processes. */
 export function describeRelay(store: RelayUnderTest): void {
   describe(`the relay of state.${store.type}`, () => {
     let database: TestDatabase
@@ -75,10 +73,10 @@ export function describeRelay(store: RelayUnderTest): void {
       relayTopic: topic.name,
     })
 
-    /** The first leads, the second stands by. */
+    /** Starts a leader, then a standby. */
     async function startPair(): Promise<[Component, Component]> {
       const leader = await startComponent(properties())
-      await until('the first leads', leader.leads)
+      await poll('the first leads', leader.leads)
       return [leader, await startComponent(properties())]
     }
 
@@ -89,7 +87,7 @@ export function describeRelay(store: RelayUnderTest): void {
       await topic.drop()
     })
 
-    /** A test with a database of its own, after which no component runs any more. */
+    /** Wraps a test with its own database and ends its components. */
     const alone = (run: () => Promise<void>) => async () => {
       components = []
       database = await store.createDatabase()
@@ -105,26 +103,26 @@ export function describeRelay(store: RelayUnderTest): void {
     }
 
     test(
-      'events that are committed through another component than the leader do not wait for a lazy poll',
+      'events committed through a component that does not lead do not wait for an idle poll',
       alone(async () => {
         const [, other] = await startPair()
         const waits: number[] = []
         for (let n = 0; n < 15; n += 1) {
-          // So long that a leader without news has backed off.
+          // Long enough for an idle leader to back off.
           await new Promise((resolve) => setTimeout(resolve, 400))
           await other.client.transact([event(`replica-${n}`, { n })])
           const committed = performance.now()
-          await until('its event', () => topic.ofKey(`replica-${n}`).length > 0)
+          await poll('its event', () => topic.ofKey(`replica-${n}`).length > 0, { intervalMs: 10 })
           waits.push(performance.now() - committed)
         }
-        // Half of them: one late poll of the test's own machine proves nothing. A leader that polls
-        // every 250 ms needs 125.
+        // The median: one late poll by a busy machine proves nothing. A leader that polls every
+        // 250 ms needs 125.
         expect(waits.toSorted((a, b) => a - b)[7]).toBeLessThan(90)
       }),
     )
 
     test(
-      'a backlog of one key that is larger than a batch may be drains in order',
+      'a backlog of one key that exceeds a batch drains in order',
       alone(async () => {
         const proxy = await startKafkaProxy(store.brokers.split(',')[0] ?? '', { listening: false })
         try {
@@ -134,11 +132,9 @@ export function describeRelay(store: RelayUnderTest): void {
           )
           expect(await database.waiting()).toBe(40)
           await proxy.restore()
-          await until(
-            'drained',
-            async () => (await database.waiting()) === 0 && topic.ofKey('large').length >= 40,
-            20_000,
-          )
+          await poll('drained', async () => (await database.waiting()) === 0 && topic.ofKey('large').length >= 40, {
+            timeoutMs: 20_000,
+          })
           const first = [...new Set(topic.ofKey('large').map((each) => Number(each.event['sequence'])))]
           expect(first).toEqual(Array.from({ length: 40 }, (_, n) => n + 1))
         } finally {
@@ -148,7 +144,7 @@ export function describeRelay(store: RelayUnderTest): void {
     )
 
     test(
-      '/metrics tells of calls, of the backlog and of the relay',
+      '/metrics covers calls, the backlog and the relay',
       alone(async () => {
         const proxy = await startKafkaProxy(store.brokers.split(',')[0] ?? '', { listening: false })
         try {
@@ -156,20 +152,20 @@ export function describeRelay(store: RelayUnderTest): void {
           for (let n = 0; n < 5; n += 1) await client.transact([{ key: 'm', value: n }, event('m', { n })])
           await failure(client.set({ key: 'm', value: 1, etag: 'wrong' }))
 
-          const away = await until('a failed send', async () => {
+          const before = await poll('a failed send', async () => {
             const found = await metrics()
             return (found.get('outbox_relay_errors_total{component="store",step="publish"}') ?? 0) > 0 && found
           })
-          expect(away.get('outbox_rows_waiting{component="store"}')).toBe(5)
-          expect(away.get('outbox_oldest_row_age_seconds{component="store"}')).toBeGreaterThan(0)
-          expect(away.get('outbox_relayed_total{component="store"}')).toBe(0)
-          expect(away.get('outbox_leader{component="store"}')).toBe(1)
+          expect(before.get('outbox_rows_waiting{component="store"}')).toBe(5)
+          expect(before.get('outbox_oldest_row_age_seconds{component="store"}')).toBeGreaterThan(0)
+          expect(before.get('outbox_relayed_total{component="store"}')).toBe(0)
+          expect(before.get('outbox_leader{component="store"}')).toBe(1)
           const calls = (rpc: string, code: string) =>
-            away.get(`component_call_duration_seconds_count{component="store",rpc="${rpc}",code="${code}"}`)
+            before.get(`component_call_duration_seconds_count{component="store",rpc="${rpc}",code="${code}"}`)
           expect([calls('Transact', 'OK'), calls('Set', 'ETAG_MISMATCH'), calls('Init', 'OK')]).toEqual([5, 1, 1])
 
           await proxy.restore()
-          const drained = await until('all relayed', async () => {
+          const drained = await poll('all relayed', async () => {
             const found = await metrics()
             return found.get('outbox_relayed_total{component="store"}') === 5 && found
           })
@@ -182,11 +178,11 @@ export function describeRelay(store: RelayUnderTest): void {
     )
 
     test(
-      'a call that fails is one line of the log with its code, Component and RPC',
+      'a failed call is one log line with its code, Component and RPC',
       alone(async () => {
         const { client, process } = await startComponent(properties())
         await failure(client.transact([event('untyped', 1, { 'cloudevent.type': '' })]))
-        const line = await until('the line', () => lines(process).find(({ msg }) => msg === 'call failed'))
+        const line = await poll('the line', () => lines(process).find(({ msg }) => msg === 'call failed'))
         expect(line).toMatchObject({
           level: 'warn',
           component: 'store',
@@ -198,46 +194,46 @@ export function describeRelay(store: RelayUnderTest): void {
     )
 
     test(
-      'a second Init replaces the first, whose relay gives the lease back',
+      'a second Init replaces the first, whose relay releases the lease',
       alone(async () => {
         const { client, process, leads } = await startComponent(properties())
-        await until('it leads', leads)
+        await poll('it leads', leads)
         const began = performance.now()
         await client.init(properties())
         const terms = () => lines(process).filter(({ msg }) => msg === 'relay leads')
-        await until('the new one leads', () => terms().length === 2)
-        // A former relay that kept the lease would keep it for ever, one that left it without a word
-        // for 4 s.
+        await poll('the new one leads', () => terms().length === 2)
+        // The former relay would renew the lease for ever if it kept it, and block it for 4 s if it
+        // ended without releasing it.
         expect(performance.now() - began).toBeLessThan(2_000)
         await client.transact([event('second', { n: 1 })])
-        await until('the event', () => topic.ofKey('second').length > 0)
-        await until('it is deleted', async () => (await database.waiting()) === 0)
+        await poll('the event', () => topic.ofKey('second').length > 0)
+        await poll('it is deleted', async () => (await database.waiting()) === 0)
         expect(topic.ofKey('second')).toHaveLength(1)
       }),
     )
 
     test(
-      'SIGTERM lets a transaction end, and hands the relay over at once',
+      'SIGTERM lets a transaction finish and hands the relay over at once',
       alone(async () => {
         const [leader, heir] = await startPair()
         await leader.client.set({ key: 'held', value: 0 })
         const row = await store.lockRow(database, 'held')
-        const answer = leader.client.transact([{ key: 'held', value: 1 }, event('held', { n: 1 })]).then(
+        const outcome = leader.client.transact([{ key: 'held', value: 1 }, event('held', { n: 1 })]).then(
           () => 'done',
           (error: ServiceError) => error.details,
         )
-        // Its answer says that what went before it on the same connection has arrived.
+        // Its response shows that earlier calls on the same connection have arrived.
         await leader.client.get('other')
         const ended = leader.process.kill('SIGTERM')
-        await until('it is stopping', () => lines(leader.process).some(({ msg }) => msg === 'stopping'))
+        await poll('it is stopping', () => lines(leader.process).some(({ msg }) => msg === 'stopping'))
         await row.release()
-        expect(await answer).toBe('done')
+        expect(await outcome).toBe('done')
         await ended
         const released = performance.now()
-        await until('the heir leads', heir.leads, 10_000)
-        // It asks every 400 ms. A lease that had to run out would take 4 s.
+        await poll('the heir leads', heir.leads, { timeoutMs: 10_000 })
+        // A standby checks every 400 ms. Waiting for the lease to expire would take 4 s.
         expect(performance.now() - released).toBeLessThan(1_500)
-        await until('the event', () => topic.ofKey('held').length > 0)
+        await poll('the event', () => topic.ofKey('held').length > 0)
         expect(await heir.client.json('held')).toBe(1)
       }),
     )

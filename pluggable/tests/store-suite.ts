@@ -1,9 +1,10 @@
-import { connect, createServer, type Server } from 'node:net'
 import type { ServiceError } from '@grpc/grpc-js'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { BadRequest } from '#protos/google/rpc/error_details.ts'
 import { Status } from '#protos/google/rpc/status.ts'
-import { startComponentProcess, until, type ComponentProcess } from '../../platform/testing/component-process.ts'
+import { poll } from '../../platform/poll.ts'
+import { startKafkaProxy } from '../../platform/testing/tcp-proxy.ts'
+import { startComponentProcess, type ComponentProcess } from '../../platform/testing/component-process.ts'
 import {
   createTopic,
   event,
@@ -15,7 +16,7 @@ import {
   type TestTopic,
 } from './stores.ts'
 
-/** What every outbox state store must do, driven through its socket. */
+/** Tests what every outbox state store must do, through its socket. */
 export function describeStore(store: StoreUnderTest, variant = ''): void {
   describe(`state.${store.type}${variant}`, () => {
     let database: TestDatabase
@@ -46,7 +47,7 @@ export function describeStore(store: StoreUnderTest, variant = ''): void {
       await database.drop()
     }, 60_000)
 
-    test('values of every kind come back byte for byte', async () => {
+    test('values of every kind are returned byte for byte', async () => {
       const values = {
         object: Buffer.from('{"a":{"b":[1,2.5,null,true]},"text":"ä\\u0000\\"😀","$set":1,"c.d":"$e","":{}}'),
         array: Buffer.from('[1,{"a":2}]'),
@@ -80,7 +81,7 @@ export function describeStore(store: StoreUnderTest, variant = ''): void {
       await client.delete('nothing')
     })
 
-    test('an etag lets one writer through, and the refusal tells Dapr why', async () => {
+    test('an etag lets one writer through, and the refusal has the details that Dapr expects', async () => {
       await client.set({ key: 'e', value: 1 })
       const etag = await client.etag('e')
       await client.set({ key: 'e', value: 2, etag: etag ?? '' })
@@ -97,24 +98,24 @@ export function describeStore(store: StoreUnderTest, variant = ''): void {
       expect((await failure(client.set({ key: 'e', value: 4, etag: etag ?? '' }))).code).toBe(9)
     })
 
-    test('first-write without an etag inserts only', async () => {
+    test('first-write without an etag only inserts', async () => {
       await client.set({ key: 'f', value: 1, firstWrite: true })
       expect((await failure(client.set({ key: 'f', value: 2, firstWrite: true }))).details).toContain('ETAG_MISMATCH')
       expect(await client.json('f')).toBe(1)
     })
 
-    test('of many first writers exactly one wins', async () => {
+    test('exactly one of many first writers wins', async () => {
       const attempts = await Promise.allSettled(
         Array.from({ length: 12 }, (_, value) => client.set({ key: 'race', value, firstWrite: true })),
       )
       expect(attempts.filter(({ status }) => status === 'fulfilled')).toHaveLength(1)
     })
 
-    test('an expired value is gone, and first-write takes its place', async () => {
-      // MySQL counts whole seconds: one second may be over at once.
+    test('an expired value is gone, and first-write succeeds', async () => {
+      // MySQL counts whole seconds, so one second may be over at once.
       await client.set({ key: 't', value: 1, metadata: { ttlInSeconds: '2' } })
       expect((await client.get('t')).metadata['ttlExpireTime']).toMatch(/^\d{4}-\d\d-\d\dT[\d:]+Z$/)
-      await until('expiry', async () => (await client.json('t')) === undefined)
+      await poll('expiry', async () => (await client.json('t')) === undefined)
       await client.set({ key: 't', value: 2, firstWrite: true })
       expect(await client.json('t')).toBe(2)
       await client.set({ key: 't', value: 3, metadata: { ttlInSeconds: '100' } })
@@ -123,16 +124,16 @@ export function describeStore(store: StoreUnderTest, variant = ''): void {
       expect((await failure(client.set({ key: 't', value: 5, metadata: { ttlInSeconds: 'soon' } }))).code).toBe(3)
     })
 
-    test('the end of life is told by get and bulk get, set by transactions too, and taken away by -1 or a write without', async () => {
+    test('get and bulk get return the expiry; transactions set it too; -1 or a write without removes it', async () => {
       const hour = { ttlInSeconds: '3600' }
       await client.set({ key: 'ttl-set', value: 1, metadata: hour })
       await client.transact([{ key: 'ttl-transact', value: 1, metadata: hour }])
       await client.set({ key: 'ttl-none', value: 1 })
       const { items } = await client.bulkGet(['ttl-set', 'ttl-transact', 'ttl-none'])
-      const told = [(await client.get('ttl-set')).metadata, ...items.map(({ metadata }) => metadata)].map(
+      const expiries = [(await client.get('ttl-set')).metadata, ...items.map(({ metadata }) => metadata)].map(
         ({ ttlExpireTime }) => ttlExpireTime,
       )
-      const minutes = told.map((time) =>
+      const minutes = expiries.map((time) =>
         time === undefined ? undefined : Math.round((Date.parse(time) - Date.now()) / 60_000),
       )
       expect(minutes).toEqual([60, 60, 60, undefined])
@@ -142,15 +143,15 @@ export function describeStore(store: StoreUnderTest, variant = ''): void {
       expect([(await client.get('ttl-set')).metadata, (await client.get('ttl-transact')).metadata]).toEqual([{}, {}])
     })
 
-    test('an etag of a value that has expired lets nobody through', async () => {
+    test('the etag of an expired value lets no writer through', async () => {
       await client.set({ key: 'gone', value: 1, metadata: { ttlInSeconds: '2' } })
       const etag = (await client.etag('gone')) ?? ''
-      await until('expiry', async () => (await client.json('gone')) === undefined)
+      await poll('expiry', async () => (await client.json('gone')) === undefined)
       expect((await failure(client.set({ key: 'gone', value: 2, etag }))).code).toBe(9)
       expect((await failure(client.delete('gone', etag))).code).toBe(9)
     })
 
-    test('a bulk write does what it can and names each key whose etag did not hold', async () => {
+    test('a bulk write does what it can and names each key with a wrong etag', async () => {
       await client.bulkSet(['n1', 'n2', 'n3'].map((key) => ({ key, value: 1 })))
       const error = await failure(
         client.bulkSet([
@@ -181,7 +182,7 @@ export function describeStore(store: StoreUnderTest, variant = ''): void {
       expect(await client.json('b1')).toBeUndefined()
     })
 
-    test('a transaction is all or nothing, event included', async () => {
+    test('a transaction is all or nothing, including its event', async () => {
       await client.set({ key: 'x1', value: 1 })
       const error = await failure(
         client.transact([
@@ -201,7 +202,7 @@ export function describeStore(store: StoreUnderTest, variant = ''): void {
         { key: 'x3', value: 1, firstWrite: true },
       ])
       expect([await client.json('x1'), await client.json('x2'), await client.json('x3')]).toEqual([undefined, 1, 1])
-      const [only, ...rest] = await until('event', () => topic.ofKey('x2').length > 0 && topic.ofKey('x2'))
+      const [only, ...rest] = await poll('event', () => topic.ofKey('x2').length > 0 && topic.ofKey('x2'))
       expect([only?.event['data'], only?.event['sequence'], rest]).toEqual([{ n: 2 }, '1', []])
     })
 
@@ -215,7 +216,7 @@ export function describeStore(store: StoreUnderTest, variant = ''): void {
       expect(await client.json('o')).toBe(2)
     })
 
-    test('the envelope carries what the transaction said', async () => {
+    test('the envelope carries the metadata of the transaction', async () => {
       const traceparent = '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01'
       await client.transact(
         [
@@ -227,7 +228,7 @@ export function describeStore(store: StoreUnderTest, variant = ''): void {
         ],
         { traceparent },
       )
-      const [published] = await until('event', () => topic.ofKey('o-1').length > 0 && topic.ofKey('o-1'))
+      const [published] = await poll('event', () => topic.ofKey('o-1').length > 0 && topic.ofKey('o-1'))
       expect(published?.event).toMatchObject({
         specversion: '1.0',
         id: 'e-1',
@@ -251,7 +252,7 @@ export function describeStore(store: StoreUnderTest, variant = ''): void {
       expect(await client.json('l')).toBeUndefined()
     })
 
-    test('numbers have no gap and Kafka keeps their order, with 8 writers on each key', async () => {
+    test('numbers have no gaps and Kafka keeps their order, with 8 writers per key', async () => {
       const keys = ['k1', 'k2', 'k3']
       const perWriter = 10
       await Promise.all(
@@ -274,7 +275,7 @@ export function describeStore(store: StoreUnderTest, variant = ''): void {
       )
       const expected = Array.from({ length: 8 * (perWriter - 1) }, (_, n) => String(n + 1))
       for (const key of keys) {
-        await until(`events of ${key}`, () => topic.ofKey(key).length >= expected.length)
+        await poll(`events of ${key}`, () => topic.ofKey(key).length >= expected.length)
         const events = topic.ofKey(key)
         expect(events.map((each) => each.event['sequence'])).toEqual(expected)
         expect(new Set(events.map((each) => each.partition)).size).toBe(1)
@@ -287,14 +288,14 @@ export function describeStore(store: StoreUnderTest, variant = ''): void {
       }
     }, 60_000)
 
-    test('transactions that touch the same keys in opposite orders all get through', async () => {
+    test('transactions that touch the same keys in opposite orders all succeed', async () => {
       await Promise.all(
         Array.from({ length: 30 }, async (_, n) => {
           const keys = n % 2 === 0 ? ['d1', 'd2', 'd3'] : ['d3', 'd2', 'd1']
           await client.transact(keys.flatMap((key) => [{ key, value: n }, event(key, { n })]))
         }),
       )
-      for (const key of ['d1', 'd2', 'd3']) await until(key, () => topic.ofKey(key).length === 30)
+      for (const key of ['d1', 'd2', 'd3']) await poll(key, () => topic.ofKey(key).length === 30)
     }, 30_000)
 
     test('without brokers it is a plain store that refuses events', async () => {
@@ -312,7 +313,7 @@ export function describeStore(store: StoreUnderTest, variant = ''): void {
       }
     }, 20_000)
 
-    test('a wrong setting fails Init and is named', async () => {
+    test('Init fails on a wrong setting and names it', async () => {
       const other = openStore(component.socket, 'other')
       const error = await failure(other.init({ ...database.properties, maxEventBytes: 'many' }))
       expect(error.details).toMatch(/^INVALID_SETTING: .*maxEventBytes/)
@@ -320,8 +321,8 @@ export function describeStore(store: StoreUnderTest, variant = ''): void {
       other.close()
     })
 
-    test('a database that is away fails Init with UNAVAILABLE before daprd gives up', async () => {
-      const other = openStore(component.socket, 'away')
+    test('Init fails with UNAVAILABLE before daprd gives up when the database is down', async () => {
+      const other = openStore(component.socket, 'down')
       const began = Date.now()
       const error = await failure(
         other.init({
@@ -333,7 +334,7 @@ export function describeStore(store: StoreUnderTest, variant = ''): void {
       other.close()
     })
 
-    test('killed and restarted without Init it relays what was left, repeats byte for byte', async () => {
+    test('after a kill and a restart without Init it relays the rest; repeats have the same bytes', async () => {
       for (let n = 0; n < 20; n += 1) await client.transact([event('killed', { n })])
       const unanswered = Promise.allSettled(
         Array.from({ length: 20 }, (_, n) => client.transact([event('killed', { n: 20 + n })])),
@@ -343,9 +344,9 @@ export function describeStore(store: StoreUnderTest, variant = ''): void {
       component = await startComponentProcess(store.type, component.folder)
       client.close()
       client = openStore(component.socket)
-      await until('works again', async () => (await client.get('killed').catch(() => undefined)) !== undefined)
+      await poll('the store works again', async () => (await client.get('killed').catch(() => undefined)) !== undefined)
       await client.transact([event('killed', { last: true })])
-      const bySequence = await until(
+      const bySequence = await poll(
         'the last event',
         () => {
           const all = Map.groupBy(topic.ofKey('killed'), (each) => Number(each.event['sequence']))
@@ -353,7 +354,7 @@ export function describeStore(store: StoreUnderTest, variant = ''): void {
             [...all.values()].some(([first]) => (first?.event['data'] as { last?: boolean } | undefined)?.last) && all
           )
         },
-        20_000,
+        { timeoutMs: 20_000 },
       )
       expect([...bySequence.keys()].toSorted((a, b) => a - b)).toEqual(
         Array.from({ length: bySequence.size }, (_, n) => n + 1),
@@ -364,7 +365,7 @@ export function describeStore(store: StoreUnderTest, variant = ''): void {
       expect(firsts).toEqual(firsts.toSorted((a, b) => a - b))
     }, 60_000)
 
-    test('two components on one outbox: one leads, nothing twice, and the other takes over', async () => {
+    test('of two components on one outbox one leads and publishes, and the other takes over', async () => {
       const own = await store.createDatabase()
       const target = await createTopic(store.brokers)
       const properties = withRelay(own.properties, target.name)
@@ -375,16 +376,16 @@ export function describeStore(store: StoreUnderTest, variant = ''): void {
         await Promise.all(
           Array.from({ length: 40 }, (_, n) => (n % 2 === 0 ? one : two).transact([event(`s${n % 4}`, { n })])),
         )
-        // Deleted too: killed between publishing and deleting, a leader leaves rows that its heir
-        // rightly repeats.
-        await until('all events', async () => target.published.length >= 40 && (await own.waiting()) === 0)
+        // Including deletion: a leader killed between publishing and deleting leaves rows that its
+        // heir has to repeat.
+        await poll('all events', async () => target.published.length >= 40 && (await own.waiting()) === 0)
         const leads = (component: ComponentProcess) => component.output().includes('relay leads')
         expect([leads(first), leads(second)].filter(Boolean)).toHaveLength(1)
         const [leader, heir, caller] = leads(first) ? [first, second, two] : [second, first, one]
         await leader.kill('SIGKILL')
-        await until('take-over', () => leads(heir), 5_000)
+        await poll('take-over', () => leads(heir), { timeoutMs: 5_000 })
         await caller.transact([event('s0', { after: true })])
-        await until('the heir relays', () => target.published.length > 40)
+        await poll('the heir relays', () => target.published.length > 40)
         expect(new Set(target.published.map((each) => each.event['id'])).size).toBe(target.published.length)
         await heir.kill('SIGTERM')
       } finally {
@@ -395,55 +396,30 @@ export function describeStore(store: StoreUnderTest, variant = ''): void {
       }
     }, 60_000)
 
-    test('with Kafka away commits go on, and all drains in order on its return', async () => {
+    test('while Kafka is down commits succeed, and afterwards everything drains in order', async () => {
       const own = await store.createDatabase()
       const target = await createTopic(store.brokers)
-      const [host = '', port = ''] = (store.brokers.split(',')[0] ?? '').split(':')
-      const { server, address, listen } = await unreachable(host, Number(port))
-      const instance = openStore(component.socket, 'kafka-away')
+      const kafka = await startKafkaProxy(store.brokers.split(',')[0] ?? '', { listening: false })
+      const instance = openStore(component.socket, 'kafka-down')
       try {
-        await instance.init(withRelay(own.properties, target.name, address))
+        await instance.init(withRelay(own.properties, target.name, `127.0.0.1:${kafka.port}`))
         for (let n = 0; n < 30; n += 1) await instance.transact([{ key: `w${n}`, value: n }, event(`w${n % 3}`, { n })])
         expect(await own.waiting()).toBe(30)
-        await listen()
-        await until('drained', async () => target.published.length >= 30 && (await own.waiting()) === 0, 20_000)
+        await kafka.restore()
+        await poll('drained', async () => target.published.length >= 30 && (await own.waiting()) === 0, {
+          timeoutMs: 20_000,
+        })
         for (const key of ['w0', 'w1', 'w2']) {
           const order = [...new Set(target.ofKey(key).map((each) => each.event['sequence']))]
           expect(order).toEqual(Array.from({ length: 10 }, (_, n) => String(n + 1)))
         }
-        // A second Init of the same instance stops the first one's relay, so that this database can
-        // go.
+        // A second Init stops the first one's relay, so this database can be dropped.
         await instance.init(database.properties)
       } finally {
         instance.close()
-        server.close()
+        await kafka.close()
         await Promise.all([own.drop(), target.drop()])
       }
     }, 60_000)
   })
-}
-
-/** An address at which nothing answers until `listen`, which then leads to the given server. */
-async function unreachable(
-  host: string,
-  port: number,
-): Promise<{ server: Server; address: string; listen(): Promise<void> }> {
-  const server = createServer((incoming) => {
-    const outgoing = connect(port, host)
-    incoming.pipe(outgoing).pipe(incoming)
-    for (const [one, other] of [
-      [incoming, outgoing],
-      [outgoing, incoming],
-    ] as const) {
-      one.on('error', () => other.destroy())
-      one.on('close', () => other.destroy())
-    }
-  })
-  const listenOn = (at: number) =>
-    new Promise<number>((resolve) =>
-      server.listen(at, '127.0.0.1', () => resolve((server.address() as { port: number }).port)),
-    )
-  const free = await listenOn(0)
-  await new Promise((resolve) => server.close(resolve))
-  return { server, address: `127.0.0.1:${free}`, listen: async () => void (await listenOn(free)) }
 }

@@ -1,5 +1,5 @@
-// What the suites of the outbox stores share: callers of a component's socket, databases and topics
-// of their own.
+// Shared by the suites of the outbox stores: clients of a component's socket, new databases and
+// topics.
 import { randomUUID } from 'node:crypto'
 import type { ServiceError } from '@grpc/grpc-js'
 import { Kafka, logLevel, type Admin } from 'kafkajs'
@@ -13,13 +13,14 @@ import {
   type DeleteRequest,
   type GetResponse,
 } from '#protos/dapr/proto/components/v1/state.ts'
-import { clientFor, until } from '../../platform/testing/component-process.ts'
+import { poll } from '../../platform/poll.ts'
+import { createClient } from './component-client.ts'
 
 export type TestDatabase = {
   name: string
-  /** Metadata of a store in it, without a relay. */
+  /** Metadata for a store in it, without a relay. */
   properties: Record<string, string>
-  /** How many events wait in its outbox. */
+  /** Counts the events in its outbox. */
   waiting(): Promise<number>
   drop(): Promise<void>
 }
@@ -27,11 +28,11 @@ export type TestDatabase = {
 export type StoreUnderTest = {
   type: 'outbox-mysql' | 'outbox-mongodb'
   brokers: string
-  /** A new database for one store. */
+  /** Creates a database for one store. */
   createDatabase(): Promise<TestDatabase>
 }
 
-/** An event as a plain consumer reads it. */
+/** A record as a plain consumer reads it. */
 export type Published = { key: string; partition: number; bytes: string; event: Record<string, unknown> }
 
 export type Write = {
@@ -61,7 +62,7 @@ export const toDelete = (key: string, etag?: string): DeleteRequest => ({
   options: undefined,
 })
 
-/** An operation that is an event, by default of the partition key `key`. */
+/** Returns an operation that is an event, by default with the partition key `key`. */
 export const event = (key: string, data: unknown, more: Record<string, string> = {}): Write => ({
   key,
   value: data,
@@ -69,11 +70,11 @@ export const event = (key: string, data: unknown, more: Record<string, string> =
 })
 
 /**
- * A caller of one instance, in the words of the tests. Keys get the prefix `app||`, as from daprd.
+ * Connects to one instance, with short calls for tests. Keys get the prefix `app||`, as from daprd.
  */
 export function openStore(socket: string, instance = 'store') {
-  const plain = clientFor(StateStoreClient, socket, instance)
-  const transactional = clientFor(TransactionalStateStoreClient, socket, instance)
+  const plain = createClient(StateStoreClient, socket, instance)
+  const transactional = createClient(TransactionalStateStoreClient, socket, instance)
   const get = (key: string) =>
     plain.call<{ key: string; metadata: {}; consistency: 0 }, GetResponse>((c) => c.get, {
       key: `app||${key}`,
@@ -118,7 +119,7 @@ export function openStore(socket: string, instance = 'store') {
   }
 }
 
-/** The error that a call must end with. */
+/** Returns the error of a call that must fail. */
 export const failure = async (work: Promise<unknown>): Promise<ServiceError> => {
   try {
     await work
@@ -132,7 +133,7 @@ export type StoreClient = ReturnType<typeof openStore>
 
 export type TestTopic = {
   name: string
-  /** Everything read so far, in the order of arrival. */
+  /** Everything read so far, in order of arrival. */
   published: Published[]
   ofKey(key: string): Published[]
   drop(): Promise<void>
@@ -144,13 +145,13 @@ async function withAdmin<T>(brokers: string, work: (admin: Admin) => Promise<T>)
   return work(admin).finally(() => admin.disconnect())
 }
 
-/** Makes a topic and waits until each partition has a leader. Returns its name. */
+/** Creates a topic, waits until each partition has a leader, and returns its name. */
 export const makeTopic = (brokers: string, partitions = 6): Promise<string> =>
   withAdmin(brokers, async (admin) => {
     const name = `test-${randomUUID()}`
-    // kafkajs' own wait for leaders gives up when a broker has not heard of the topic yet.
+    // kafkajs' own wait for leaders gives up if a broker does not know the topic yet.
     await admin.createTopics({ topics: [{ topic: name, numPartitions: partitions }], waitForLeaders: false })
-    await until('the topic has leaders', async () => {
+    await poll('the topic has leaders', async () => {
       const { topics } = await admin.fetchTopicMetadata({ topics: [name] }).catch(() => ({ topics: [] }))
       return topics.some(
         (topic) => topic.partitions.length === partitions && topic.partitions.every(({ leader }) => leader >= 0),
@@ -162,7 +163,7 @@ export const makeTopic = (brokers: string, partitions = 6): Promise<string> =>
 export const dropTopic = (brokers: string, name: string): Promise<void> =>
   withAdmin(brokers, (admin) => admin.deleteTopics({ topics: [name] }))
 
-/** A topic with 6 partitions, and a plain consumer that reads it from its beginning. */
+/** Creates a topic with 6 partitions and a plain consumer that reads it from the beginning. */
 export async function createTopic(brokers: string): Promise<TestTopic> {
   const name = await makeTopic(brokers)
   const published: Published[] = []
@@ -196,7 +197,7 @@ export async function createTopic(brokers: string): Promise<TestTopic> {
 
 const newName = () => `test_${randomUUID().replaceAll('-', '')}`
 
-/** `state.outbox-mysql` on the server at `url`, which names its administrator and no database. */
+/** `state.outbox-mysql` on the server at `url`, with an administrator's login and no database. */
 export const mysqlUnderTest = (
   url = process.env['TEST_MYSQL_URL'] ?? '',
   brokers = process.env['TEST_KAFKA_BROKERS'] ?? '',
@@ -205,8 +206,7 @@ export const mysqlUnderTest = (
   brokers,
   async createDatabase() {
     const name = newName()
-    // A connection for each question: one that is kept would not outlive a server that a test
-    // kills.
+    // A new connection per query: tests kill the server.
     const ask = async (sql: string) => {
       const connection = await createConnection({ uri: url })
       return connection.query<RowDataPacket[]>(sql).finally(() => connection.end())
@@ -223,7 +223,7 @@ export const mysqlUnderTest = (
   },
 })
 
-/** `state.outbox-mongodb` on the server at `uri`, which names its administrator. */
+/** `state.outbox-mongodb` on the server at `uri`, with an administrator's login. */
 export const mongodbUnderTest = (
   uri = process.env['TEST_MONGODB_URI'] ?? '',
   brokers = process.env['TEST_KAFKA_BROKERS'] ?? '',
@@ -246,7 +246,7 @@ export const mongodbUnderTest = (
   },
 })
 
-/** The same store with further metadata in each of its databases' properties. */
+/** Returns the store with additional metadata. */
 export const withSettings = (store: StoreUnderTest, settings: Record<string, string>): StoreUnderTest => ({
   ...store,
   async createDatabase() {

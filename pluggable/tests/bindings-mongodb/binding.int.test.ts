@@ -3,7 +3,8 @@ import type { ServiceError } from '@grpc/grpc-js'
 import { MongoClient } from 'mongodb'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { OutputBindingClient, type InvokeResponse } from '#protos/dapr/proto/components/v1/bindings.ts'
-import { clientFor, startComponentProcess, type ComponentProcess } from '../../../platform/testing/component-process.ts'
+import { startComponentProcess, type ComponentProcess } from '../../../platform/testing/component-process.ts'
+import { createClient } from '../component-client.ts'
 
 const uri = process.env['TEST_MONGODB_URI'] ?? ''
 const databaseName = `test_${randomUUID().replaceAll('-', '')}`
@@ -14,7 +15,7 @@ const products = Array.from({ length: 25 }, (_, n) => ({
 
 let mongo: MongoClient
 let component: ComponentProcess
-let client: ReturnType<typeof clientFor<OutputBindingClient>>
+let client: ReturnType<typeof createClient<OutputBindingClient>>
 
 const init = (properties: Record<string, string>) => client.call((c) => c.init, { metadata: { properties } })
 const settings = {
@@ -41,7 +42,7 @@ beforeAll(async () => {
   mongo = await new MongoClient(uri).connect()
   await mongo.db(databaseName).collection<(typeof products)[number]>('state').insertMany(products)
   component = await startComponentProcess('bindings-mongodb')
-  client = clientFor(OutputBindingClient, component.socket, 'query')
+  client = createClient(OutputBindingClient, component.socket, 'query')
   await init(settings)
 }, 30_000)
 
@@ -52,7 +53,7 @@ afterAll(async () => {
   await mongo.close()
 })
 
-test('pages through a listing by keyset, without a row lost or doubled', async () => {
+test('pages through a listing by keyset without losing or repeating a row', async () => {
   const seen: string[] = []
   for (let cursor = ''; ;) {
     const { rows } = await query('find', {
@@ -78,23 +79,23 @@ test('aggregates', async () => {
   expect(rows).toEqual([{ _id: null, count: 12 }])
 })
 
-test('stops at the row limit and says so', async () => {
+test('stops at the row limit and reports it', async () => {
   const { rows, metadata } = await query('find', {})
   expect([rows.length, metadata]).toEqual([20, { truncated: 'true' }])
 })
 
-test('makes its indexes at Init, and a second Init with the same ones is harmless', async () => {
+test('creates its indexes at Init, and a second Init with the same ones is harmless', async () => {
   await init(settings)
   const names = (await mongo.db(databaseName).collection('state').indexes()).map(({ name }) => name)
   expect(names.toSorted()).toEqual(['_id_', 'listing'])
 })
 
-test('a query that would write reaches no database', async () => {
+test('a query that would write is refused', async () => {
   const error = await query('aggregate', { pipeline: [{ $out: 'stolen' }] }).catch((thrown: ServiceError) => thrown)
   expect((error as ServiceError).details).toMatch(/^INVALID_REQUEST: .*\$out/)
 })
 
-test('wrong index settings fail Init and are named', async () => {
+test('Init fails on wrong index settings and names them', async () => {
   const error = await init({ ...settings, indexes: '[{"key":{}}]' }).catch((thrown: ServiceError) => thrown)
   expect((error as ServiceError).details).toMatch(/^INVALID_SETTING: .*indexes/)
 })

@@ -1,5 +1,4 @@
-// A long outage of Kafka: very many rows wait, and then all of them have to go out, in order, in
-// bounded memory.
+// A long Kafka outage: many rows wait, then all must be published in order and in bounded memory.
 import { rmSync } from 'node:fs'
 import { randomUUID } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -14,15 +13,13 @@ import { dropTopic, event, makeTopic, openStore, type StoreUnderTest } from '../
 
 export type BacklogResult = {
   rows: number
-  /** From Kafka's return until the last row was deleted. */
+  /** From the end of the outage until the last row was deleted. */
   drainMs: number
   rowsPerSecond: number
-  /** The component's memory before there was a backlog, and the most that it took afterwards. */
+  /** The component's resident memory before the backlog, and its peak afterwards. */
   idleBytes: number
   peakBytes: number
-  /**
-   * How many events arrived, repeats left out, and how many of them after a later one of their key.
-   */
+  /** How many events arrived, without repeats, and how many of those out of order. */
   arrived: number
   outOfOrder: number
 }
@@ -31,14 +28,14 @@ const keys = 10
 const payloadBytes = 1_024
 
 /**
- * Lets rows of 1 KB wait in an outbox while Kafka is away, and drains them.
- * @param o.onProgress told how many have arrived
- * @throws Error when that stops for longer than a minute
+ * Fills an outbox with rows of 1 KB while Kafka is unavailable, and drains it.
+ * @param options.onProgress called with the number of arrived events
+ * @throws Error when no event arrives for a minute
  */
 export async function runBacklog(
   store: StoreUnderTest,
   rows: number,
-  o: { onProgress?: (arrived: number) => void } = {},
+  options: { onProgress?: (arrived: number) => void } = {},
 ): Promise<BacklogResult> {
   const [database, topic, kafka] = await Promise.all([
     store.createDatabase(),
@@ -52,12 +49,11 @@ export async function runBacklog(
   try {
     await kafka.cut()
     await client.init({ ...database.properties, relayBrokers: `127.0.0.1:${kafka.port}`, relayTopic: topic })
-    // The first event of each key by the store itself; the others are copies of it, with their
-    // numbers.
+    // The store itself writes each key's first event; the others are copies with their numbers.
     for (let key = 0; key < keys; key += 1) await client.transact([event(`k-${key}`, 'x'.repeat(payloadBytes))])
     const idleBytes = residentBytes(component.pid)
     let peakBytes = idleBytes
-    // From here on: it tries to publish while the rows come, too.
+    // From here on, because it also tries to publish while rows are added.
     sampling = setInterval(() => (peakBytes = Math.max(peakBytes, residentBytes(component.pid))), 100)
     const perKey = Math.ceil(rows / keys)
     await (store.type === 'outbox-mysql' ? multiplyRows : multiplyDocuments)(database.properties, perKey)
@@ -66,15 +62,15 @@ export async function runBacklog(
     await kafka.restore()
     const began = performance.now()
     let last = { arrived: 0, at: began }
-    // Counted only at the end: a database that counts a million rows five times a second does
-    // little else.
+    // Rows are counted only at the end: counting a million rows five times per second would keep
+    // the database busy.
     while (arrivals.count() < waiting || (await database.waiting()) > 0) {
       if (arrivals.count() > last.arrived) last = { arrived: arrivals.count(), at: performance.now() }
       if (performance.now() - last.at > 60_000)
         throw new Error(
-          `${last.arrived} of ${waiting} events arrived, and no more for a minute: ${component.output().slice(-1_000)}`,
+          `${last.arrived} of ${waiting} events arrived, then none for a minute: ${component.output().slice(-1_000)}`,
         )
-      o.onProgress?.(last.arrived)
+      options.onProgress?.(last.arrived)
       await sleep(200)
     }
     const drainMs = performance.now() - began
@@ -98,7 +94,7 @@ export async function runBacklog(
   }
 }
 
-/** Reads a topic and keeps nothing but numbers. */
+/** Reads a topic and keeps only counts. */
 async function watchOrder(brokers: string, topic: string) {
   const kafka = new Kafka({ brokers: brokers.split(','), logLevel: logLevel.NOTHING })
   const consumer = kafka.consumer({ groupId: `backlog-${randomUUID()}`, maxWaitTimeInMs: 250 })
@@ -113,7 +109,7 @@ async function watchOrder(brokers: string, topic: string) {
         const of = String(key)
         const sequence = Number(/"sequence":"(\d+)"/.exec(value?.toString('latin1') ?? '')?.[1])
         const before = last.get(of) ?? 0
-        // A repeat is no fault. With no gap and no number below, all have arrived in order.
+        // Repeats are fine. Without a gap, all have arrived in order.
         if (sequence <= before) continue
         if (sequence !== before + 1) outOfOrder += 1
         count += 1
@@ -124,7 +120,7 @@ async function watchOrder(brokers: string, topic: string) {
   return { count: () => count, outOfOrder: () => outOfOrder, close: () => consumer.disconnect() }
 }
 
-/** Copies each row of the outbox, whatever its columns are, with the numbers from 2 on. */
+/** Copies each row of the outbox, whatever its columns, numbered from 2. */
 async function multiplyRows(properties: Record<string, string>, perKey: number): Promise<void> {
   const connection = await createConnection({ uri: properties['connectionString'] ?? '' })
   const [columns] = await connection.query<RowDataPacket[]>('SHOW COLUMNS FROM state_outbox')
@@ -136,13 +132,14 @@ async function multiplyRows(properties: Record<string, string>, perKey: number):
   })
   await connection.query('CREATE TEMPORARY TABLE first_rows AS SELECT * FROM state_outbox')
   await connection.query('CREATE TEMPORARY TABLE numbers (i INT)')
-  // In parts: one transaction of a gigabyte is another test.
+  // In batches: a transaction of a gigabyte would be another test.
   for (let from = 2; from <= perKey; from += 1_000) {
     const numbers = Array.from({ length: Math.min(1_000, perKey - from + 1) }, (_, i) => `(${from + i})`)
     await connection.query('DELETE FROM numbers')
     await connection.query(`INSERT INTO numbers VALUES ${numbers.join(', ')}`)
     await connection.query(
-      `INSERT INTO state_outbox (${names.join(', ')}) SELECT ${copied.join(', ')} FROM first_rows CROSS JOIN numbers AS n ORDER BY n.i`,
+      `INSERT INTO state_outbox (${names.join(', ')})
+       SELECT ${copied.join(', ')} FROM first_rows CROSS JOIN numbers AS n ORDER BY n.i`,
     )
   }
   await connection.end()
@@ -172,6 +169,6 @@ async function multiplyDocuments(properties: Record<string, string>, perKey: num
     )
     await outbox.insertMany(documents.flat())
   }
-  await poll('they are there', async () => (await outbox.countDocuments()) === first.length * perKey)
+  await poll('all documents are inserted', async () => (await outbox.countDocuments()) === first.length * perKey)
   await client.close()
 }

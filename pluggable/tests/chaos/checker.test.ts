@@ -25,7 +25,7 @@ const state = (committed: string[], last: Record<string, string>): FinalState =>
 
 const kinds = (...given: Parameters<typeof findViolations>) => findViolations(...given).map(({ kind }) => kind)
 
-// Two keys, one transaction over both, one refused, one nobody knows of.
+// Two keys, with one transaction over both, one refused and two unknown.
 const attempts = [
   attempt('t1', ['a']),
   attempt('t2', ['a', 'b'], 'acked'),
@@ -36,12 +36,12 @@ const attempts = [
 const final = state(['t1', 't2', 't4'], { a: 't4', b: 't2' })
 const records = () => [arrival('t1', 'a', 1), arrival('t2', 'a', 2), arrival('t2', 'b', 1), arrival('t4', 'a', 3)]
 
-describe('what an outbox may do', () => {
-  test('a history without fault, with an unknown transaction that was done and one that was not', () => {
+describe('allowed', () => {
+  test('a correct history, with one unknown transaction committed and one not', () => {
     expect(findViolations(attempts, final, records())).toEqual([])
   })
 
-  test('repeats of the same bytes, even after later ones', () => {
+  test('repeats with the same bytes, even after later events', () => {
     const all = records()
     const repeats = all.slice(0, 2).map((each) => ({ ...each, offset: each.offset + 100 }))
     expect(findViolations(attempts, final, [...all, ...repeats])).toEqual([])
@@ -53,13 +53,13 @@ describe('what an outbox may do', () => {
   })
 })
 
-describe('what it must not do', () => {
-  test('lose what it acknowledged', () => {
+describe('violations', () => {
+  test('an acknowledged commit is lost', () => {
     const [, , ...rest] = records()
     expect(kinds(attempts, state(['t1', 't4'], { a: 't4' }), rest)).toContain('lost commit')
   })
 
-  test('commit what it refused', () => {
+  test('a refused transaction is committed', () => {
     expect(kinds(attempts, state(['t1', 't2', 't3', 't4'], { a: 't4', b: 't3' }), records())).toEqual([
       'undead commit',
       'lost event',
@@ -67,7 +67,7 @@ describe('what it must not do', () => {
     ])
   })
 
-  test('lose the event of a commit: acknowledged, or unknown and done', () => {
+  test('the event of a commit is lost, whether acknowledged or unknown', () => {
     const without = (id: string) =>
       kinds(
         attempts,
@@ -79,7 +79,7 @@ describe('what it must not do', () => {
     expect(without('t4:a')).toEqual(['lost event', 'order of commits'])
   })
 
-  test('publish what was refused, or unknown and not done, or of nobody', () => {
+  test('an event is published without a commit: refused, unknown or never written', () => {
     expect(kinds(attempts, final, [...records(), arrival('t3', 'b', 2)])).toEqual([
       'event from nothing',
       'order of commits',
@@ -91,34 +91,34 @@ describe('what it must not do', () => {
     expect(kinds(attempts, final, [...records(), arrival('t9', 'c', 1)])).toEqual(['event from nothing'])
   })
 
-  test('turn the order of a key around', () => {
+  test('events of a key are reordered', () => {
     const [first, second, ...rest] = records() as [Arrival, Arrival, ...Arrival[]]
     expect(
       kinds(attempts, final, [{ ...first, offset: second.offset }, { ...second, offset: first.offset }, ...rest]),
     ).toEqual(['out of order'])
   })
 
-  test('repeat a number with other bytes', () => {
+  test('a repeat has different bytes', () => {
     const all = records()
     expect(kinds(attempts, final, [...all, { ...all[0]!, offset: 1_000, bytes: 'other' }])).toEqual(['changed repeat'])
   })
 
-  test('number one event twice', () => {
+  test('an event has two numbers', () => {
     expect(kinds(attempts, final, [...records(), arrival('t4', 'a', 4)])).toContain('event twice')
   })
 
-  test('leave a number out', () => {
+  test('a number is missing', () => {
     const all = records().map((each) => (each.id === 't4:a' ? { ...each, sequence: 4 } : each))
     expect(kinds(attempts, final, all)).toEqual(['gap'])
   })
 
-  test('spread a key over partitions', () => {
+  test('a key is in two partitions', () => {
     const all = records().map((each) => (each.id === 't4:a' ? { ...each, partition: 1 } : each))
     expect(kinds(attempts, final, all)).toEqual(['two partitions'])
   })
 
-  test('number in another order than it committed', () => {
-    // t4 overwrote t2's state, so nothing of that key can lie between them.
+  test('numbers and commits differ in order', () => {
+    // t4 overwrote t2's state, so no event of that key can be between them.
     const swapped = [arrival('t2', 'a', 1), arrival('t1', 'a', 2), arrival('t4', 'a', 3), arrival('t2', 'b', 1)]
     expect(kinds(attempts, final, swapped)).toEqual(['order of commits'])
     expect(kinds(attempts, state(['t1', 't2', 't4'], { a: 't1', b: 't2' }), records())).toEqual(['order of commits'])

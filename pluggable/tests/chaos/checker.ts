@@ -1,27 +1,24 @@
-/** What a writer was told about a transaction: done, not done, or nothing that it can rely on. */
+/** What a writer knows of a transaction: committed, not committed, or neither for certain. */
 export type Outcome = 'acked' | 'refused' | 'unknown'
 
 /**
- * A transaction as its writer knows it. In one transaction it overwrites the state of each of its
- * keys with its own id, adds one event for each, and writes a row of its own, by which the database
- * tells later whether it was committed.
+ * A transaction as its writer knows it. It overwrites the state of each of its keys with its own
+ * id, adds one event per key, and writes a row that later shows whether it was committed.
  */
 export type Attempt = { id: string; outcome: Outcome; events: AttemptedEvent[] }
 
 export type AttemptedEvent = {
   id: string
   key: string
-  /**
-   * The transaction whose state this one overwrote, where an etag made sure that it was that one.
-   */
+  /** The transaction whose state this one overwrote, if an etag guaranteed which one it was. */
   over?: string
 }
 
-/** What the database holds when everything has ended. */
+/** The content of the database at the end. */
 export type FinalState = {
-  /** The transactions whose own row is there. */
+  /** The transactions whose row exists. */
   committed: Set<string>
-  /** By key: the transaction that wrote its state last. */
+  /** The transaction that wrote the state last, by key. */
   last: Map<string, string>
 }
 
@@ -29,16 +26,16 @@ export type FinalState = {
 export type Arrival = { key: string; sequence: number; id: string; bytes: string; partition: number; offset: number }
 
 export const violationKinds = {
-  'lost commit': 'acknowledged, and not in the database',
-  'undead commit': 'refused, and in the database all the same',
-  'lost event': 'in the database, and its event never reached Kafka',
-  'event from nothing': 'on Kafka, and its transaction is not in the database',
+  'lost commit': 'acknowledged, but not in the database',
+  'undead commit': 'refused, but in the database',
+  'lost event': 'in the database, but its event never reached Kafka',
+  'event from nothing': 'on Kafka, but its transaction is not in the database',
   'two partitions': 'events of one key in more than one partition',
-  'out of order': 'first arrived after a later one of its key',
+  'out of order': 'first arrived after a later event of its key',
   gap: 'a number of a key that never arrived',
-  'changed repeat': 'one number of a key, arrived with different bytes',
+  'changed repeat': 'a number of a key that arrived with different bytes',
   'event twice': 'one event under two numbers',
-  'order of commits': 'numbers in another order than the commits',
+  'order of commits': 'numbers in a different order than the commits',
 } as const
 
 export type ViolationKind = keyof typeof violationKinds
@@ -46,8 +43,8 @@ export type ViolationKind = keyof typeof violationKinds
 export type Violation = { kind: ViolationKind; what: string }
 
 /**
- * Holds what writers were told and what the database says against what a plain consumer read, and
- * answers everything that an outbox must not do. A repeat with the same bytes is no violation.
+ * Compares what writers know and the database contains with what a plain consumer read, and returns
+ * everything that an outbox must not do. A repeat with the same bytes is no violation.
  */
 export function findViolations(attempts: Attempt[], state: FinalState, arrivals: Arrival[]): Violation[] {
   const found: Violation[] = []
@@ -66,7 +63,7 @@ export function findViolations(attempts: Attempt[], state: FinalState, arrivals:
   }
   for (const [id, records] of arrived) {
     const attempt = attempted.get(id)
-    if (!attempt) say('event from nothing', `${id}, which nobody wrote`)
+    if (!attempt) say('event from nothing', `${id}, which no one wrote`)
     else if (!state.committed.has(attempt.id)) say('event from nothing', `${id}, ${attempt.outcome}`)
     const numbers = new Set(records.map(({ key, sequence }) => `${key} ${sequence}`))
     if (numbers.size > 1) say('event twice', `${id} as ${[...numbers].join(' and ')}`)
@@ -77,7 +74,7 @@ export function findViolations(attempts: Attempt[], state: FinalState, arrivals:
   return found
 }
 
-/** How many records are repeats of one that had arrived before. */
+/** Counts the records that repeat an earlier one. */
 export function countRepeats(arrivals: Arrival[]): number {
   return arrivals.length - new Set(arrivals.map(({ key, sequence }) => `${key} ${sequence}`)).size
 }
@@ -121,14 +118,14 @@ function violationsOfKey(
   for (const [sequence, { id }] of firsts) {
     const over = attempted.get(id)?.events.find((event) => event.id === id)?.over
     const before = transactionOf(sequence - 1)
-    // Where the one before is missing that is said already.
+    // A missing predecessor is reported above.
     if (over !== undefined && before !== undefined && before !== over) {
-      say('order of commits', `${sequence} overwrote the state of ${over}, but ${sequence - 1} is of ${before}`)
+      say('order of commits', `${sequence} overwrote the state of ${over}, but ${sequence - 1} is from ${before}`)
     }
   }
   const newest = transactionOf(highest)
   if (newest !== undefined && newest !== last)
-    say('order of commits', `the last event is of ${newest}, the state of ${last ?? 'nobody'}`)
+    say('order of commits', `the last event is from ${newest}, the state from ${last ?? 'no one'}`)
   return found
 }
 

@@ -3,7 +3,8 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { ServiceError } from '@grpc/grpc-js'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { startMongodbProxy, startTcpProxy, type TcpProxy } from '../../../platform/testing/tcp-proxy.ts'
-import { startComponentProcess, until, type ComponentProcess } from '../../../platform/testing/component-process.ts'
+import { poll } from '../../../platform/poll.ts'
+import { startComponentProcess, type ComponentProcess } from '../../../platform/testing/component-process.ts'
 import {
   createTopic,
   event,
@@ -15,13 +16,13 @@ import {
   type TestTopic,
 } from '../stores.ts'
 
-// The way to the database, spoiled: connections that are reset, and connections on which nothing
-// comes any more. A server that is really killed is what kills.chaos.test.ts is for.
+// A broken network to the database: connections that are reset, and connections that go silent.
+// kills.chaos.test.ts kills the server itself.
 
-/** What a caller may have to wait for an answer. */
+/** How long a caller may wait for a response. */
 const limitMs = 2_500
 
-/** A proxy to the server that this address names, and the address by way of the proxy. */
+/** Starts a proxy to the server of a connection string and returns the string that leads to it. */
 async function proxied(connectionString: string): Promise<{ proxy: TcpProxy; connectionString: string }> {
   const { host, hostname, port, protocol } = new URL(connectionString)
   const proxy = protocol === 'mysql:' ? await startTcpProxy(hostname, Number(port)) : await startMongodbProxy(host)
@@ -40,12 +41,12 @@ describe.each([mysqlUnderTest(), mongodbUnderTest()])('state.$type', (store) => 
       createTopic(store.brokers),
       startComponentProcess(store.type),
     ])
-    const way = await proxied(database.properties['connectionString'] ?? '')
-    proxy = way.proxy
+    const viaProxy = await proxied(database.properties['connectionString'] ?? '')
+    proxy = viaProxy.proxy
     client = openStore(component.socket)
     await client.init({
       ...database.properties,
-      connectionString: way.connectionString,
+      connectionString: viaProxy.connectionString,
       relayBrokers: store.brokers,
       relayTopic: topic.name,
     })
@@ -58,7 +59,7 @@ describe.each([mysqlUnderTest(), mongodbUnderTest()])('state.$type', (store) => 
     await Promise.all([database?.drop(), topic?.drop()])
   }, 60_000)
 
-  /** Every kind of call, with a name. */
+  /** Every kind of call, by name. */
   const calls = (n: number | string): Record<string, () => Promise<unknown>> => ({
     get: () => client.get('a'),
     'bulk get': () => client.bulkGet(['a', 'b', 'c']),
@@ -76,41 +77,40 @@ describe.each([mysqlUnderTest(), mongodbUnderTest()])('state.$type', (store) => 
   }
 
   /**
-   * What became of a call: its error's first word and how long it took, once nothing answered any
-   * more.
+   * Returns the first word of a call's error, or OK, and how long it took after the fault began.
    */
-  async function outcome(call: () => Promise<unknown>, spoiledAt: () => number): Promise<{ code: string; ms: number }> {
+  async function outcome(call: () => Promise<unknown>, faultAt: () => number): Promise<{ code: string; ms: number }> {
     const began = performance.now()
     const code = await call().then(
       () => 'OK',
       (error: ServiceError) => /^\w+/.exec(error.details)?.[0] ?? String(error.code),
     )
-    return { code, ms: performance.now() - Math.max(began, spoiledAt()) }
+    return { code, ms: performance.now() - Math.max(began, faultAt()) }
   }
 
-  const spoilers: [string, () => Promise<void> | void][] = [
-    ['connections are reset and no new ones taken', () => proxy.cut()],
-    ['connections stay, and nothing passes any more', () => proxy.silence()],
-    ['requests arrive, and their answers do not', () => proxy.dropAnswers()],
+  const faults: [string, () => Promise<void> | void][] = [
+    ['connections are reset and new ones refused', () => proxy.cut()],
+    ['connections stay open and nothing passes', () => proxy.silence()],
+    ['requests arrive and responses do not', () => proxy.dropAnswers()],
   ]
 
-  test.each(spoilers)(
-    '%s: each call says so within 2.5 s, and all work again afterwards',
-    async (_, spoil) => {
+  test.each(faults)(
+    '%s: each call fails within 2.5 s, and all work again afterwards',
+    async (_, breakNetwork) => {
       await works()
       const waiting: Promise<unknown>[] = []
-      let spoiledAt = 0
-      const answers: { name: string; code: string; ms: number }[] = []
+      let faultAt = 0
+      const outcomes: { name: string; code: string; ms: number }[] = []
       const call = (n: string) => {
         for (const [name, kind] of Object.entries(calls(n)))
-          waiting.push(outcome(kind, () => spoiledAt).then((found) => answers.push({ name: `${name} ${n}`, ...found })))
+          waiting.push(outcome(kind, () => faultAt).then((found) => outcomes.push({ name: `${name} ${n}`, ...found })))
       }
       try {
-        // Some are in their middle when it happens; then all kinds at once, again and again, beside
-        // those that still wait.
+        // Some calls are in flight when it happens. Then all kinds at once, repeatedly, while the
+        // earlier ones still wait.
         for (let n = 0; n < 8; n += 1) call(`before ${n}`)
-        await spoil()
-        spoiledAt = performance.now()
+        await breakNetwork()
+        faultAt = performance.now()
         for (let n = 0; n < 5; n += 1) {
           call(`during ${n}`)
           await sleep(300)
@@ -119,7 +119,7 @@ describe.each([mysqlUnderTest(), mongodbUnderTest()])('state.$type', (store) => 
       } finally {
         await proxy.restore()
       }
-      const wrong = answers.filter(
+      const wrong = outcomes.filter(
         ({ name, code, ms }) =>
           ms > limitMs ||
           !(['STORE_UNAVAILABLE', 'COMMIT_UNKNOWN'].includes(code) || (code === 'OK' && name.includes('before'))),
@@ -127,11 +127,11 @@ describe.each([mysqlUnderTest(), mongodbUnderTest()])('state.$type', (store) => 
       expect(wrong).toEqual([])
 
       const published = topic.published.length
-      await until('all works again', () => works().catch(() => false), 15_000)
+      await poll('all works again', () => works().catch(() => false), { timeoutMs: 15_000 })
       await client.transact([event('events', { after: true })])
-      // The relay too.
-      await until('the event arrives', () => topic.published.length > published, 15_000)
-      await until('the outbox is empty', async () => (await database.waiting()) === 0, 15_000)
+      // The relay works again too.
+      await poll('the event arrives', () => topic.published.length > published, { timeoutMs: 15_000 })
+      await poll('the outbox is empty', async () => (await database.waiting()) === 0, { timeoutMs: 15_000 })
       const sequences = [...new Set(topic.ofKey('events').map((each) => Number(each.event['sequence'])))]
       expect(sequences).toEqual(Array.from(sequences, (_, n) => n + 1))
     },

@@ -1,5 +1,5 @@
-// What a writer was told, line by line in a file: written before and after each call, so that it
-// outlives the writer's SIGKILL.
+// A writer's record of its transactions, one line before and one after each call, in a file that
+// survives the writer's SIGKILL.
 import { openSync, readFileSync, writeSync } from 'node:fs'
 import type { ServiceError } from '@grpc/grpc-js'
 import { z } from 'zod'
@@ -11,10 +11,10 @@ const line = z.union([
   z.object({ end: z.string(), outcome: z.enum(['acked', 'refused', 'unknown']), because: z.string().optional() }),
 ])
 
-/** Appends to a history. */
+/** Opens a history to append to. */
 export function openHistory(file: string) {
   const handle = openSync(file, 'a')
-  // One system call for each line: what was written is kept whatever becomes of the process.
+  // One system call per line: written lines survive the process.
   const write = (entry: z.input<typeof line>) => void writeSync(handle, `${JSON.stringify(entry)}\n`)
   return {
     begin: (id: string, events: AttemptedEvent[]) => write({ begin: id, events }),
@@ -24,8 +24,8 @@ export function openHistory(file: string) {
 }
 
 /**
- * Reads a history. A transaction that was begun and has no end is unknown. `reasons` counts why
- * calls were not acknowledged.
+ * Reads a history. A transaction without an end is unknown. `reasons` counts why calls were not
+ * acknowledged.
  */
 export function readHistory(file: string): { attempts: Attempt[]; reasons: Map<string, number> } {
   const attempts = new Map<string, Attempt>()
@@ -44,13 +44,13 @@ export function readHistory(file: string): { attempts: Attempt[]; reasons: Map<s
   return { attempts: [...attempts.values()], reasons }
 }
 
-// The component's own words for "nothing was written" (pluggable/README.md). Anything else may have
-// been done.
+// The component's codes for "nothing was written" (pluggable/README.md). After any other error the
+// transaction may have been committed.
 const refusals = /ETAG_MISMATCH|STORE_UNAVAILABLE|NOT_INITIALISED|EVENT_TOO_LARGE|EVENT_REFUSED|INVALID_REQUEST/
 
-/** What a failed transaction tells, and the reason as a code of the component or of gRPC. */
+/** Returns what an error says about its transaction, with the component's or gRPC's code. */
 export function judge(error: unknown): { outcome: Outcome; because: string } {
-  // lib/dapr keeps the sidecar's own answer as the cause.
+  // lib/dapr keeps the sidecar's error as the cause.
   const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error
   const { details = '', code } = cause as Partial<ServiceError>
   const refusal = refusals.exec(details)?.[0]

@@ -5,14 +5,14 @@ import { ensureParts } from '../../../platform/parts/ensure.ts'
 import { startServers, type Shop } from '../../../platform/start/shop.ts'
 import { runChaos } from './run.ts'
 
-// Servers of its own: they are killed. `npm run chaos -- outbox --seed … --only …` repeats what a
-// failure names.
+// Its own servers, since it kills them. `npm run chaos -- outbox --seed … --only …` repeats a
+// failed run.
 let servers: Shop
 let daprd = ''
 beforeAll(async () => {
   const progress = createProgress()
   const found = await ensureParts(['daprd'], progress)
-  if (found.daprd.from === 'address') throw new Error('the sidecar has to be a program')
+  if (found.daprd.from === 'address') throw new Error('daprd must be a program, not an address')
   daprd = found.daprd.path
   servers = await startServers(['mongodb', 'mysql', 'kafka'], {
     instance: 'chaos-test',
@@ -25,7 +25,7 @@ beforeAll(async () => {
 afterAll(() => servers?.stop(), 120_000)
 
 test.each(['mysql', 'mongodb'] as const)(
-  '15 kills around the outbox on %s lose nothing and turn nothing around',
+  '15 kills around the outbox on %s lose and reorder no event',
   async (database) => {
     const seed = randomInt(1, 1_000_000)
     const steps: string[] = [`seed ${seed}`]
@@ -40,7 +40,7 @@ test.each(['mysql', 'mongodb'] as const)(
         onStep: (step) => steps.push(step),
       })
       expect({ seed, violations: result.violations }).toEqual({ seed, violations: [] })
-      // A run in which hardly anything got through would show nothing.
+      // A run in which hardly any transaction succeeded would prove nothing.
       expect(result.transactions.acked).toBeGreaterThan(300)
       expect(result.transactions.refused).toBeGreaterThan(30)
     } catch (error) {

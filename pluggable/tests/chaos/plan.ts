@@ -1,20 +1,20 @@
 import { random } from '../../../platform/random.ts'
 
-/** What can be killed. Of the first three there are two of each, one a replica. */
+/** What is killed. Each of the two replicas has its own of the first three. */
 export const victims = ['component', 'sidecar', 'service', 'kafka', 'database'] as const
 
 export type Victim = (typeof victims)[number]
 
 /**
- * Each step begins `afterMs` after the one before; an `eager` one then, any other only once a
- * transaction got through again.
+ * A step starts `afterMs` after the previous one. Unless it is `eager`, it also waits until each
+ * replica has committed a transaction again.
  */
 export type Step = { afterMs: number; eager: boolean } & (
   | { action: 'kill'; victim: Victim; replica: number }
-  /** Stopped (SIGSTOP) past its lease, and let go on. */
+  /** SIGSTOP for longer than the lease, then SIGCONT. */
   | { action: 'freeze'; replica: number; forMs: number }
-  /** Ended, and started again only after this long. */
-  | { action: 'kafka away'; forMs: number }
+  /** Stopped, and started again after this long. */
+  | { action: 'kafka outage'; forMs: number }
 )
 
 export const replicas = 2
@@ -22,14 +22,13 @@ export const replicas = 2
 const freezeEvery = 12
 
 /**
- * What will happen in a run: the same for the same seed and counts. Victims come in rounds, each
- * once a round in an order by chance, so that a short run meets all of them. In the middle Kafka
- * goes away for a while.
+ * Plans a run: the same for the same seed and counts. Each round kills every victim once in random
+ * order, so even a short run covers all of them. In the middle Kafka is unavailable for a while.
  */
-export function createPlan(seed: number, kills: number, kafkaAwayMs: number): Step[] {
+export function createPlan(seed: number, kills: number, outageMs: number): Step[] {
   const next = random(seed)
   const below = (n: number) => Math.floor(next() * n)
-  // Short waits are the interesting ones: half of them are under a second.
+  // Short waits find most, so half of them are under a second.
   const timing = () => ({ afterMs: 100 + Math.round(3_000 * next() ** 2), eager: next() < 0.3 })
   const steps: Step[] = []
   let round: Victim[] = []
@@ -38,7 +37,7 @@ export function createPlan(seed: number, kills: number, kafkaAwayMs: number): St
     steps.push({ ...timing(), action: 'kill', victim: round.pop()!, replica: below(replicas) })
     if (kill % freezeEvery === freezeEvery / 2)
       steps.push({ ...timing(), action: 'freeze', replica: below(replicas), forMs: 4_500 + below(3_000) })
-    if (kill === Math.floor(kills / 2)) steps.push({ ...timing(), action: 'kafka away', forMs: kafkaAwayMs })
+    if (kill === Math.floor(kills / 2)) steps.push({ ...timing(), action: 'kafka outage', forMs: outageMs })
   }
   return steps
 }
@@ -48,17 +47,17 @@ function shuffled<T>(items: readonly T[], below: (n: number) => number): T[] {
   return items.map(() => rest.splice(below(rest.length), 1)[0]!)
 }
 
-/** How many steps a plan has. */
+/** Returns the number of steps of a plan. */
 export const countSteps = (seed: number, kills: number): number => createPlan(seed, kills, 0).length
 
-/** A step in a few words. */
+/** Describes a step in a few words. */
 export function describeStep(step: Step): string {
   switch (step.action) {
     case 'kill':
       return `kill ${step.victim}${step.victim === 'kafka' || step.victim === 'database' ? '' : ` ${step.replica + 1}`}`
     case 'freeze':
       return `freeze component ${step.replica + 1} for ${(step.forMs / 1_000).toFixed(1)} s`
-    case 'kafka away':
-      return `Kafka away for ${step.forMs / 1_000} s`
+    case 'kafka outage':
+      return `Kafka unavailable for ${step.forMs / 1_000} s`
   }
 }

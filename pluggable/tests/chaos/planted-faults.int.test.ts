@@ -4,7 +4,8 @@ import { createConnection, type RowDataPacket } from 'mysql2/promise'
 import { pino } from 'pino'
 import { describe, expect, test } from 'vitest'
 import { startKafkaProxy, type TcpProxy } from '../../../platform/testing/tcp-proxy.ts'
-import { startComponentProcess, until } from '../../../platform/testing/component-process.ts'
+import { poll } from '../../../platform/poll.ts'
+import { startComponentProcess } from '../../../platform/testing/component-process.ts'
 import { parseMysqlSettings } from '../../outbox-mysql/metadata.ts'
 import { openDatabase } from '../../outbox-mysql/database.ts'
 import { createMysqlRelaySource } from '../../outbox-mysql/relay-source.ts'
@@ -17,8 +18,8 @@ import type { Violation } from './checker.ts'
 import { readTopic } from './read-topic.ts'
 import { createRecorder } from './recorder.ts'
 
-// The checker is only as good as what it catches: relays with the faults that it is for, on a real
-// database and a real broker. The same happens to each faulty relay and to the one that is in use.
+// Tests the checker itself: relays with planted faults on a real database and broker must be
+// caught, and the relay in use must pass the same treatment.
 
 const brokers = process.env['TEST_KAFKA_BROKERS'] ?? ''
 const silent = pino({ level: 'silent' })
@@ -33,18 +34,18 @@ type Relayed = {
 
 type Stage = {
   proxy: TcpProxy
-  /** A transaction of the first or the second component: state and event of this key. */
+  /** Commits state and event of this key through the first or the second component. */
   write: (component: 'first' | 'second', key: string) => Promise<unknown>
-  /** Begins a transaction that has taken its place in the outbox and commits only after a while. */
+  /** Starts a transaction that has its number in the outbox but commits only after a while. */
   writeSlowly: () => Promise<{ committed: Promise<unknown> }>
   arrived: (key: string) => Promise<void>
-  /** How often publishing failed so far. */
+  /** How often publishing has failed. */
   failures: () => number
 }
 
 /**
- * Lets `act` happen to a relay with these parts (those in use unless given), and answers what the
- * checker says of it.
+ * Runs `act` on a relay with these parts (by default the ones in use) and returns the checker's
+ * findings.
  */
 async function violationsOf(
   { source, publisher }: Relayed,
@@ -57,7 +58,7 @@ async function violationsOf(
   const tables = tablesOf('state')
   await migrate(pool, tables)
   const admin = await createConnection({ uri: database.properties['connectionString'] ?? '' })
-  // It has its number by then, and others can be committed meanwhile.
+  // The row has its number by then, and other transactions can commit before it.
   await admin.query(
     `CREATE TRIGGER slow AFTER INSERT ON ${tables.outbox} FOR EACH ROW
      BEGIN IF NEW.partition_key = '${slowKey}' THEN DO SLEEP(${slowMs / 1_000}); END IF; END`,
@@ -69,7 +70,7 @@ async function violationsOf(
     createKafkaPublisher({ brokers: [broker], topic, clientId: 'test', sendLimitMs: relayDefaults.sendLimitMs }, silent)
   let failures = 0
   const metrics = { relayed: () => {}, failed: () => (failures += 1), leader: () => {} }
-  // It leads before the components' own relays are there, and goes on to.
+  // It leads before the components' own relays start, and keeps the lease.
   const relay = startRelay(source?.(real) ?? real, publisher?.({ broker, topic }) ?? usual(), metrics, silent, {
     ...relayDefaults,
     batchRows: 1,
@@ -79,7 +80,7 @@ async function violationsOf(
   const clients = components.map(({ socket }) => openStore(socket)) as [StoreClient, StoreClient]
   const recorder = createRecorder()
   try {
-    await until('the relay leads', async () => {
+    await poll('the relay leads', async () => {
       const [rows] = await admin.query<RowDataPacket[]>(`SELECT token FROM ${tables.lease}`)
       return Number(rows[0]?.['token']) > 0
     })
@@ -91,16 +92,19 @@ async function violationsOf(
       write: (component, key) => recorder.write(clients[component === 'first' ? 0 : 1], [key]),
       async writeSlowly() {
         const committed = recorder.write(clients[0], [slowKey])
-        await until('it has its place', async () => {
+        const isSlow = async () => {
           const [rows] = await admin.query<RowDataPacket[]>(
             "SELECT 1 FROM information_schema.processlist WHERE state = 'User sleep'",
           )
           return rows.length > 0
-        })
+        }
+        await poll('it has its number', isSlow, { intervalMs: 20 })
         return { committed }
       },
       arrived: async (key) =>
-        void (await until(key, async () => (await readTopic(brokers, topic)).some((each) => each.key === key), 20_000)),
+        void (await poll(key, async () => (await readTopic(brokers, topic)).some((each) => each.key === key), {
+          timeoutMs: 20_000,
+        })),
     })
     return await recorder.violations(database, brokers, topic)
   } finally {
@@ -117,20 +121,20 @@ async function violationsOf(
 
 const kinds = (violations: Violation[]) => [...new Set(violations.map(({ kind }) => kind))]
 
-describe('Kafka is away for a moment', () => {
+describe('Kafka is unavailable for a moment', () => {
   const act = async ({ proxy, write, arrived, failures }: Stage) => {
     await write('first', 'a')
     await arrived('a')
     await proxy.cut()
     await write('first', 'b')
-    await until('publishing fails', () => failures() > 0)
+    await poll('publishing fails', () => failures() > 0)
     await proxy.restore()
     await write('first', 'b')
     await write('first', 'last')
     await arrived('last')
   }
 
-  /** Deletes before it publishes. */
+  /** A source that deletes rows before they are published. */
   const acknowledgesFirst = (real: Source): Source => {
     let lease: Lease | undefined
     return {
@@ -165,7 +169,7 @@ describe('a transaction with a lower number commits late', () => {
     await arrived('last')
   }
 
-  /** Reads on from where it was. */
+  /** A source that reads only past its last position. */
   const readsAfterTheLast = (real: Source): Source => {
     let last = 0
     return {
@@ -179,7 +183,7 @@ describe('a transaction with a lower number commits late', () => {
     }
   }
 
-  test('a reader that goes on after the last number is caught', async () => {
+  test('a reader that only reads past the last number is caught', async () => {
     expect(kinds(await violationsOf({ source: readsAfterTheLast }, act))).toEqual(['lost event'])
   }, 60_000)
 
@@ -188,7 +192,7 @@ describe('a transaction with a lower number commits late', () => {
   }, 60_000)
 })
 
-describe('Kafka appends but its answer is lost, and the next batch, of the same length, begins with a lower number', () => {
+describe("Kafka's response is lost, and the next batch of the same length starts with a lower number", () => {
   const act = async ({ proxy, write, writeSlowly, arrived, failures }: Stage) => {
     await write('second', 'a')
     await arrived('a')
@@ -197,26 +201,26 @@ describe('Kafka appends but its answer is lost, and the next batch, of the same 
     await write('second', 'b')
     await arrived('b')
     await committed
-    await until('publishing fails', () => failures() > 0)
+    await poll('publishing fails', () => failures() > 0)
     await proxy.restore()
     await write('second', 'last')
     await arrived('last')
   }
 
-  /** One producer for good, whatever became of its last send. */
+  /** A publisher that keeps its producer after a failed send. */
   const reusesItsProducer = ({ broker, topic }: { broker: string; topic: string }): Publisher => {
     const kafka = new Kafka({ brokers: [broker], requestTimeout: 1_000, logLevel: logLevel.NOTHING })
     let producer: Promise<Producer> | undefined
     const connect = async () => {
       const retry = { retries: 1, initialRetryTime: 50 }
-      const made = kafka.producer({
+      const created = kafka.producer({
         idempotent: true,
         maxInFlightRequests: 1,
         createPartitioner: Partitioners.JavaCompatiblePartitioner,
         retry,
       })
-      await made.connect()
-      return made
+      await created.connect()
+      return created
     }
     return {
       async publish(rows) {
@@ -229,7 +233,7 @@ describe('Kafka appends but its answer is lost, and the next batch, of the same 
     }
   }
 
-  test('a producer that is used again is caught', async () => {
+  test('a producer that is reused is caught', async () => {
     expect(kinds(await violationsOf({ publisher: reusesItsProducer }, act))).toEqual(['lost event'])
   }, 60_000)
 

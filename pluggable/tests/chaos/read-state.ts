@@ -6,8 +6,8 @@ import type { FinalState } from './checker.ts'
 const written = z.object({ by: z.string() })
 
 /**
- * What a store's database holds, asked by the database's own driver: rows `done:<transaction>` and,
- * for each key, `state:<key>` with who wrote it.
+ * Reads a store's database with the database's own driver: rows `done:<transaction>` and, per key,
+ * `state:<key>` with the transaction that wrote it.
  * @param properties the store's metadata
  */
 export async function readState(properties: Record<string, string>): Promise<FinalState> {

@@ -7,9 +7,8 @@ import type { Arrival } from './checker.ts'
 const event = z.object({ id: z.string(), sequence: z.string().regex(/^\d+$/) })
 
 /**
- * Everything that is in a topic, read by a plain consumer from the beginning to where each
- * partition ends now.
- * @throws Error when it does not get there within a minute, or meets what is no event
+ * Reads a topic with a plain consumer, from the beginning to the current end of each partition.
+ * @throws Error when that takes longer than a minute, or when a record is not an event
  */
 export async function readTopic(brokers: string, topic: string): Promise<Arrival[]> {
   const kafka = new Kafka({ brokers: brokers.split(','), logLevel: logLevel.NOTHING })
@@ -19,7 +18,7 @@ export async function readTopic(brokers: string, topic: string): Promise<Arrival
   const failures: unknown[] = []
   try {
     await admin.connect()
-    const ends = await poll('the topic answers', () => admin.fetchTopicOffsets(topic))
+    const ends = await poll('the topic responds', () => admin.fetchTopicOffsets(topic))
     const missing = new Map(
       ends.filter(({ low, high }) => low !== high).map(({ partition, high }) => [partition, Number(high) - 1]),
     )

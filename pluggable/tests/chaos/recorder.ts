@@ -4,16 +4,13 @@ import { judge } from './history.ts'
 import { readState } from './read-state.ts'
 import { readTopic } from './read-topic.ts'
 
-/**
- * Writes as the service of a chaos run does, by a component's socket, and remembers what it was
- * told.
- */
+/** Writes like the service of a chaos run, by a component's socket, and records the outcomes. */
 export function createRecorder() {
   const attempts: Attempt[] = []
   return {
     attempts,
 
-    /** One transaction: state and event of each of these keys. Answers what became of it. */
+    /** Commits state and event of each of these keys in one transaction; returns its outcome. */
     async write(client: StoreClient, keys: string[]): Promise<Outcome> {
       const id = `t${attempts.length}`
       const attempt: Attempt = { id, outcome: 'unknown', events: keys.map((key) => ({ id: `${id}:${key}`, key })) }
@@ -31,7 +28,7 @@ export function createRecorder() {
       return attempt.outcome
     },
 
-    /** What the checker says of all that was written and what is on the topic by now. */
+    /** Returns the checker's findings on everything written so far. */
     async violations(database: TestDatabase, brokers: string, topic: string): Promise<Violation[]> {
       return findViolations(attempts, await readState(database.properties), await readTopic(brokers, topic))
     },

@@ -1,7 +1,8 @@
 import { rmSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import { startComponentProcess, until, type ComponentProcess } from '../../../platform/testing/component-process.ts'
+import { poll } from '../../../platform/poll.ts'
+import { startComponentProcess, type ComponentProcess } from '../../../platform/testing/component-process.ts'
 import {
   dropTopic,
   makeTopic,
@@ -13,11 +14,11 @@ import {
 } from '../stores.ts'
 import { createRecorder } from './recorder.ts'
 
-// Several components on one outbox, as several replicas of a service have them.
+// Several components on one outbox, as with several replicas of a service.
 
 type Replica = ComponentProcess & { client: StoreClient; leads: () => Promise<boolean> }
 
-/** What a component loads first so that its clock is wrong by this much. */
+/** A module for a component to load first, which sets its clock wrong by this much. */
 const wrongClock = (ms: number) =>
   `data:text/javascript,${encodeURIComponent(`
     const now = () => right.now() + ${ms}
@@ -46,10 +47,7 @@ describe.each([mysqlUnderTest(), mongodbUnderTest()])('state.$type', (store) => 
     await Promise.all([database.drop(), dropTopic(store.brokers, topic)])
   })
 
-  /**
-   * @param folder of a former component, which this one is in its place: it does then what a
-   * restarted one does
-   */
+  /** @param folder the folder of an earlier component, to start like a restart of it */
   async function start(clockErrorMs: number, folder?: string): Promise<Replica> {
     const component = await startComponentProcess(store.type, folder, {
       preload: wrongClock(clockErrorMs),
@@ -71,7 +69,12 @@ describe.each([mysqlUnderTest(), mongodbUnderTest()])('state.$type', (store) => 
     return all.find((_, n) => leading[n])
   }
 
-  /** Writes through these components until `stop`; a transaction spans two of a few keys. */
+  /** Waits until one leads. Two leaders are a failure at once, not a reason to wait. */
+  const theLeader = (all: Replica[]) => poll('one leads', () => leaderAmong(all), { isFatal: () => true })
+
+  /**
+   * Writes through these components until `stop`. Each transaction spans one or two of a few keys.
+   */
   function load(through: () => Replica[]) {
     const recorder = createRecorder()
     let stopping = false
@@ -91,26 +94,26 @@ describe.each([mysqlUnderTest(), mongodbUnderTest()])('state.$type', (store) => 
       async stop() {
         stopping = true
         await Promise.all(writers)
-        await until('the outbox is empty', async () => (await database.waiting()) === 0, 20_000)
+        await poll('the outbox is empty', async () => (await database.waiting()) === 0, { timeoutMs: 20_000 })
         return recorder.violations(database, store.brokers, topic)
       },
     }
   }
 
-  test('four components with clocks that are minutes apart: one leads, and another takes over within 5 s of its death', async () => {
+  test('of four components with clocks minutes apart one leads, and another takes over within 5 s', async () => {
     let alive = await Promise.all([0, 7 * minutes, -5 * minutes, 90_000].map((error) => start(error)))
     const clocks = alive.map(({ output }) => Date.parse(/"time":"([^"]+)"/.exec(output())?.[1] ?? ''))
     expect(Math.max(...clocks) - Math.min(...clocks)).toBeGreaterThan(11 * minutes)
 
     const { acked, stop } = load(() => alive)
     for (let deaths = 0; deaths < 2; deaths += 1) {
-      const leader = await until('one leads', () => leaderAmong(alive))
+      const leader = await theLeader(alive)
       const before = acked()
-      await until('transactions get through', () => acked() > before + 50)
+      await poll('transactions are committed', () => acked() > before + 50)
       alive = alive.filter((each) => each !== leader)
       await leader.kill('SIGKILL')
       const died = performance.now()
-      await until('take-over', () => leaderAmong(alive))
+      await theLeader(alive)
       expect(performance.now() - died).toBeLessThan(5_000)
       alive = [...alive, await start(2 * minutes, leader.folder)]
     }
@@ -118,25 +121,25 @@ describe.each([mysqlUnderTest(), mongodbUnderTest()])('state.$type', (store) => 
     await leaderAmong(alive)
   }, 90_000)
 
-  test('a leader that is frozen past its lease and wakes does no harm', async () => {
+  test('a leader that wakes after its lease has expired does no harm', async () => {
     const both = [await start(0), await start(0)]
-    // Only by the one that is not frozen: calls of the other would wait.
+    // Only through the one that is not frozen: calls to the other would hang.
     let awake = both
     const { acked, stop } = load(() => awake)
     for (let times = 0; times < 3; times += 1) {
-      const frozen = await until('one leads', () => leaderAmong(both))
+      const frozen = await theLeader(both)
       awake = both.filter((each) => each !== frozen)
       const before = acked()
-      await until('transactions get through', () => acked() > before + 20)
+      await poll('transactions are committed', () => acked() > before + 20)
       process.kill(frozen.pid, 'SIGSTOP')
       try {
-        await until('the other one takes over', () => awake[0]!.leads())
+        await poll('the other takes over', () => awake[0]!.leads())
         const after = acked()
-        await until('the other one relays', async () => acked() > after + 100 && (await database.waiting()) < 50)
+        await poll('the other relays', async () => acked() > after + 100 && (await database.waiting()) < 50)
       } finally {
         process.kill(frozen.pid, 'SIGCONT')
       }
-      await until('it knows', async () => !(await frozen.leads()))
+      await poll('the former leader notices', async () => !(await frozen.leads()))
     }
     awake = both
     expect(await stop()).toEqual([])

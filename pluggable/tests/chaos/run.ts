@@ -1,6 +1,6 @@
-// A run of chaos: two replicas of a service, each with its sidecar and its outbox component, write
-// to one database under load, while everything is killed again and again; then what came out on
-// Kafka is held against what was committed.
+// A chaos run: two replicas of a service, each with its sidecar and outbox component, write to one
+// database under load while everything is killed repeatedly. Then the events on Kafka are compared
+// with what was committed.
 import { mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -34,13 +34,13 @@ export type ChaosOptions = {
   database: DatabaseName
   seed: number
   kills: number
-  /** How long Kafka goes away in the middle. */
+  /** The length of the Kafka outage in the middle. */
   kafkaAwayMs: number
-  /** MySQL, MongoDB and Kafka of this run's own: they are killed. */
+  /** This run's own MySQL, MongoDB and Kafka, since it kills them. */
   servers: Shop
-  /** The sidecar's program. */
+  /** daprd's path. */
   daprd: string
-  /** Told of each step as it begins. */
+  /** Called at the start of each step. */
   onStep?: (text: string) => void
 }
 
@@ -54,23 +54,23 @@ export type ChaosResult = {
   reasons: Map<string, number>
   events: number
   repeats: number
-  /** The longest time in which no transaction of a replica got through, milliseconds. */
+  /** The longest time without a commit by a replica, in milliseconds. */
   standstillMs: number
-  /** From the end of the load until the outbox was empty, milliseconds. */
+  /** From the end of the load until the outbox was empty, in milliseconds. */
   drainMs: number
   violations: Violation[]
-  /** Logs of all that ran, and the histories. */
+  /** All logs and histories. */
   folder: string
 }
 
 const writers = 5
 const keys = 20
-/** Longer than anything that is killed needs to come back, daprd's own pauses included. */
+/** Longer than any victim needs to be back, including daprd's back-off. */
 const patienceMs = 90_000
 
 /**
  * Runs one plan on one database.
- * @throws Error when something does not come back, or the outbox does not empty itself, within 90 s
+ * @throws Error when a victim is not back, or the outbox not empty, within 90 s
  */
 export async function runChaos(o: ChaosOptions): Promise<ChaosResult> {
   const began = Date.now()
@@ -85,19 +85,19 @@ export async function runChaos(o: ChaosOptions): Promise<ChaosResult> {
   const metadata = { ...database.properties, relayBrokers: kafkaBrokers, relayTopic: topic, relaySource: 'chaos' }
   const all: Replica[] = []
   try {
-    // One after the other: the schema is there before the second one starts, and a machine of two
-    // cores has less to do at once.
+    // One at a time: the schema exists before the second replica starts, and two cores have less to
+    // do at once.
     for (let n = 0; n < replicas; n += 1) all.push(await startReplica(n, { ...o, folder, metadata }))
     const kills: Record<Victim, number> = { component: 0, sidecar: 0, service: 0, kafka: 0, database: 0 }
     for (const step of createPlan(o.seed, o.kills, o.kafkaAwayMs)) {
       await sleep(step.afterMs)
-      if (!step.eager) await Promise.all(all.map((replica) => replica.gotThrough()))
+      if (!step.eager) await Promise.all(all.map((replica) => replica.hasCommitted()))
       for (const replica of all) replica.mark()
       o.onStep?.(describeStep(step))
       await perform(step, all, o)
       if (step.action === 'kill') kills[step.victim] += 1
     }
-    await Promise.all(all.map((replica) => replica.gotThrough()))
+    await Promise.all(all.map((replica) => replica.hasCommitted()))
     await Promise.all(all.map((replica) => replica.service.close()))
     const ended = performance.now()
     const outcome = await readOutcome(database, kafkaBrokers, topic)
@@ -126,8 +126,8 @@ type Replica = {
   component: KeptRunning
   sidecar: KeptRunning
   service: KeptRunning
-  /** Resolves once a transaction got through since the last mark. */
-  gotThrough: () => Promise<void>
+  /** Resolves once a transaction has been committed since the last mark. */
+  hasCommitted: () => Promise<void>
   mark: () => void
   standstillMs: () => number
   close: () => Promise<void>
@@ -184,8 +184,8 @@ async function startReplica(
       sidecar: daprd,
       service,
       mark: () => (marked = acknowledged),
-      gotThrough: async () =>
-        void (await poll(`a transaction of replica ${name} gets through again`, () => acknowledged > marked, {
+      hasCommitted: async () =>
+        void (await poll(`replica ${name} commits a transaction again`, () => acknowledged > marked, {
           timeoutMs: patienceMs,
           intervalMs: 20,
         })),
@@ -237,7 +237,7 @@ async function perform(step: Step, all: Replica[], { servers, database }: ChaosO
       }
       return
     }
-    case 'kafka away': {
+    case 'kafka outage': {
       const kafka = servers.process('kafka')
       await kafka.stop()
       await sleep(step.forMs)
@@ -246,13 +246,13 @@ async function perform(step: Step, all: Replica[], { servers, database }: ChaosO
   }
 }
 
-/** Kills what has this pid, at once, or as soon as it runs again. */
+/** Kills a process, now or as soon as it runs again. */
 async function kill(what: string, pidOf: () => Promise<number> | number): Promise<void> {
   await poll(
     `${what} runs`,
     async () => {
       const pid = await pidOf()
-      // The supervisor may still name one that has just ended.
+      // The supervisor may still report a process that has just ended.
       if (pid === 0 || !isAlive(pid)) return false
       process.kill(pid, 'SIGKILL')
       return true
@@ -264,12 +264,12 @@ async function kill(what: string, pidOf: () => Promise<number> | number): Promis
 type RunOutcome = { state: FinalState; arrivals: Arrival[]; emptyAt: number }
 
 /**
- * The state and the topic as they belong together: a call that nobody waits for any more may still
- * commit after the load has ended.
+ * Reads a consistent pair of state and topic: a call that its caller has given up may still commit
+ * after the end of the load.
  */
 async function readOutcome(database: TestDatabase, brokers: string, topic: string): Promise<RunOutcome> {
   return poll(
-    'what was committed stays as it is',
+    'no further transaction is committed',
     async () => {
       const before = await readState(database.properties)
       await poll('the outbox is empty', async () => (await database.waiting()) === 0, { timeoutMs: patienceMs })

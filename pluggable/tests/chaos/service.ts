@@ -1,6 +1,6 @@
-// The service under load: it writes state with events through its sidecar, as any service does, and
-// notes what it was told. Started with one argument, its settings as JSON; for each transaction
-// that was acknowledged it prints a character.
+// The service of a chaos run: it writes state with events through its sidecar and records the
+// outcomes. Its one argument is its settings as JSON. It prints a character per acknowledged
+// transaction.
 import { randomBytes } from 'node:crypto'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -14,7 +14,7 @@ export const serviceSettings = z.object({
   httpPort: z.number(),
   apiToken: z.string(),
   store: z.string(),
-  /** Where its history goes, into a new file at each start. */
+  /** The folder for its histories, a new file per start. */
   folder: z.string(),
   writers: z.number(),
   keys: z.number(),
@@ -22,7 +22,7 @@ export const serviceSettings = z.object({
 
 export type ServiceSettings = z.output<typeof serviceSettings>
 
-/** The state of a key: who wrote it. */
+/** A key's state: the transaction that wrote it. */
 const written = z.object({ by: z.string() })
 
 const eventType = 'chaos.changed.v1'
@@ -38,7 +38,10 @@ async function serve(settings: ServiceSettings): Promise<void> {
   const pick = (n: number) => Math.floor(Math.random() * n)
   const someKeys = (count: number) => [...new Set(Array.from({ length: count }, () => `k-${pick(settings.keys)}`))]
 
-  /** One transaction over these keys; `etags` names those whose state must be the given one. */
+  /**
+   * Commits one transaction over these keys; those in `etags` must still have that state. Returns
+   * false when it failed for any reason other than a changed etag.
+   */
   async function write(
     id: string,
     keys: string[],
@@ -74,21 +77,21 @@ async function serve(settings: ServiceSettings): Promise<void> {
       const chance = Math.random()
       const etags = new Map<string, { etag: string; by?: string }>()
       const keys = someKeys(chance < 0.7 ? 1 : 3)
-      let answered = true
+      let available = true
       if (chance < 0.1) {
-        // Refused on purpose, after all else of it has been done.
+        // Refused on purpose, after everything else in the transaction was done.
         etags.set(keys[0]!, { etag: 'never' })
       } else if (chance < 0.35) {
         const found = await store.get(`state:${keys[0]}`, written).catch((error: unknown) => {
           if (!(error instanceof AppError)) throw error
-          answered = false
+          available = false
         })
         if (found) etags.set(keys[0]!, { etag: found.etag, by: found.value.by })
       }
-      answered = answered && (await write(id, keys, etags))
-      // A rhythm that leaves a machine of two cores room for what starts again; slower while
-      // nothing works.
-      await sleep(answered ? 5 + pick(15) : 100)
+      available = available && (await write(id, keys, etags))
+      // This rate leaves two cores room for what is restarting; slower while the store is
+      // unavailable.
+      await sleep(available ? 5 + pick(15) : 100)
     }
   }
 

@@ -1,6 +1,5 @@
-// Package conformance runs Dapr's own conformance suite for state stores against components behind
-// their sockets, by the very client that a sidecar uses. Environment: CONFORMANCE_STORES, a JSON
-// list of {name, socket, metadata}.
+// Package conformance runs Dapr's own conformance suite for state stores against components, with
+// the client that sidecars use. CONFORMANCE_STORES is a JSON list of {name, socket, metadata}.
 package conformance
 
 import (
@@ -28,7 +27,7 @@ func TestConformance(t *testing.T) {
 	runSuite(t, []string{"transaction", "etag", "first-write", "ttl", "actorStateStore"}, false)
 }
 
-// The suite checks ttlExpireTime only of stores that do not claim TTL. So here they do not.
+// The suite checks ttlExpireTime only on stores that do not claim TTL, so this hides the claim.
 func TestExpireTime(t *testing.T) {
 	runSuite(t, []string{"transaction", "etag", "first-write", "actorStateStore"}, true)
 }
@@ -36,7 +35,7 @@ func TestExpireTime(t *testing.T) {
 func runSuite(t *testing.T, operations []string, hideTTL bool) {
 	var stores []storeUnderTest
 	if err := json.Unmarshal([]byte(os.Getenv("CONFORMANCE_STORES")), &stores); err != nil || len(stores) == 0 {
-		t.Fatalf("CONFORMANCE_STORES names no store (%v)", err)
+		t.Fatalf("CONFORMANCE_STORES names no stores (%v)", err)
 	}
 	for _, each := range stores {
 		t.Run(each.Name, func(t *testing.T) {
@@ -54,8 +53,8 @@ func runSuite(t *testing.T, operations []string, hideTTL bool) {
 	}
 }
 
-// client is what the suite needs of Dapr's client for pluggable state stores, whose type has no
-// exported name.
+// client is the part of Dapr's client for pluggable state stores that the suite needs; the client's
+// type is not exported.
 type client interface {
 	contrib.Store
 	contrib.TransactionalStore
@@ -63,21 +62,21 @@ type client interface {
 	Ping() error
 }
 
-// adapter is Dapr's client, with three differences that the suite asks for.
+// adapter is Dapr's client with three changes that the suite requires.
 type adapter struct {
 	client
 	component string
 	hideTTL   bool
 }
 
-// Init adds the Component's name, by which one process tells its instances apart. The suite gives
+// Init adds the Component's name, by which a process distinguishes its instances. The suite sets
 // none.
 func (a *adapter) Init(ctx context.Context, metadata contrib.Metadata) error {
 	metadata.Name = a.component
 	return a.client.Init(ctx, metadata)
 }
 
-// Ping has the signature that the suite looks for; the client's own takes no context.
+// Ping has the signature that the suite expects; the client's takes no context.
 func (a *adapter) Ping(context.Context) error {
 	return a.client.Ping()
 }
@@ -87,9 +86,8 @@ func (a *adapter) Features() []contrib.Feature {
 	return slices.DeleteFunc(features, func(each contrib.Feature) bool { return a.hideTTL && each == contrib.FeatureTTL })
 }
 
-// BulkSet and BulkDelete go to the component as they are. In Dapr's protocol the answer to them is
-// one error, while the suite wants one for each key that failed. The component names these keys in
-// the text of its error.
+// BulkSet and BulkDelete are passed on unchanged. Dapr's protocol returns one error for them, while
+// the suite expects one per failed key. The component names these keys in its error's text.
 func (a *adapter) BulkSet(ctx context.Context, requests []contrib.SetRequest, options contrib.BulkStoreOpts) error {
 	keys := make([]string, len(requests))
 	for i, each := range requests {
@@ -98,7 +96,9 @@ func (a *adapter) BulkSet(ctx context.Context, requests []contrib.SetRequest, op
 	return perKey(a.client.BulkSet(ctx, requests, options), keys)
 }
 
-func (a *adapter) BulkDelete(ctx context.Context, requests []contrib.DeleteRequest, options contrib.BulkStoreOpts) error {
+func (a *adapter) BulkDelete(
+	ctx context.Context, requests []contrib.DeleteRequest, options contrib.BulkStoreOpts,
+) error {
 	keys := make([]string, len(requests))
 	for i, each := range requests {
 		keys[i] = each.Key

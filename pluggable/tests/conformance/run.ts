@@ -1,26 +1,27 @@
-import { spawn } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
 import { rmSync } from 'node:fs'
 import { MongoClient } from 'mongodb'
 import { createConnection } from 'mysql2/promise'
+import { startChild } from '../../../platform/child.ts'
 import { startComponentProcess } from '../../../platform/testing/component-process.ts'
 
 export type ConformanceOptions = {
   /** The compiled suite. */
   program: string
-  /** As administrators, who may make databases. */
+  /** With logins that may create databases. */
   mongodbUri: string
   mysqlUrl: string
   /** Further flags of the suite. */
   args?: string[]
-  /** Takes what the suite prints, as it comes. */
+  /** Takes the suite's output as it comes. */
   write(text: string): void
 }
 
 /**
- * Runs Dapr's conformance suite against both stores, each in a process and a database of its own,
- * which are gone afterwards. Returns the suite's exit code. Throws when a component or a database
- * does not come up.
+ * Runs Dapr's conformance suite against both stores, each in its own process and database, which
+ * are removed afterwards.
+ * @returns the suite's exit code
+ * @throws Error when a component or a database does not start
  */
 export async function runConformance({
   program,
@@ -57,29 +58,10 @@ export async function runConformance({
       )
       stores.push({ name: type, socket: component.socket, metadata: metadata[type] })
     }
-    return await run(
-      program,
-      ['-test.v', '-test.timeout=300s', ...args],
-      { CONFORMANCE_STORES: JSON.stringify(stores) },
-      write,
-    )
+    const env = { PATH: process.env['PATH'], CONFORMANCE_STORES: JSON.stringify(stores) }
+    const { ended } = startChild(program, ['-test.v', '-test.timeout=300s', ...args], { env, onOutput: write })
+    return (await ended).code ?? 1
   } finally {
     for (const close of closers.toReversed()) await close()
   }
-}
-
-function run(
-  program: string,
-  args: string[],
-  env: Record<string, string>,
-  write: (text: string) => void,
-): Promise<number> {
-  const child = spawn(program, args, { env: { PATH: process.env['PATH'], ...env }, stdio: ['ignore', 'pipe', 'pipe'] })
-  const end = () => child.kill()
-  process.once('exit', end)
-  for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk: Buffer) => write(chunk.toString()))
-  return new Promise<number>((resolve, reject) => {
-    child.once('error', reject)
-    child.once('close', (code) => resolve(code ?? 1))
-  }).finally(() => process.off('exit', end))
 }

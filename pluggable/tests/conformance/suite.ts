@@ -1,5 +1,5 @@
-// Dapr's conformance suite for state stores, compiled with the client by which a sidecar speaks to
-// a component.
+// Dapr's conformance suite for state stores, compiled with the client that sidecars use for
+// pluggable components.
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { cacheFolder } from '../../../platform/parts/cache.ts'
@@ -11,8 +11,8 @@ import { fromGo } from '../../../platform/parts/recipes.ts'
 const testFile = join(import.meta.dirname, 'conformance_test.go')
 
 /**
- * Compiles the suite unless the cache has it.
- * @returns its program, which takes the flags of `go test` as `-test.v`, `-test.run`, …
+ * Compiles the suite unless it is cached.
+ * @returns its path; it takes the flags of `go test` as `-test.v`, `-test.run`, …
  * @throws Error when Go is missing or the build fails
  */
 export async function ensureConformanceSuite(progress: Progress): Promise<string> {

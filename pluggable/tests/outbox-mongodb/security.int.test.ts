@@ -5,8 +5,8 @@ import { startSecuredMongodb, type SecuredMongodb } from '../../../platform/test
 import { startComponentProcess, type ComponentProcess } from '../../../platform/testing/component-process.ts'
 import { event, failure, openStore } from '../stores.ts'
 
-// MongoDB's users and certificates, by the connection string's own parameters. The server that all
-// other tests use wants passwords too.
+// Logins and certificates by the connection string's parameters. The server of all other tests
+// requires passwords too.
 
 let component: ComponentProcess
 beforeAll(async () => {
@@ -25,7 +25,7 @@ async function refusal(connectionString: string): Promise<string> {
   return details
 }
 
-test('a wrong password, an unknown user, and none: Init says so, without the password', async () => {
+test('Init names a wrong password, an unknown user and a missing login, without the password', async () => {
   const url = new URL(process.env['TEST_MONGODB_URI'] ?? '')
   url.password = 'not-it'
   expect(await refusal(url.href)).toMatch(/^STORE_UNAVAILABLE: MongoDB refuses the user or the password/)
@@ -36,13 +36,13 @@ test('a wrong password, an unknown user, and none: Init says so, without the pas
   expect(await refusal(url.href)).toMatch(/^STORE_UNAVAILABLE: MongoDB does not let this user in here/)
 })
 
-test('a connection string that cannot be read is named, and not repeated', async () => {
+test('an unreadable connection string is named but not repeated', async () => {
   const details = await refusal('mongodb://user:not-it@host:1:2/?replicaSet=r')
   expect(details).toMatch(/^INVALID_SETTING: metadata field "connectionString"/)
   expect(details).not.toContain('not-it')
 })
 
-describe('a server that takes TLS connections only, its certificate for 127.0.0.1 and of an authority of its own', () => {
+describe('a server that requires TLS, with a certificate for 127.0.0.1 from a private authority', () => {
   let mongodb: SecuredMongodb | undefined
   beforeAll(async () => {
     mongodb = await startSecuredMongodb()
@@ -51,13 +51,14 @@ describe('a server that takes TLS connections only, its certificate for 127.0.0.
 
   const address = (server: SecuredMongodb, params: Record<string, string>, host = '127.0.0.1') => {
     const { user, password } = server.administrator
-    return `mongodb://${user}:${password}@${host}:${server.port}/?${new URLSearchParams({ authSource: 'admin', ...params }).toString()}`
+    const query = new URLSearchParams({ authSource: 'admin', ...params }).toString()
+    return `mongodb://${user}:${password}@${host}:${server.port}/?${query}`
   }
   const replicaSet = { replicaSet: 'secantus' }
 
-  test('each way in, and what is said to who takes another', async ({ skip }) => {
-    // A mongod has to be told all this otherwise; nobody has done so yet.
-    if (!mongodb) return skip('the MongoDB found here is no SecantusDB')
+  test('every correct setting connects, and each wrong one gets its own error', async ({ skip }) => {
+    // A mongod would need other options, which are not written yet.
+    if (!mongodb) return skip('the MongoDB found is not SecantusDB')
     const { authority, stranger } = mongodb
     const tls = { tls: 'true', tlsCAFile: authority.certFile }
     const right = [
@@ -90,7 +91,7 @@ describe('a server that takes TLS connections only, its certificate for 127.0.0.
   }, 60_000)
 })
 
-test('no log tells a password', () => {
+test('no log contains a password', () => {
   const { password } = new URL(process.env['TEST_MONGODB_URI'] ?? '')
   expect(component.output()).toContain('initialised')
   for (const secret of [password, 'not-it']) expect(component.output()).not.toContain(secret)

@@ -6,12 +6,14 @@ import { startSecuredMysql, type SecuredMysql } from '../../../platform/testing/
 import { startComponentProcess, type ComponentProcess } from '../../../platform/testing/component-process.ts'
 import { failure, openStore } from '../stores.ts'
 
-// A real server with a certificate of an authority of its own. Its certificate is for localhost,
-// not for 127.0.0.1, though both lead to it.
+// A real server with a certificate from a private authority. The certificate is for localhost and
+// not for 127.0.0.1, though both lead to the server. Servers word and time their refusals
+// differently (MariaDB 10.11 denies access where 11.4 and MySQL name the transport, and sends the
+// authority's certificate along), so the tests hold us to our own part of the message.
 
 let mysql: SecuredMysql
 let component: ComponentProcess
-/** One whose process trusts the server's authority, as if it were a public one. */
+/** Its process trusts the server's authority as if it were a public one. */
 let trusting: ComponentProcess
 let administrator: Connection
 
@@ -36,7 +38,7 @@ afterAll(async () => {
 
 type Login = { user: string; password: string }
 
-/** A connection string as a URL, and as state.mysql has it. */
+/** A connection string as a URL, and as state.mysql takes it. */
 const url = (host: string, tls: string, { user, password }: Login = mysql.administrator) =>
   `mysql://${user}:${password}@${host}:${mysql.port}/shop?tls=${tls}`
 const dsn = (host: string, tls: string, { user, password }: Login = mysql.administrator) =>
@@ -61,11 +63,11 @@ async function refusal(connectionString: string, more: Record<string, string> = 
 
 const pem = () => ({ pemPath: mysql.authority.certFile })
 
-test('a server that takes encrypted connections only says so, and is served by any kind of TLS', async () => {
+test('a server that requires TLS: the error names tls, and every kind of TLS works', async () => {
   await administrator.query('SET GLOBAL require_secure_transport = ON')
   try {
     expect(await refusal(url('localhost', 'false'))).toMatch(
-      /^STORE_UNAVAILABLE: MySQL takes encrypted connections only, see tls in connectionString/,
+      /^STORE_UNAVAILABLE: MySQL (takes encrypted connections only, see tls|refuses .* wants tls)/,
     )
     await works(url('localhost', 'custom'), pem())
     await works(dsn('localhost', 'custom'), pem())
@@ -76,24 +78,24 @@ test('a server that takes encrypted connections only says so, and is served by a
   }
 })
 
-test('a user who must come with TLS is let in with it only', async () => {
+test('a user who requires TLS can log in with TLS only', async () => {
   expect(await refusal(url('localhost', 'false', mysql.careful))).toMatch(/or wants tls for this user \(Access denied/)
   await works(url('localhost', 'custom', mysql.careful), pem())
 })
 
-test.each(['true', 'custom'])('tls=%s: an authority that is not known is not trusted', async (tls) => {
+test.each(['true', 'custom'])('tls=%s: a certificate from an unknown authority is rejected', async (tls) => {
   expect(await refusal(url('localhost', tls), { pemPath: mysql.stranger.certFile })).toMatch(
-    /^STORE_UNAVAILABLE: MySQL's certificate is not accepted \(unable to verify/,
+    /^STORE_UNAVAILABLE: MySQL's certificate is not accepted \(/,
   )
 })
 
-test('a certificate for another host is not accepted, be it reached by address', async () => {
+test('a certificate for another host is rejected, also when the server is reached by address', async () => {
   expect(await refusal(url('127.0.0.1', 'custom'), pem())).toMatch(
     /^STORE_UNAVAILABLE: MySQL's certificate is not accepted \(.*altnames.*127\.0\.0\.1/,
   )
 })
 
-test('a pemPath that leads to no certificate is named', async () => {
+test('a pemPath without a certificate is named', async () => {
   const empty = join(component.folder, 'empty.pem')
   writeFileSync(empty, '')
   expect(await refusal(url('localhost', 'custom'), { pemPath: empty })).toMatch(
@@ -105,21 +107,21 @@ test('a pemPath that leads to no certificate is named', async () => {
   expect(await refusal(url('localhost', 'custom'))).toMatch(/^INVALID_SETTING: .*tls=custom needs pemPath/)
 })
 
-test('a wrong password is told from a server that is away', async () => {
+test('a wrong password and an unavailable server get different errors', async () => {
   expect(await refusal(url('localhost', 'custom', { ...mysql.administrator, password: 'not-it' }), pem())).toMatch(
     /^STORE_UNAVAILABLE: MySQL refuses the user or the password of connectionString/,
   )
   expect(await refusal('mysql://u:p@127.0.0.1:1/shop')).toMatch(/^STORE_UNAVAILABLE: MySQL does not answer/)
 })
 
-test('a certificate for an address is accepted at that address, and nowhere else', async () => {
+test('a certificate for an address is accepted at that address only', async () => {
   mysql.authority.issue('mysql', ['IP:127.0.0.1'])
   await administrator.query('FLUSH SSL').catch(() => administrator.query('ALTER INSTANCE RELOAD TLS'))
   await works(url('127.0.0.1', 'custom'), pem())
   expect(await refusal(url('localhost', 'custom'), pem())).toMatch(/MySQL's certificate is not accepted/)
 })
 
-test('no log tells a password', () => {
+test('no log contains a password', () => {
   const output = component.output() + trusting.output()
   expect(output).toContain('initialised')
   for (const secret of [mysql.administrator.password, mysql.careful.password, 'not-it'])

@@ -1,7 +1,8 @@
 import { MongoClient } from 'mongodb'
 import { createConnection, type RowDataPacket } from 'mysql2/promise'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { startComponentProcess, until, type ComponentProcess } from '../../../platform/testing/component-process.ts'
+import { poll } from '../../../platform/poll.ts'
+import { startComponentProcess, type ComponentProcess } from '../../../platform/testing/component-process.ts'
 import {
   createTopic,
   event,
@@ -14,15 +15,16 @@ import {
   type TestTopic,
 } from '../stores.ts'
 
-// An inbox row as pluggable/README.md has it: written with the effect, and gone by itself when no
-// repeat can come any more.
+// An inbox row as pluggable/README.md describes it: written with the effect, and expired once no
+// repeat can arrive any more.
 
 const ttlSeconds = 8 * 24 * 3600
 
 async function secondsLeftInMysql(database: TestDatabase): Promise<Record<string, number>> {
   const connection = await createConnection({ uri: process.env['TEST_MYSQL_URL'] ?? '' })
   const [rows] = await connection.query<RowDataPacket[]>(
-    `SELECT id, TIMESTAMPDIFF(SECOND, NOW(), expiredate) AS seconds FROM ${database.name}.state WHERE expiredate IS NOT NULL`,
+    `SELECT id, TIMESTAMPDIFF(SECOND, NOW(), expiredate) AS seconds FROM ${database.name}.state
+     WHERE expiredate IS NOT NULL`,
   )
   await connection.end()
   return Object.fromEntries(rows.map((row) => [String(row['id']), Number(row['seconds'])]))
@@ -63,7 +65,7 @@ describe.each([
     await database?.drop()
   })
 
-  test('an event that comes again changes nothing, and its inbox row is there for as long as it can come again', async () => {
+  test('a repeated event changes nothing, and its inbox row lasts as long as it can be repeated', async () => {
     const handle = (total: number) =>
       client.transact([
         { key: 'inbox:{u-1}:e-1', value: 1, firstWrite: true, metadata: { ttlInSeconds: String(ttlSeconds) } },
@@ -77,9 +79,9 @@ describe.each([
     expect(Object.keys(left)).toEqual(['app||inbox:{u-1}:e-1'])
     expect(left['app||inbox:{u-1}:e-1']).toBeGreaterThan(ttlSeconds - 60)
     expect(left['app||inbox:{u-1}:e-1']).toBeLessThanOrEqual(ttlSeconds + 5)
-    // Numbers have no gaps: the next event says that the repeat published nothing.
+    // Numbers have no gaps, so the next event shows that the repeat published nothing.
     await client.transact([event('u-1', { last: true })])
-    const events = await until('both events', () => topic.ofKey('u-1').length >= 2 && topic.ofKey('u-1'))
+    const events = await poll('both events', () => topic.ofKey('u-1').length >= 2 && topic.ofKey('u-1'))
     expect(events.map((each) => [each.event['sequence'], each.event['data']])).toEqual([
       ['1', { total: 1 }],
       ['2', { last: true }],

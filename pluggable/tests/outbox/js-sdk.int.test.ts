@@ -2,8 +2,7 @@ import { CommunicationProtocolEnum, DaprClient } from '@dapr/dapr'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { startStoreSidecar, type StoreSidecar } from '../../../platform/testing/store-sidecar.ts'
 
-// The stores are for any Dapr app, so they are driven here by what other apps use: Dapr's own JS
-// SDK.
+// The stores are for any Dapr app, so this drives them with Dapr's own JS SDK.
 
 let sidecar: StoreSidecar
 let client: DaprClient

@@ -1,16 +1,16 @@
-import { spawn } from 'node:child_process'
-import { once } from 'node:events'
 import { rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { startChild } from '../../../platform/child.ts'
 import { freePorts } from '../../../platform/testing/free-ports.ts'
 import { startSecuredKafka, type SecuredKafka } from '../../../platform/testing/secured-servers.ts'
 import { prepareSidecar } from '../../../platform/testing/sidecar.ts'
-import { startComponentProcess, until, type ComponentProcess } from '../../../platform/testing/component-process.ts'
+import { poll } from '../../../platform/poll.ts'
+import { startComponentProcess, type ComponentProcess } from '../../../platform/testing/component-process.ts'
 import { createTopic, event, mysqlUnderTest, openStore, type TestDatabase, type TestTopic } from '../stores.ts'
 
-// A relay and a real broker that wants to know who it is, and that it must know. What is right, and
-// what is wrong in one thing each.
+// A relay and a real broker that authenticate each other: correct settings, and settings with one
+// mistake each.
 
 let kafka: SecuredKafka
 let component: ComponentProcess
@@ -72,7 +72,7 @@ const right: Record<string, () => Settings> = {
   'password without TLS': () => ({ ...password(), relayBrokers: kafka.brokers.saslPlaintext, relayDisableTls: 'true' }),
   'SCRAM-SHA-512 with TLS': scram,
   'SCRAM-SHA-256 with TLS': () => ({ ...scram(), relaySaslMechanism: 'SHA-256' }),
-  'SCRAM with a certificate that is not checked': () => ({ ...scram(), relayCaCert: '', relaySkipVerify: 'true' }),
+  'SCRAM with an unverified certificate': () => ({ ...scram(), relayCaCert: '', relaySkipVerify: 'true' }),
   TLS: serverCertificate,
   'mutual TLS': clientCertificate,
 }
@@ -103,7 +103,7 @@ const wrong: Record<string, { settings: () => Settings; log: string }> = {
     settings: () => ({ ...scram(), relayCaCert: kafka.stranger.cert }),
     log: 'not signed by an authority of relayCaCert',
   },
-  'no authority': {
+  'the missing authority': {
     settings: () => ({ ...scram(), relayCaCert: '' }),
     log: 'not signed by an authority of relayCaCert',
   },
@@ -118,11 +118,11 @@ const wrong: Record<string, { settings: () => Settings; log: string }> = {
     },
     log: 'Kafka refuses relayClientCert, or wants one',
   },
-  'no certificate of the client': {
+  'the missing client certificate': {
     settings: () => ({ ...serverCertificate(), relayBrokers: kafka.brokers.mutualSsl }),
     log: 'Kafka refuses relayClientCert, or wants one',
   },
-  'TLS to a broker without': {
+  'TLS to a broker without it': {
     settings: () => ({ ...serverCertificate(), relayBrokers: kafka.brokers.plaintext }),
     log: 'Kafka does not speak TLS',
   },
@@ -130,17 +130,17 @@ const wrong: Record<string, { settings: () => Settings; log: string }> = {
     settings: () => ({ relayBrokers: kafka.brokers.ssl }),
     log: 'where it wants TLS, set relayAuthType',
   },
-  'a topic that is not there': {
+  'an unknown topic': {
     settings: () => ({ ...scram(), relayTopic: 'nowhere' }),
     log: 'Kafka does not know relayTopic',
   },
 }
 
 const init = (settings: Settings) => store.init({ ...database.properties, relayTopic: topic.name, ...settings })
-/** What this component wrote since a moment, one line each. */
+/** The component's log lines since a position in its output. */
 const linesSince = (start: number) => component.output().slice(start).split('\n').slice(0, -1)
 
-/** Failed attempts to publish so far. */
+/** Returns the number of failed attempts to publish so far. */
 async function errors(): Promise<number> {
   const text = await (await fetch(`http://127.0.0.1:${metricsPort}/metrics`)).text()
   return Number(/^outbox_relay_errors_total\{component="store",step="publish"\} (\d+)/m.exec(text)?.[1] ?? 0)
@@ -149,29 +149,29 @@ async function errors(): Promise<number> {
 test.each(Object.keys(right))('events arrive: %s', async (name) => {
   await init(right[name]?.() ?? {})
   await store.transact([{ key: name, value: 1 }, event(name, { name })])
-  await until('the event', () => topic.ofKey(name).length > 0)
+  await poll('the event', () => topic.ofKey(name).length > 0)
 })
 
 test.each(Object.keys(wrong))(
-  '%s is wrong: commits go on, the log and a metric say why, and once it is put right the events go out',
+  '%s is wrong: commits succeed, the log and a metric say why, and events are published once it is right',
   async (name) => {
     const { settings, log } = wrong[name] ?? { settings: () => ({}), log: '' }
     const began = component.output().length
     const failed = await errors()
     await init(settings())
     await store.transact([{ key: name, value: 1 }, event(name, { name })])
-    const line = await until('a warning', () =>
+    const line = await poll('a warning', () =>
       linesSince(began).find((each) => each.includes('relay failed, trying again')),
     )
     expect((JSON.parse(line) as { err: { message: string } }).err.message).toContain(log)
-    await until('a metric', async () => (await errors()) > failed)
+    await poll('a metric', async () => (await errors()) > failed)
     expect(topic.ofKey(name)).toEqual([])
     await init(scram())
-    await until('the event', () => topic.ofKey(name).length > 0)
+    await poll('the event', () => topic.ofKey(name).length > 0)
   },
 )
 
-/** A sidecar with everything in its log, its credentials in a secret store of Dapr's. */
+/** Starts a sidecar with a debug log and its credentials in one of Dapr's secret stores. */
 async function startDaprd(settings: Settings) {
   const secrets = join(component.folder, '.secrets.json')
   const connectionString = database.properties['connectionString'] ?? ''
@@ -201,14 +201,15 @@ async function startDaprd(settings: Settings) {
     ],
     folder: component.folder,
   })
-  const child = spawn(command.file, command.args.with(command.args.indexOf('warn'), 'debug'), { env: command.env })
   let output = ''
-  for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk: Buffer) => (output += chunk.toString()))
-  const ended = once(child, 'exit')
+  const child = startChild(command.file, command.args.with(command.args.indexOf('warn'), 'debug'), {
+    env: command.env,
+    onOutput: (text) => (output += text),
+  })
   return {
-    isHealthy: () => isHealthy().catch(() => false),
+    isHealthy,
     output: () => output,
-    hasEnded: () => child.exitCode !== null,
+    hasEnded: () => child.end() !== undefined,
     transact: (operations: unknown[]) =>
       fetch(`http://127.0.0.1:${httpPort}/v1.0/state/secret-store/transaction`, {
         method: 'POST',
@@ -216,8 +217,7 @@ async function startDaprd(settings: Settings) {
         body: JSON.stringify({ operations }),
       }),
     async close() {
-      child.kill('SIGTERM')
-      await ended
+      await child.kill()
       remove()
     },
   }
@@ -232,18 +232,18 @@ const expectNoSecrets = (log: string) => {
     expect(log).not.toContain(secret)
 }
 
-test("connection string and password come by secretKeyRef, and stand in nobody's log", async () => {
+test('connection string and password come from a secretKeyRef and are in no log', async () => {
   const began = component.output().length
   const daprd = await startDaprd(withoutPassword())
   try {
-    await until('the sidecar is healthy', daprd.isHealthy, 20_000)
+    await poll('the sidecar is healthy', daprd.isHealthy, { timeoutMs: 20_000 })
     const metadata = { 'outbox.projection': 'true', 'cloudevent.type': 'test.happened.v1' }
     const response = await daprd.transact([
       { operation: 'upsert', request: { key: 'by-secret', value: 1 } },
       { operation: 'upsert', request: { key: 'by-secret', value: { n: 1 }, metadata } },
     ])
     expect(response.status).toBe(204)
-    await until('the event', () => topic.ofKey('by-secret').length > 0)
+    await poll('the event', () => topic.ofKey('by-secret').length > 0)
   } finally {
     await daprd.close()
   }
@@ -252,10 +252,10 @@ test("connection string and password come by secretKeyRef, and stand in nobody's
   expectNoSecrets(component.output().slice(began))
 })
 
-test('a misspelt setting ends the sidecar, whose log names it and no secret', async () => {
+test('a misspelt setting ends the sidecar, whose log names it but no secret', async () => {
   const daprd = await startDaprd({ ...withoutPassword(), relayTopc: 'orders' })
   try {
-    await until('the sidecar gives up', daprd.hasEnded, 20_000)
+    await poll('the sidecar gives up', daprd.hasEnded, { timeoutMs: 20_000 })
   } finally {
     await daprd.close()
   }
@@ -265,7 +265,7 @@ test('a misspelt setting ends the sidecar, whose log names it and no secret', as
   expectNoSecrets(daprd.output())
 })
 
-test('no log tells a password or a private key', () => {
+test('no log contains a password or a private key', () => {
   expect(component.output()).not.toContain(kafka.user.password)
   expect(component.output()).not.toContain('not-it')
   expect(component.output()).not.toContain('PRIVATE KEY')

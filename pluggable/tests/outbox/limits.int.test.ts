@@ -1,6 +1,7 @@
 import { rmSync } from 'node:fs'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { startComponentProcess, until, type ComponentProcess } from '../../../platform/testing/component-process.ts'
+import { poll } from '../../../platform/poll.ts'
+import { startComponentProcess, type ComponentProcess } from '../../../platform/testing/component-process.ts'
 import {
   createTopic,
   event,
@@ -13,8 +14,8 @@ import {
   type TestTopic,
 } from '../stores.ts'
 
-// Keys, values and transactions at their limits, by every kind of call; what single calls take is
-// in store-suite.ts.
+// Keys, values and transactions at their limits, through every kind of call. store-suite.ts covers
+// the calls one by one.
 
 const mebibyte = 1024 * 1024
 const values: Record<string, Buffer> = {
@@ -25,7 +26,7 @@ const values: Record<string, Buffer> = {
   'one byte': Buffer.from([0]),
 }
 
-/** 512 bytes each, told apart by the last one alone. */
+/** 512 bytes each, different only in the last. */
 const longKeys = ['1', '2', '3'].map((last) => `${'ключ'.repeat(63)}seventy${last}`)
 
 describe.each([mysqlUnderTest(), mongodbUnderTest()])('state.$type', (store) => {
@@ -67,13 +68,13 @@ describe.each([mysqlUnderTest(), mongodbUnderTest()])('state.$type', (store) => 
   const same = (found: Buffer[][], expected: Buffer[]) =>
     found.map((buffers) => buffers.map((buffer, n) => buffer.equals(expected[n] ?? Buffer.from('?'))))
 
-  test('values at the limits pass through single writes, bulk writes and transactions, and come back by get and bulk get', async () => {
+  test('values at the limits survive single writes, bulk writes and transactions, get and bulk get', async () => {
     expect(longKeys.map((key) => Buffer.byteLength(key))).toEqual([512, 512, 512])
     const names = Object.keys(values)
     const expected = Object.values(values)
     const all = expected.map(() => true)
-    const writes = (way: string) => names.map((name) => ({ key: `${way} ${name}`, value: values[name] }))
-    const keys = (way: string) => writes(way).map(({ key }) => key)
+    const writes = (kind: string) => names.map((name) => ({ key: `${kind} ${name}`, value: values[name] }))
+    const keys = (kind: string) => writes(kind).map(({ key }) => key)
 
     for (const write of writes('set')) await first.set(write)
     expect(same(await read(keys('set')), expected)).toEqual([all, all])
@@ -83,7 +84,7 @@ describe.each([mysqlUnderTest(), mongodbUnderTest()])('state.$type', (store) => 
     expect(same(await read(keys('transaction')), expected)).toEqual([all, all])
   }, 60_000)
 
-  test('an empty value is there all the same: it has an etag, and first-write finds it', async () => {
+  test('an empty value exists: it has an etag, and first-write finds it', async () => {
     await first.set({ key: 'empty', value: Buffer.alloc(0) })
     expect(await first.etag('empty')).toBeTruthy()
     expect((await failure(first.set({ key: 'empty', value: 1, firstWrite: true }))).details).toMatch(/^ETAG_MISMATCH/)
@@ -91,29 +92,29 @@ describe.each([mysqlUnderTest(), mongodbUnderTest()])('state.$type', (store) => 
 
   test('keys of 512 bytes work in every call', async () => {
     const [a = '', b = '', c = ''] = longKeys
-    const there = async () => Promise.all(longKeys.map((key) => first.json(key)))
+    const stored = async () => Promise.all(longKeys.map((key) => first.json(key)))
     await first.set({ key: a, value: 1 })
     await first.bulkSet([
       { key: b, value: 2 },
       { key: c, value: 3 },
     ])
-    expect(await there()).toEqual([1, 2, 3])
+    expect(await stored()).toEqual([1, 2, 3])
     await first.transact([
       { key: a, value: 4 },
       { delete: b, etag: (await first.etag(b)) ?? '' },
       { key: c, value: 5, etag: (await first.etag(c)) ?? '' },
     ])
-    expect(await there()).toEqual([4, undefined, 5])
+    expect(await stored()).toEqual([4, undefined, 5])
     await first.delete(a)
     await first.bulkDelete([b, c])
-    expect(await there()).toEqual([undefined, undefined, undefined])
-    // A Kafka key as long, in ASCII.
+    expect(await stored()).toEqual([undefined, undefined, undefined])
+    // An equally long Kafka key, in ASCII.
     const partitionKey = 'p'.repeat(512)
     await first.transact([event('anything', 1, { partitionKey })])
-    await until('the event', () => topic.ofKey(partitionKey).length === 1)
+    await poll('the event', () => topic.ofKey(partitionKey).length === 1)
   })
 
-  test('100 operations in a transaction: all, with their events in order, or none', async () => {
+  test('100 operations in a transaction: all with their events in order, or none', async () => {
     const writes = Array.from({ length: 50 }, (_, n) => ({ key: `many-${n}`, value: n }))
     const events = (round: number) => Array.from({ length: 50 }, (_, n) => event(`many-${n % 3}`, { round, n }))
     await first.transact([...writes, ...events(1)])
@@ -131,7 +132,7 @@ describe.each([mysqlUnderTest(), mongodbUnderTest()])('state.$type', (store) => 
     await first.transact(events(3))
     for (const key of [0, 1, 2]) {
       const own = (round: number) => events(round).flatMap((_, n) => (n % 3 === key ? [{ round, n }] : []))
-      const data = await until('events', () => {
+      const data = await poll('events', () => {
         const found = topic.ofKey(`many-${key}`)
         return found.length >= 2 * own(1).length && found.map((each) => each.event['data'])
       })
@@ -139,7 +140,7 @@ describe.each([mysqlUnderTest(), mongodbUnderTest()])('state.$type', (store) => 
     }
   }, 30_000)
 
-  test('transactions that touch the same keys in opposite orders, from two components at once, all get through', async () => {
+  test('transactions on the same keys in opposite orders, from two components at once, all succeed', async () => {
     const keys = ['d1', 'd2', 'd3', 'd4']
     const rounds = 15
     const writers = 2
@@ -156,20 +157,22 @@ describe.each([mysqlUnderTest(), mongodbUnderTest()])('state.$type', (store) => 
       ),
     )
     for (const key of keys) {
-      const events = await until(key, () => topic.ofKey(key).length >= 2 * writers * rounds && topic.ofKey(key), 20_000)
+      const events = await poll(key, () => topic.ofKey(key).length >= 2 * writers * rounds && topic.ofKey(key), {
+        timeoutMs: 20_000,
+      })
       const numbers = [...new Set(events.map((each) => Number(each.event['sequence'])))]
       expect(numbers).toEqual(Array.from({ length: 2 * writers * rounds }, (_, n) => n + 1))
-      // State and event are of one transaction: the last event tells the last state.
+      // State and event are of one transaction, so the last event has the last state.
       expect(await first.json(key)).toEqual(events.at(-1)?.event['data'])
     }
   }, 60_000)
 
-  test('an event of exactly maxEventBytes passes, and one byte more is refused with nothing written', async () => {
+  test('an event of exactly maxEventBytes is published; one byte more is refused with nothing written', async () => {
     const id = { 'cloudevent.id': 'e'.repeat(36) }
-    const told = /has (\d+) bytes/.exec(
+    const size = /has (\d+) bytes/.exec(
       (await failure(first.transact([event('size', 'x'.repeat(maxEventBytes), id)]))).details,
     )?.[1]
-    const room = 2 * maxEventBytes - Number(told)
+    const room = 2 * maxEventBytes - Number(size)
     const write = (length: number) =>
       first.transact([{ key: 'size', value: length }, event('size', 'x'.repeat(length), id)])
     expect((await failure(write(room + 1))).details).toMatch(
@@ -177,9 +180,9 @@ describe.each([mysqlUnderTest(), mongodbUnderTest()])('state.$type', (store) => 
     )
     expect(await first.json('size')).toBeUndefined()
     await write(room)
-    const [published] = await until('the event', () => topic.ofKey('size').length > 0 && topic.ofKey('size'))
+    const [published] = await poll('the event', () => topic.ofKey('size').length > 0 && topic.ofKey('size'))
     expect([await first.json('size'), published?.event['sequence']]).toEqual([room, '1'])
-    // Counted with the longest number that it could have had.
+    // The limit counts the longest sequence number that it could have had.
     expect(Buffer.byteLength(published?.bytes ?? '')).toBe(maxEventBytes - '9'.repeat(20).length + 1)
   })
 })

@@ -10,10 +10,11 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { DaprService } from '#protos/dapr/proto/runtime/v1/dapr.ts'
 import { watchTopic } from '../../../platform/testing/events.ts'
 import { startSidecar } from '../../../platform/testing/sidecar.ts'
-import { startComponentProcess, until } from '../../../platform/testing/component-process.ts'
+import { poll } from '../../../platform/poll.ts'
+import { startComponentProcess } from '../../../platform/testing/component-process.ts'
 
-// Code that was written for Dapr's built-in outbox gets from ours what it got there: one sidecar,
-// and the same transactions through Dapr's own store with its outbox and through both of ours with
+// Code written for Dapr's built-in outbox gets the same events from ours: one sidecar, with the
+// same transactions through Dapr's own store with its outbox and through both of ours with
 // `publish: all`.
 
 type Upsert = { key: string; value: string | Buffer; metadata?: Record<string, string> }
@@ -66,7 +67,7 @@ const transact = (storeName: StoreName, operations: ReturnType<typeof upsert>[])
 const stateOf = async (storeName: StoreName, key: string) =>
   Buffer.from((await call(DaprService.getState, { storeName, key, consistency: 0, metadata: {} })).data).toString()
 const arrived = (store: StoreName, what: string, match: (event: Event) => boolean) =>
-  until(`${what} through ${store}`, () => published[store].some(match), 60_000)
+  poll(`${what} through ${store}`, () => published[store].some(match), { timeoutMs: 60_000 })
 
 beforeAll(async () => {
   const { TEST_MYSQL_URL = '', TEST_MONGODB_URI = '', TEST_KAFKA_BROKERS = '' } = process.env
@@ -86,8 +87,7 @@ beforeAll(async () => {
 
   const admin = new Kafka({ brokers: TEST_KAFKA_BROKERS.split(','), logLevel: logLevel.NOTHING }).admin()
   await admin.connect()
-  // The built-in outbox sends through a topic of its own between the two: namespace, app id, topic,
-  // "outbox".
+  // The built-in outbox sends through an internal topic: namespace, app id, topic, "outbox".
   const topics = [...stores.map(topicOf), `default${run}${topicOf('builtin')}outbox`]
   await admin.createTopics({ topics: topics.map((topic) => ({ topic, numPartitions: 6 })) })
   closers.push(async () => {
@@ -137,7 +137,7 @@ beforeAll(async () => {
       {
         name: 'ours-mongodb',
         type: 'state.outbox-mongodb',
-        // Keys without the app id: only `relaySource`, in which daprd puts it, can say it.
+        // With keys without the app id, only `relaySource`, where daprd inserts it, can name it.
         metadata: {
           connectionString: TEST_MONGODB_URI,
           databaseName: run,
@@ -160,15 +160,13 @@ afterAll(async () => {
 const json = { contentType: 'application/json' }
 const projection = { 'outbox.projection': 'true' }
 
-/**
- * Transactions that the built-in outbox survives. Each event says by its subject where it belongs.
- */
+/** Transactions that the built-in outbox survives. Each event names its case as its subject. */
 const cases: Record<string, { operations: ReturnType<typeof upsert>[]; events?: number }> = {
   JSON: {
     operations: [upsert({ key: 'json', value: '{"text":"grün","n":1.5}', metadata: { ...json, subject: 'JSON' } })],
   },
-  'JSON that is not said to be': {
-    operations: [upsert({ key: 'untyped', value: '{"n":1}', metadata: { subject: 'JSON that is not said to be' } })],
+  'JSON without a content type': {
+    operations: [upsert({ key: 'untyped', value: '{"n":1}', metadata: { subject: 'JSON without a content type' } })],
   },
   text: {
     operations: [upsert({ key: 'text', value: 'grün', metadata: { contentType: 'text/plain', subject: 'text' } })],
@@ -182,8 +180,8 @@ const cases: Record<string, { operations: ReturnType<typeof upsert>[]; events?: 
       }),
     ],
   },
-  'what is not JSON': {
-    operations: [upsert({ key: 'no', value: '{', metadata: { ...json, subject: 'what is not JSON' } })],
+  'invalid JSON': {
+    operations: [upsert({ key: 'no', value: '{', metadata: { ...json, subject: 'invalid JSON' } })],
   },
   attributes: {
     operations: [
@@ -214,10 +212,7 @@ const cases: Record<string, { operations: ReturnType<typeof upsert>[]; events?: 
   },
 }
 
-/**
- * What code can build on: id, time and trace differ from event to event, and what ours adds is no
- * part of it.
- */
+/** Picks what code can rely on: not id, time and trace, which always differ, nor our additions. */
 const comparable = ({
   specversion,
   type,
@@ -229,13 +224,14 @@ const comparable = ({
   'my-custom-ce-field': custom,
 }: Event) => ({ specversion, type, source, subject, datacontenttype, data, data_base64, custom })
 
-test('the same transactions publish what they publish through the built-in outbox', async () => {
+test('the same transactions publish the same events as through the built-in outbox', async () => {
   for (const store of stores) {
     for (const { operations } of Object.values(cases)) await transact(store, operations)
   }
   for (const [subject, { events = 1 }] of Object.entries(cases)) {
     const of = (store: StoreName) => published[store].filter((event) => event['subject'] === subject)
-    for (const store of stores) await until(`${subject} through ${store}`, () => of(store).length >= events, 60_000)
+    for (const store of stores)
+      await poll(`${subject} through ${store}`, () => of(store).length >= events, { timeoutMs: 60_000 })
     const expected = of('builtin').map(comparable)
     for (const store of stores)
       expect({ store, subject, events: of(store).map(comparable) }).toEqual({ store, subject, events: expected })
@@ -244,7 +240,7 @@ test('the same transactions publish what they publish through the built-in outbo
 })
 
 describe.each(['ours-mysql', 'ours-mongodb'] as const)('%s', (store) => {
-  test('the event comes from the app, with a type of its own, numbered in its key', async () => {
+  test('an event has the app as its source, a default type, and a number within its key', async () => {
     await transact(store, [upsert({ key: 'plain', value: '1', metadata: json })])
     await transact(store, [upsert({ key: 'plain', value: '2', metadata: json })])
     await arrived(store, 'the second', ({ partitionkey, sequence }) => partitionkey === 'plain' && sequence === '2')
@@ -254,7 +250,7 @@ describe.each(['ours-mysql', 'ours-mongodb'] as const)('%s', (store) => {
     ])
   })
 
-  test('several projections, of which the built-in outbox dies, are published while the state gets the other values', async () => {
+  test('several projections, which crash the built-in outbox, are published next to their states', async () => {
     await transact(store, [
       upsert({ key: 'a', value: '"state a"', metadata: json }),
       upsert({ key: 'a', value: '"event a"', metadata: { ...json, ...projection } }),
@@ -284,12 +280,12 @@ describe.each(['ours-mysql', 'ours-mongodb'] as const)('%s', (store) => {
     })
     await transact(store, [remove('quiet')])
     await transact(store, [upsert({ key: 'quiet', value: '3' })])
-    // Numbers have no gaps: the first one says that there was nothing before.
+    // Numbers have no gaps, so number 1 shows that nothing was published before.
     await arrived(store, 'the only event', ({ partitionkey, sequence }) => partitionkey === 'quiet' && sequence === '1')
     expect(published[store].filter(({ partitionkey }) => String(partitionkey).startsWith('quiet'))).toHaveLength(1)
   })
 
-  test('an event that is too large is refused, with the state that it tells of', async () => {
+  test('an event that is too large is refused together with its state', async () => {
     await expect(transact(store, [upsert({ key: 'large', value: 'x'.repeat(1_000_000) })])).rejects.toThrow(
       'EVENT_TOO_LARGE',
     )

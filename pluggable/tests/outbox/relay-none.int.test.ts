@@ -3,7 +3,8 @@ import { Binary, MongoClient, type ChangeStreamDocument } from 'mongodb'
 import { createConnection, type RowDataPacket } from 'mysql2/promise'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { startBinlogServer, type BinlogEvent } from '../../../platform/testing/binlog-server.ts'
-import { startComponentProcess, until, type ComponentProcess } from '../../../platform/testing/component-process.ts'
+import { poll } from '../../../platform/poll.ts'
+import { startComponentProcess, type ComponentProcess } from '../../../platform/testing/component-process.ts'
 import {
   createTopic,
   event,
@@ -16,30 +17,28 @@ import {
   type TestDatabase,
 } from '../stores.ts'
 
-// No Kafka Connect runs here. What its connectors would read is read from where they read it: the
-// binary log, the change stream.
+// Kafka Connect does not run here. These tests read what its connectors would read: the binary log
+// and the change stream.
 
-/** A row by the names of Debezium's event router. */
+/** A row, with the names of Debezium's event router. */
 type Row = { id: string; aggregatetype: string; aggregateid: string; type: string; payload: string }
 
-/**
- * What the database's log tells of a row. `identity` is the same in its insertion and its deletion.
- */
+/** A change in the database's log. A row's insertion and deletion have the same `identity`. */
 type Change = { transaction: string; op: string; identity: string; row?: Row }
 
 type Reader = {
   store: StoreUnderTest
   database: TestDatabase
-  /** What has happened to the router's table since the last call. */
+  /** Returns the changes to the router's table since the last call. */
   changes(): Promise<Change[]>
-  /** How many rows a query finds. */
+  /** Counts the rows that a query finds. */
   left(): Promise<number>
   close(): Promise<void>
 }
 
 const topic = 'orders'
 
-/** The envelope as the relay sends it: only its time is not known beforehand. */
+/** Returns the envelope as the relay sends it; only the time comes from the payload. */
 const envelope = (key: string, sequence: number, data: unknown, payload: string) =>
   JSON.stringify({
     specversion: '1.0',
@@ -54,20 +53,21 @@ const envelope = (key: string, sequence: number, data: unknown, payload: string)
   })
 
 /**
- * The rows by their transactions. @throws Error when a transaction left one of them in the table
+ * Returns the rows by transaction.
+ * @throws Error when a transaction left one of them in the table
  */
 function passedThrough(changes: Change[]): Row[][] {
   const transactions = Map.groupBy(changes, ({ transaction }) => transaction)
   return [...transactions.values()].map((own) => {
     const rows: Row[] = []
-    const there = new Set<string>()
+    const inTable = new Set<string>()
     for (const { op, identity, row } of own) {
-      if (op === 'insert' && row && !there.has(identity)) {
-        there.add(identity)
+      if (op === 'insert' && row && !inTable.has(identity)) {
+        inTable.add(identity)
         rows.push(row)
-      } else if (op !== 'delete' || !there.delete(identity)) throw new Error(`not expected: ${op} of ${identity}`)
+      } else if (op !== 'delete' || !inTable.delete(identity)) throw new Error(`unexpected ${op} of ${identity}`)
     }
-    if (there.size > 0) throw new Error(`left in the table: ${[...there].join()}`)
+    if (inTable.size > 0) throw new Error(`left in the table: ${[...inTable].join()}`)
     return rows
   })
 }
@@ -92,7 +92,7 @@ function describeRelayNone(type: StoreUnderTest['type'], open: () => Promise<Rea
     const numbered = (key: string, sequence: number, data: unknown) =>
       event(key, data, { 'cloudevent.id': `${key}-${sequence}` })
 
-    test('the events of a transaction pass through the table in that transaction, as Debezium expects them', async () => {
+    test('events are inserted and deleted within their transaction, as Debezium expects', async () => {
       await client.transact([
         { key: 'o-1', value: { n: 1 } },
         numbered('o-1', 1, { text: 'grün' }),
@@ -132,7 +132,7 @@ function describeRelayNone(type: StoreUnderTest['type'], open: () => Promise<Rea
       expect(await client.json('o-1')).toEqual({ n: 1 })
     })
 
-    test('a transaction that is rolled back passes nothing, and its number is given again', async () => {
+    test('a rolled-back transaction leaves nothing, and its number is reused', async () => {
       await client.transact([numbered('r', 1, 'first')])
       await failure(client.transact([numbered('r', 2, 'undone'), { key: 'r', value: 1, etag: 'wrong' }]))
       await client.transact([numbered('r', 2, 'second')])
@@ -142,14 +142,14 @@ function describeRelayNone(type: StoreUnderTest['type'], open: () => Promise<Rea
       expect(data).toEqual(['first', 'second'])
     })
 
-    test('events of one id, in one transaction and at once, are no conflict', async () => {
+    test('events with the same id, in one transaction and concurrently, do not conflict', async () => {
       const twin = (key: string) => event(key, 1, { 'cloudevent.id': 'twin' })
       await client.transact([twin('t-1'), twin('t-2')])
       await Promise.all(Array.from({ length: 10 }, (_, n) => client.transact([twin(`t-${n}`)])))
       expect(passedThrough(await reader.changes()).flat()).toHaveLength(12)
     })
 
-    test('writers at once keep the order of their numbers', async () => {
+    test('concurrent writers keep the order of their numbers', async () => {
       await Promise.all(Array.from({ length: 200 }, (_, n) => client.transact([event(`many-${n % 20}`, n)])))
       const rows = passedThrough(await reader.changes()).flat()
       const numbers = Map.groupBy(
@@ -161,12 +161,12 @@ function describeRelayNone(type: StoreUnderTest['type'], open: () => Promise<Rea
         expect(events.map(({ sequence }) => sequence)).toEqual(['1', '2', '3', '4', '5', '6', '7', '8', '9', '10'])
     })
 
-    test('it is refused while events wait for the relay, which another setting left', async () => {
+    test('it is refused while events from another setting still wait for the relay', async () => {
       const other = openStore(component.socket, 'other')
       const database = await reader.store.createDatabase()
       const target = await createTopic(reader.store.brokers)
       try {
-        // Brokers at which nobody is.
+        // No broker listens there.
         const properties = { ...database.properties, relayTopic: target.name }
         await other.init({ ...properties, relayBrokers: '127.0.0.1:1' })
         await other.transact([event('w', 1)])
@@ -174,7 +174,7 @@ function describeRelayNone(type: StoreUnderTest['type'], open: () => Promise<Rea
           /^INVALID_SETTING: .*"relay": 1 event/,
         )
         await other.init({ ...properties, relayBrokers: reader.store.brokers })
-        await until(
+        await poll(
           'the relay has published it',
           async () => target.ofKey('w').length === 1 && (await database.waiting()) === 0,
         )
@@ -191,12 +191,10 @@ function describeRelayNone(type: StoreUnderTest['type'], open: () => Promise<Rea
 }
 
 /**
- * What a row event of MySQL's or MariaDB's binary log, version 1 or 2, says of rows of
- * `state_outbox_router`.
+ * Parses a row event, version 1 or 2, of MySQL's or MariaDB's binary log for `state_outbox_router`.
  */
 function rowsOf(body: Buffer, version2: boolean): { identity: string; row: Row }[] {
-  // Table id and flags; then, in version 2, extra data with its length before it; six columns, and
-  // all of them are there.
+  // Table id and flags; in version 2, extra data after its length; then six columns, all present.
   let at = 8 + (version2 ? body.readUInt16LE(8) : 0)
   if (body.readUInt16BE(at) !== 0x06_3f) throw new Error('not whole rows of six columns')
   at += 2
@@ -207,7 +205,7 @@ function rowsOf(body: Buffer, version2: boolean): { identity: string; row: Row }
     return value
   }
   const rows: { identity: string; row: Row }[] = []
-  // At the end there is a checksum.
+  // The last four bytes are a checksum.
   while (at < body.length - 4) {
     if (body[at] !== 0b1100_0000) throw new Error('a column is NULL')
     at += 1
@@ -265,7 +263,7 @@ describeRelayNone('outbox-mysql', async () => {
   }
 })
 
-test('MySQL with a binary log that does not tell of rows is refused: events would be lost', async () => {
+test('MySQL without full rows in its binary log is refused, since events would be lost', async () => {
   const server = await startBinlogServer(['--binlog-format=MIXED', '--binlog-row-image=MINIMAL'])
   const component = await startComponentProcess('outbox-mysql')
   const client = openStore(component.socket)
@@ -293,9 +291,9 @@ describeRelayNone('outbox-mongodb', async () => {
     store,
     database,
     async changes() {
-      // All up to a mark have come when the mark has.
+      // When a marker has arrived, so has everything before it.
       const mark = randomUUID()
-      await until('the change stream is here', async () => {
+      await poll('the change stream has caught up', async () => {
         await db.collection<{ _id: string }>('marks').updateOne({ _id: mark }, { $inc: { n: 1 } }, { upsert: true })
         return seen.some((change) => 'documentKey' in change && String(change.documentKey?._id) === mark)
       })

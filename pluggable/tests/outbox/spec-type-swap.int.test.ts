@@ -9,16 +9,16 @@ import type { GetStateResponse } from '#protos/dapr/proto/runtime/v1/state.ts'
 import { startSidecar } from '../../../platform/testing/sidecar.ts'
 import { startComponentProcess } from '../../../platform/testing/component-process.ts'
 
-// An installation of Dapr whose Component changes from `state.mysql` to `state.outbox-mysql` (or
-// mongodb) and back, with nothing else changed, as its applications see it.
+// An installation whose Component changes from `state.mysql` to `state.outbox-mysql` (or mongodb)
+// and back, with no other change, as its applications see it.
 
 type Installation = {
   type: 'mysql' | 'mongodb'
-  /** A value of bytes that are no JSON. */
+  /** A value that is not JSON. */
   bytes: Buffer
   create(): Promise<{
     metadata: Record<string, string>
-    /** Gives a key an end of life in an hour where Dapr's own store cannot. */
+    /** Sets a key's expiry to one hour, where Dapr's own store cannot. */
     expireInAnHour?(key: string): Promise<unknown>
     drop(): Promise<unknown>
   }>
@@ -35,7 +35,7 @@ const installations: Installation[] = [
       const name = databaseName()
       const connection = await createConnection({ uri: mysqlUrl })
       const { username, password, host } = new URL(mysqlUrl)
-      // state.mysql reads times as UTC whatever the server's zone is.
+      // state.mysql reads times as UTC, whatever the server's time zone.
       const connectionString = `${username}:${decodeURIComponent(password)}@tcp(${host})/?time_zone=%27%2B00%3A00%27`
       return {
         metadata: { connectionString, schemaName: name },
@@ -48,16 +48,16 @@ const installations: Installation[] = [
   },
   {
     type: 'mongodb',
-    // Dapr's store sends any bytes as a string, and servers that are stricter than MongoDB refuse
-    // those that are no text (value.test.ts has them).
+    // Dapr's store sends bytes as a string, and servers stricter than MongoDB refuse what is not
+    // text (value.test.ts covers it).
     bytes: Buffer.from('no JSON: ä'),
     async create() {
       const name = databaseName()
       const client = await new MongoClient(mongodbUri).connect()
       return {
         metadata: { connectionString: mongodbUri, databaseName: name },
-        // The tests' server does not know the sum of $$NOW and a number, by which Dapr's store sets
-        // the field.
+        // The tests' server cannot add $$NOW and a number, which is how Dapr's store sets the
+        // field.
         expireInAnHour: (key) =>
           client
             .db(name)
@@ -74,7 +74,7 @@ const installations: Installation[] = [
 
 type Entry = { text: string; etag: string; expires: string | undefined }
 
-/** An application's view of its store: JSON by HTTP, bytes by gRPC. */
+/** Opens a store as an application sees it: JSON over HTTP, bytes over gRPC. */
 async function openApplication(type: string, metadata: Record<string, string>, socketsFolder?: string) {
   const sidecar = await startSidecar({
     appId: 'app',
@@ -91,7 +91,7 @@ async function openApplication(type: string, metadata: Record<string, string>, s
       )
     })
   return {
-    /** JSON by HTTP. */
+    /** Saves JSON over HTTP. */
     async save(
       items: {
         key: string
@@ -141,7 +141,7 @@ async function using<T>(open: () => Promise<Application>, work: (application: Ap
   }
 }
 
-/** JSON with its fields in one order (MongoDB's Go driver sorts them), other bytes as they are. */
+/** Returns JSON with sorted fields, as MongoDB's Go driver sorts them, and other bytes as is. */
 function normal(data: Uint8Array): string {
   const text = Buffer.from(data).toString('latin1')
   try {
@@ -187,7 +187,7 @@ describe.each(installations)('state.$type', ({ type, bytes, create }) => {
   }
   const keys = [...Object.keys(written), 'expires', 'bytes', 'json-bytes', 'absent']
 
-  test(`a full database is taken over by state.outbox-${type} and given back, every value with its etag`, async () => {
+  test(`state.outbox-${type} takes over a full database and hands it back, every value with its etag`, async () => {
     const before = await using(builtIn, async (application) => {
       expect(await application.save(Object.entries(written).map(([key, value]) => ({ key, value })))).toBe(204)
       const { expireInAnHour } = installation
@@ -203,7 +203,7 @@ describe.each(installations)('state.$type', ({ type, bytes, create }) => {
 
     const after = await using(ours, async (application) => {
       expect(await application.read(keys)).toEqual(before)
-      // An etag from before still lets one writer through.
+      // An earlier etag still lets one writer through.
       const etag = before['object']?.etag ?? ''
       expect(
         await application.save([{ key: 'object', value: { new: 1 }, etag, options: { concurrency: 'first-write' } }]),
@@ -231,15 +231,19 @@ describe.each(installations)('state.$type', ({ type, bytes, create }) => {
   }, 120_000)
 })
 
-test('the id column of a table that state.mysql made is widened, and compared byte by byte', async () => {
+test('the id column of a table from state.mysql is widened and compared byte by byte', async () => {
   const name = databaseName()
   const connection = await createConnection({ uri: mysqlUrl })
   const component = await startComponentProcess('outbox-mysql')
   try {
     await connection.query(`CREATE DATABASE ${name} CHARACTER SET latin1`)
     await connection.query(
-      `CREATE TABLE ${name}.state (id VARCHAR(255) NOT NULL PRIMARY KEY, value JSON NOT NULL, isbinary BOOLEAN NOT NULL, insertDate TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP,
-       updateDate TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP ON UPDATE CURRENT_TIMESTAMP, eTag VARCHAR(36) NOT NULL)`,
+      `CREATE TABLE ${name}.state (
+         id VARCHAR(255) NOT NULL PRIMARY KEY, value JSON NOT NULL, isbinary BOOLEAN NOT NULL,
+         insertDate TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP,
+         updateDate TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP ON UPDATE CURRENT_TIMESTAMP,
+         eTag VARCHAR(36) NOT NULL
+       )`,
     )
     await connection.query(
       `INSERT INTO ${name}.state (id, value, isbinary, eTag) VALUES ('app||schlüssel', '{"a": 1}', 0, 'one')`,

@@ -1,15 +1,12 @@
-// What Jaeger shows of a component: the real one, at the end of the standard variables.
+// What Jaeger shows of a component: a real Jaeger, configured by the standard variables.
 import { randomBytes } from 'node:crypto'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { OutputBindingClient } from '#protos/dapr/proto/components/v1/bindings.ts'
 import { startServers, type Shop } from '../../../platform/start/shop.ts'
 import { freePorts } from '../../../platform/testing/free-ports.ts'
-import {
-  clientFor,
-  startComponentProcess,
-  until,
-  type ComponentProcess,
-} from '../../../platform/testing/component-process.ts'
+import { poll } from '../../../platform/poll.ts'
+import { startComponentProcess, type ComponentProcess } from '../../../platform/testing/component-process.ts'
+import { createClient } from '../component-client.ts'
 import {
   createTopic,
   event,
@@ -50,9 +47,9 @@ async function query(path: string): Promise<{ spans: Span[]; processes: Record<s
     : []
 }
 
-/** The spans of a trace, once `count` are there. */
+/** Waits for `count` spans of a trace and returns all of them. */
 const spansOf = (traceparent: string, count: number) =>
-  until(
+  poll(
     'the trace',
     async () => {
       const [trace] = await query(`traces/${traceOf(traceparent)}`)
@@ -62,7 +59,7 @@ const spansOf = (traceparent: string, count: number) =>
         trace.spans.map((span) => ({ ...span, service: trace.processes[span.processID]?.serviceName }))
       )
     },
-    20_000,
+    { timeoutMs: 20_000 },
   )
 
 for (const store of [mysqlUnderTest(), mongodbUnderTest()]) {
@@ -90,7 +87,7 @@ for (const store of [mysqlUnderTest(), mongodbUnderTest()]) {
     await database.drop()
   }, 60_000)
 
-  test(`state.${store.type}: calls join their callers' traces, a send is a trace of its own that links to them`, async () => {
+  test(`state.${store.type}: calls join their callers' traces; a send has its own, with links to them`, async () => {
     const [one, other, unsampled] = [newTraceparent(), newTraceparent(), newTraceparent(false)]
     await Promise.all([
       client.transact([{ key: 'a', value: 1 }, event('traced-a', 1)], { traceparent: one }),
@@ -120,14 +117,13 @@ for (const store of [mysqlUnderTest(), mongodbUnderTest()]) {
     })
     const [refused] = await spansOf(failed, 1)
     expect(tagsOf(refused!)).toMatchObject({ 'error.type': 'EVENT_REFUSED', 'otel.status_code': 'ERROR', error: true })
-    // A lost race is nobody's fault.
+    // A lost race is not an error.
     const [raced] = await spansOf(lost, 1)
     expect(raced?.operationName).toBe(`Set ${table}`)
     expect([tagsOf(raced!)['error.type'], tagsOf(raced!)['error']]).toEqual(['ETAG_MISMATCH', undefined])
 
-    // Four commits may have gone out in one send or in several; the two sampled ones are linked to,
-    // once each.
-    const sends = await until(
+    // The four events may be in one send or several. The two sampled ones are linked once each.
+    const sends = await poll(
       'the sends',
       async () => {
         const found = (
@@ -137,7 +133,7 @@ for (const store of [mysqlUnderTest(), mongodbUnderTest()]) {
         ).flatMap(({ spans }) => spans)
         return found.flatMap(({ references }) => references).length >= 2 && found
       },
-      20_000,
+      { timeoutMs: 20_000 },
     )
     expect(
       sends
@@ -156,9 +152,9 @@ for (const store of [mysqlUnderTest(), mongodbUnderTest()]) {
         'messaging.batch.message_count': expect.any(Number),
       })
     }
-    // The event keeps its committer's, as it was given.
+    // The event keeps its committer's traceparent unchanged.
     const published = ['traced-a', 'traced-b', 'traced-c', 'traced-d'].map((key) =>
-      until(key, () => topic.ofKey(key)[0]),
+      poll(key, () => topic.ofKey(key)[0]),
     )
     expect((await Promise.all(published)).map(({ event: { traceparent } }) => traceparent)).toEqual([
       one,
@@ -168,7 +164,7 @@ for (const store of [mysqlUnderTest(), mongodbUnderTest()]) {
     ])
   })
 
-  test(`state.${store.type}: a read without a trace makes none`, async () => {
+  test(`state.${store.type}: a read without a trace starts none`, async () => {
     const asked = newTraceparent()
     await client.get('a')
     await client.bulkSet([
@@ -183,12 +179,12 @@ for (const store of [mysqlUnderTest(), mongodbUnderTest()]) {
   })
 }
 
-test('a collector that is away costs spans, and neither a call nor the time to end', async () => {
+test('an unavailable collector costs spans, but no call fails and shutdown is not delayed', async () => {
   const [port] = await freePorts(1)
   const component = await startComponentProcess('bindings-mongodb', undefined, {
     env: { OTEL_EXPORTER_OTLP_ENDPOINT: `http://127.0.0.1:${port}` },
   })
-  const client = clientFor(OutputBindingClient, component.socket, 'query')
+  const client = createClient(OutputBindingClient, component.socket, 'query')
   const database = await mongodbUnderTest().createDatabase()
   try {
     await client.call((c) => c.init, { metadata: { properties: { ...database.properties, collectionName: 'things' } } })
@@ -212,7 +208,7 @@ test('bindings.mongodb: a query joins the trace that daprd passes on', async () 
   const component = await startComponentProcess('bindings-mongodb', undefined, {
     env: { OTEL_EXPORTER_OTLP_ENDPOINT: `http://127.0.0.1:${jaeger.ports.otlp}`, OTEL_BSP_SCHEDULE_DELAY: '100' },
   })
-  const client = clientFor(OutputBindingClient, component.socket, 'query')
+  const client = createClient(OutputBindingClient, component.socket, 'query')
   try {
     await client.call((c) => c.init, { metadata: { properties: { ...database.properties, collectionName: 'things' } } })
     const traceparent = newTraceparent()

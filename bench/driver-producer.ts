@@ -1,11 +1,11 @@
 import { Kafka, logLevel, Partitioners } from 'kafkajs'
-import { cloudEvent, type Change } from './outbox-path.ts'
+import { cloudEvent, type Change } from './contender.ts'
 
 /**
- * kafkajs as an application without an outbox uses it: one message a call, acknowledged by all
- * in-sync replicas.
+ * Connects kafkajs as an application without an outbox uses it: one message per call, acknowledged
+ * by all in-sync replicas.
  */
-export async function createPlainProducer(
+export async function createDriverProducer(
   brokers: string,
   topic: string,
 ): Promise<{ publish: (change: Change) => Promise<void>; close: () => Promise<void> }> {

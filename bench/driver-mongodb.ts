@@ -1,12 +1,12 @@
 import { randomUUID } from 'node:crypto'
 import { Binary, MongoClient } from 'mongodb'
-import { cloudEvent, type Change } from './outbox-path.ts'
+import { cloudEvent, type Change } from './contender.ts'
 
 /**
- * The mongodb driver alone: one state upsert and one outbox insert in a transaction, as durable as
- * the stores' own.
+ * Connects the mongodb driver alone: one state upsert and one outbox insert per transaction, as
+ * durable as the outbox store's.
  */
-export async function createPlainMongodb(
+export async function createDriverMongodb(
   uri: string,
   databaseName: string,
 ): Promise<{ transact: (change: Change) => Promise<void>; close: () => Promise<void> }> {
@@ -19,7 +19,7 @@ export async function createPlainMongodb(
   return {
     async transact(change) {
       await client.withSession((session) =>
-        // Repeats by itself what another transaction's write got in the way of.
+        // The driver retries on a write conflict.
         session.withTransaction(
           async () => {
             await state.updateOne(
