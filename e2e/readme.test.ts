@@ -5,15 +5,18 @@ import { promisify } from 'node:util'
 import { expect, inject, it } from 'vitest'
 import { product } from './shop.ts'
 
-it('the first order of the README works when it is pasted', async () => {
+it('the first order of the README works when pasted', async () => {
   await product(100)
   const readme = readFileSync(join(import.meta.dirname, '..', 'README.md'), 'utf8')
   const script = /```bash\n([\s\S]*?)```/.exec(readme)![1]!
-  // Through a pipe: in a terminal /dev/stderr can be opened, but what Node gives a child as stderr
-  // is a socket, which cannot.
+  // Through a pipe: unlike a terminal, the socket that Node passes as stderr cannot be opened as
+  // /dev/stderr.
   const { stdout } = await promisify(execFile)('bash', ['-c', `{ ${script}\n} 2>&1 | cat`], {
-    env: { ...process.env, API: inject('shopApi') },
+    env: { ...process.env, API: inject('shopApi'), SIDECART_JAEGER: inject('shopJaeger') },
   })
   expect(stdout).toMatch(/^traceparent: 00-/im)
-  expect(stdout.trim().split('\n').at(-1)).toBe('CONFIRMED')
+  const statuses = [...stdout.matchAll(/^(?:PENDING|RESERVED|CONFIRMED|CANCELLED)$/gm)].map(String)
+  expect(statuses.at(-1)).toBe('CONFIRMED')
+  const trace = stdout.slice(stdout.lastIndexOf('\nCONFIRMED\n'))
+  for (const service of ['gateway', 'orders', 'inventory', 'payments']) expect(trace).toContain(service)
 })
