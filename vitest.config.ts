@@ -21,7 +21,11 @@ export default defineConfig({
       {
         test: {
           name: 'unit',
-          include: ['*.test.ts', '{lib,services,pluggable,examples,platform,cli,bench}/**/*.test.ts'],
+          include: [
+            '*.test.ts',
+            'docs/links.test.ts',
+            '{lib,services,pluggable,examples,platform,cli,bench}/**/*.test.ts',
+          ],
           exclude: [...elsewhere, '**/*.int.test.ts', '**/*.chaos.test.ts'],
         },
       },

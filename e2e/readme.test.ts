@@ -12,8 +12,11 @@ it('the first order of the README works when pasted', async () => {
   // Through a pipe: unlike a terminal, the socket that Node passes as stderr cannot be opened as
   // /dev/stderr.
   const { stdout } = await promisify(execFile)('bash', ['-c', `{ ${script}\n} 2>&1 | cat`], {
-    env: { ...process.env, API: inject('shopApi') },
+    env: { ...process.env, API: inject('shopApi'), SIDECART_JAEGER: inject('shopJaeger') },
   })
   expect(stdout).toMatch(/^traceparent: 00-/im)
-  expect(stdout.trim().split('\n').at(-1)).toBe('CONFIRMED')
+  const statuses = [...stdout.matchAll(/^(?:PENDING|RESERVED|CONFIRMED|CANCELLED)$/gm)].map(String)
+  expect(statuses.at(-1)).toBe('CONFIRMED')
+  const trace = stdout.slice(stdout.lastIndexOf('\nCONFIRMED\n'))
+  for (const service of ['gateway', 'orders', 'inventory', 'payments']) expect(trace).toContain(service)
 })
