@@ -210,7 +210,9 @@ describe('YAML', () => {
 
   const isService = (name: string) => (serviceNames as readonly string[]).includes(name)
 
-  /** The RPCs of other services that appear in a service's code, by its clients and their protos. */
+  /**
+   * The RPCs of other services that appear in a service's code, by its clients and their protos.
+   */
   function callsOf(caller: string) {
     const source = globSync(`services/${caller}/**/*.ts`, { cwd: root })
       .filter((file) => !isTest(file))

@@ -8,7 +8,7 @@ import { mongodbUnderTest, mysqlUnderTest } from '../../pluggable/tests/stores.t
 import { createProgress, duration } from '../../platform/progress.ts'
 import { ensureParts } from '../../platform/parts/ensure.ts'
 import { startServers, type Shop } from '../../platform/start/shop.ts'
-import { createProgressBar } from '../progress-bar.ts'
+import { createProgressBar } from '../terminal/progress-bar.ts'
 
 const kafkaAwayMs = 120_000
 

@@ -3,8 +3,8 @@ import { InvalidArgumentError, type Command } from 'commander'
 import { positive } from './import.ts'
 import { ApiError } from '../shop-data/api-client.ts'
 import { inParallel } from '../shop-data/in-parallel.ts'
-import { localShop, openApi, withApiOptions, type ApiOptions } from '../local-shop.ts'
-import { createProgressBar } from '../progress-bar.ts'
+import { localShop, openApi, withApiOptions, type ApiOptions } from '../shop-data/local-shop.ts'
+import { createProgressBar } from '../terminal/progress-bar.ts'
 import { categoryPaths, seedProduct, seedUser } from '../shop-data/seed-data.ts'
 
 type Options = ApiOptions & { products: number; users: number; seed: number; concurrency: number }

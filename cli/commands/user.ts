@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { Option, type Command } from 'commander'
 import { setRoles } from '../../platform/accounts.ts'
-import { localShop } from '../local-shop.ts'
+import { localShop } from '../shop-data/local-shop.ts'
 
 type Options = { email: string; role: 'admin' | 'seller' | 'shopper'; name?: string }
 

@@ -1,9 +1,9 @@
 import type { Command } from 'commander'
-import { currentInstance, recordedPorts } from '../platform/supervise/instance.ts'
-import { createPaths, type Paths } from '../platform/processes/paths.ts'
-import type { Ports } from '../platform/processes/ports.ts'
-import { loadSecrets, type Secrets } from '../platform/processes/secrets.ts'
-import { createApi, type Api } from './shop-data/api-client.ts'
+import { currentInstance, recordedPorts } from '../../platform/supervise/instance.ts'
+import { createPaths, type Paths } from '../../platform/processes/paths.ts'
+import type { Ports } from '../../platform/processes/ports.ts'
+import { loadSecrets, type Secrets } from '../../platform/processes/secrets.ts'
+import { createApi, type Api } from './api-client.ts'
 
 export type LocalShop = { paths: Paths; ports: Ports; secrets: Secrets }
 
