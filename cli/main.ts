@@ -1,10 +1,20 @@
-// All commands of `npm start`, `npm test` and `npm run …`. Each is loaded only when it is called:
-// most of a short command's time is loading.
-import { existsSync } from 'node:fs'
-import { join } from 'node:path'
+// All commands of `npm start`, `npm test` and `npm run …`. The work of each is loaded only when it
+// is called: loading is most of a short command's time.
 import { Command, InvalidArgumentError, Option } from 'commander'
+import { register as registerImport } from './commands/import.ts'
+import { register as registerSeed } from './commands/seed.ts'
+import { register as registerTrace } from './commands/trace.ts'
+import { register as registerUser } from './commands/user.ts'
 
-const program = new Command('npm').description('Sidecart: an online shop on this machine').showHelpAfterError()
+const program = new Command('npm run')
+  .description('Sidecart: an online shop on this machine')
+  .showHelpAfterError()
+  .addHelpText(
+    'after',
+    `
+start, stop and test also work without "run". Options follow two dashes: npm start -- --detach
+PORT_BASE=20000 npm start runs a second shop alongside; the same variable names it in every other command.`,
+  )
 
 program
   .command('start')
@@ -15,24 +25,29 @@ program
 program
   .command('stop')
   .description('stop the shop')
-  .option('--all', "also this clone's other shops and the tests' servers")
+  .option('--all', "also this clone's other shops and the servers of its tests")
   .action(async (options: { all?: boolean }) => (await import('./commands/stop.ts')).stop(options))
 
 program
   .command('status')
-  .description('each process, its health and its memory')
+  .description('list each process with its health and memory')
   .option('--json', 'as JSON')
   .action(async (options: { json?: boolean }) => (await import('./commands/status.ts')).status(options))
 
 program
   .command('logs')
-  .argument('[names...]', 'processes, as `npm run status` names them; all when none is given')
+  .argument('[names...]', 'processes as named by `npm run status`; default: all')
   .description('show logs')
-  .option('-f, --follow', 'go on as lines come')
-  .option('-n, --lines <count>', 'how many lines of each to begin with', '100')
+  .option('-f, --follow', 'keep printing new lines')
+  .option('-n, --lines <count>', 'how many of the last lines of each log', '100')
   .action(async (names: string[], options: { follow?: boolean; lines: string }) =>
     (await import('./commands/logs.ts')).logs(names, options),
   )
+
+registerTrace(program)
+registerSeed(program)
+registerImport(program)
+registerUser(program)
 
 program
   .command('reset')
@@ -41,14 +56,14 @@ program
 
 program
   .command('doctor')
-  .description('where each part was found, its version, and how to get what is missing')
+  .description('show where each part was found, its version, and how to get what is missing')
   .action(async () => (await import('./commands/doctor.ts')).doctor())
 
 program
   .command('test')
-  .argument('[args...]', 'for vitest; a file to run it alone')
-  .description('check and test everything, against real servers')
-  .option('--keep', 'leave the servers of *.int.test.ts running, for a faster next time (npm stop -- --all ends them)')
+  .argument('[args...]', 'for vitest, such as one file')
+  .description('run all checks and tests, against real servers')
+  .option('--keep', 'leave the servers of *.int.test.ts running for the next run (npm stop -- --all ends them)')
   .allowUnknownOption()
   .action(async (args: string[], options: { keep?: boolean }) =>
     (await import('./commands/test.ts')).test(args, options),
@@ -61,66 +76,60 @@ program
   .allowUnknownOption()
   .action(async (flags: string[]) => (await import('./commands/conformance.ts')).conformance(flags))
 
-const chaos = program
-  .command('chaos')
-  .description('kill everything at random moments under load, and look at what came of it')
+const onlyDatabase = () => new Option('--only <database>', 'one database').choices(['mysql', 'mongodb'])
+type Database = 'mysql' | 'mongodb'
+
+const chaos = program.command('chaos').description('kill processes at random under load, then check every promise')
 
 chaos
   .command('outbox')
   .description(
-    'the outbox stores: kill -9 of component, sidecar, service, Kafka and database; nothing committed may be lost or out of order (200 kills: about 13 minutes)',
+    `kill -9 component, sidecar, service, Kafka and database of the outbox stores;
+no committed event may be lost or out of order (200 kills take about 13 minutes)`,
   )
   .option('--kills <count>', 'how many kills, divided between the databases', wholeNumber, 200)
-  .option('--seed <number>', 'the same kills and pauses as an earlier run, which printed its seed', wholeNumber)
-  .addOption(new Option('--only <database>', 'one database').choices(['mysql', 'mongodb']))
-  .action(async (options: { kills: number; seed?: number; only?: 'mysql' | 'mongodb' }) =>
+  .option('--seed <number>', 'repeat the kills and pauses of an earlier run, which printed its seed', wholeNumber)
+  .addOption(onlyDatabase())
+  .action(async (options: { kills: number; seed?: number; only?: Database }) =>
     (await import('./commands/chaos.ts')).chaosOutbox(options),
   )
 
 chaos
   .command('backlog')
   .description(
-    'a long outage of Kafka: rows of 1 KB wait in the outbox and are then drained, in order and in bounded memory',
+    `a long outage of Kafka: rows of 1 KB pile up in the outbox, then drain in order
+and in bounded memory`,
   )
   .option('--rows <count>', 'how many rows', wholeNumber, 1_000_000)
-  .addOption(new Option('--only <database>', 'one database').choices(['mysql', 'mongodb']))
-  .action(async (options: { rows: number; only?: 'mysql' | 'mongodb' }) =>
+  .addOption(onlyDatabase())
+  .action(async (options: { rows: number; only?: Database }) =>
     (await import('./commands/chaos.ts')).chaosBacklog(options),
   )
 
-const bench = program.command('bench').description('measure, and write the result to bench/results')
+const bench = program.command('bench').description('measure, and write the results to bench/results')
 
 bench
   .command('outbox')
   .description(
-    "the outbox stores beside Dapr's built-in outbox and the plain drivers, on both databases (about 15 minutes)",
+    `compare the outbox stores with Dapr's built-in outbox and with the plain drivers,
+on both databases (about 15 minutes)`,
   )
-  .option('--quick', 'about a minute: to see whether something broke, not to quote')
-  .addOption(new Option('--only <database>', 'one database').choices(['mysql', 'mongodb']))
-  .option('--keep', 'leave the servers running, for a faster next time (npm stop -- --all ends them)')
-  .action(async (options: { quick?: boolean; only?: 'mysql' | 'mongodb'; keep?: boolean }) =>
+  .option('--quick', 'about a minute: shows whether something broke, not figures to quote')
+  .addOption(onlyDatabase())
+  .option('--keep', 'leave the servers running for the next run (npm stop -- --all ends them)')
+  .action(async (options: { quick?: boolean; only?: Database; keep?: boolean }) =>
     (await import('../bench/outbox.ts')).benchOutbox(options),
   )
 
-// Commands that speak to a running shop. Each file exports `register(program)`, which adds its
-// command.
-for (const name of ['import', 'seed', 'user']) {
-  const file = join(import.meta.dirname, 'commands', `${name}.ts`)
-  if (process.argv[2] === name && existsSync(file)) {
-    const { register } = (await import(file)) as { register: (program: Command) => void }
-    register(program)
-  }
-}
-
 function wholeNumber(text: string): number {
-  if (!/^[1-9]\d{0,8}$/.test(text)) throw new InvalidArgumentError('a whole number from 1 on')
+  if (!/^[1-9]\d{0,8}$/.test(text)) throw new InvalidArgumentError('must be a whole number, 1 or more')
   return Number(text)
 }
 
 try {
   await program.parseAsync()
 } catch (error) {
-  // What went wrong, not where in our code: unless somebody asks.
+  // People need the reason; the stack is for DEBUG=1.
   console.error(process.env['DEBUG'] ? error : `\n${(error as Error).message}`)
   process.exitCode = 1
 }

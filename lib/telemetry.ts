@@ -61,6 +61,9 @@ export async function withSpan<T>(name: string, options: SpanOptions, work: (spa
   })
 }
 
+/** Adds attributes to the active span, by which its trace can be found. */
+export const annotateSpan = (attributes: Attributes) => trace.getActiveSpan()?.setAttributes(attributes)
+
 /** Returns the active span as a W3C traceparent, or undefined. */
 export function traceparent(): string | undefined {
   const carrier: Record<string, string> = {}

@@ -13,24 +13,24 @@ import { createProgressBar } from '../terminal/progress-bar.ts'
 const kafkaAwayMs = 120_000
 
 /**
- * Kills everything around the outbox stores again and again, and prints what came of it. Exit code
- * 1 when anything was lost, changed or out of order.
- * @param o.kills over all databases
- * @param o.seed what is killed when; a number by chance unless given
- * @throws Error when something does not come back
+ * Kills the processes around the outbox stores at random and prints the outcome. Exit code 1 when an
+ * event was lost, changed or out of order.
+ * @param options.kills over all databases
+ * @param options.seed decides what is killed when; random by default
+ * @throws Error when a process does not recover
  */
-export async function chaosOutbox(o: { kills: number; seed?: number; only?: DatabaseName }): Promise<void> {
-  const databases = chosen(o.only)
-  const kills = Math.ceil(o.kills / databases.length)
-  const seed = o.seed ?? randomInt(1, 1_000_000)
-  const only = o.only ? ` --only ${o.only}` : ''
-  console.log(`seed ${seed}; the same kills again: npm run chaos -- outbox --kills ${o.kills} --seed ${seed}${only}`)
+export async function chaosOutbox(options: { kills: number; seed?: number; only?: DatabaseName }): Promise<void> {
+  const databases = chosen(options.only)
+  const kills = Math.ceil(options.kills / databases.length)
+  const seed = options.seed ?? randomInt(1, 1_000_000)
+  const only = options.only ? ` --only ${options.only}` : ''
+  console.log(`seed ${seed}; to repeat: npm run chaos -- outbox --kills ${options.kills} --seed ${seed}${only}`)
   await withServers(databases, async (servers, daprd) => {
     const results: ChaosResult[] = []
     for (const database of databases) {
       const bar = createProgressBar(database, countSteps(seed, kills))
-      const options = { database, seed, kills, kafkaAwayMs, servers, daprd, onStep: () => bar.step() }
-      results.push(await runChaos(options).finally(() => bar.close()))
+      const run = runChaos({ database, seed, kills, kafkaAwayMs, servers, daprd, onStep: () => bar.step() })
+      results.push(await run.finally(() => bar.close()))
     }
     console.log(report(results))
     if (results.some(({ violations }) => violations.length > 0)) process.exitCode = 1
@@ -38,27 +38,30 @@ export async function chaosOutbox(o: { kills: number; seed?: number; only?: Data
 }
 
 /**
- * Lets rows wait while Kafka is away, drains them and prints how. Exit code 1 when any is lost or
- * out of order.
+ * Fills the outbox while Kafka is down, drains it and prints the rates. Exit code 1 when a row is
+ * lost or out of order.
  */
-export async function chaosBacklog(o: { rows: number; only?: DatabaseName }): Promise<void> {
-  await withServers(chosen(o.only), async ({ urls }) => {
+export async function chaosBacklog(options: { rows: number; only?: DatabaseName }): Promise<void> {
+  await withServers(chosen(options.only), async ({ urls }) => {
     const stores = {
       mysql: mysqlUnderTest(urls.mysqlUrl, urls.kafkaBrokers),
       mongodb: mongodbUnderTest(urls.mongodbUri, urls.kafkaBrokers),
     }
-    for (const database of chosen(o.only)) {
+    for (const database of chosen(options.only)) {
       const bar = createProgressBar(database, 100)
       let percent = 0
       const onProgress = (arrived: number) => {
-        for (; percent < Math.floor((arrived * 100) / o.rows); percent += 1) bar.step()
+        for (; percent < Math.floor((arrived * 100) / options.rows); percent += 1) bar.step()
       }
-      const result = await runBacklog(stores[database], o.rows, { onProgress }).finally(() => bar.close())
+      const result = await runBacklog(stores[database], options.rows, { onProgress }).finally(() => bar.close())
       const { rows, drainMs, rowsPerSecond, idleBytes, peakBytes, arrived, outOfOrder } = result
       const megabytes = (bytes: number) => `${Math.round(bytes / 1_048_576)} MB`
       console.log(
-        `${database}: ${rows} rows drained in ${duration(drainMs)}, ${Math.round(rowsPerSecond)} a second; memory of the component ${megabytes(idleBytes)} before, ` +
-          `${megabytes(peakBytes)} at most; ${arrived} arrived, ${outOfOrder} out of order`,
+        [
+          `${database}: ${rows} rows drained in ${duration(drainMs)}, ${Math.round(rowsPerSecond)} per second`,
+          `memory of the component ${megabytes(idleBytes)} before, ${megabytes(peakBytes)} at its peak`,
+          `${arrived} arrived, ${outOfOrder} out of order`,
+        ].join('; '),
       )
       if (arrived !== rows || outOfOrder > 0) process.exitCode = 1
     }
@@ -67,7 +70,7 @@ export async function chaosBacklog(o: { rows: number; only?: DatabaseName }): Pr
 
 const chosen = (only: DatabaseName | undefined): DatabaseName[] => (only ? [only] : ['mysql', 'mongodb'])
 
-/** Servers of this run's own, which are stopped however it ends. */
+/** Runs `work` with servers of its own and stops them however it ends. */
 async function withServers(
   databases: DatabaseName[],
   work: (servers: Shop, daprd: string) => Promise<void>,
@@ -79,7 +82,7 @@ async function withServers(
   process.once('SIGINT', interrupted).once('SIGTERM', interrupted)
   try {
     const { daprd } = await ensureParts(['daprd'], progress)
-    if (daprd.from === 'address') throw new Error('the sidecar has to be a program')
+    if (daprd.from === 'address') throw new Error('the sidecar must be a program, not an address')
     servers = await startServers([...databases, 'kafka'], {
       instance: 'chaos',
       portBase: 'free',
@@ -103,11 +106,14 @@ function report(results: ChaosResult[]): string {
   row('time', ({ seconds }) => duration(seconds * 1_000))
   for (const victim of victims) row(`kill -9 of ${victim}`, ({ kills }) => String(kills[victim]))
   row('transactions acknowledged', ({ transactions }) => String(transactions.acked))
-  row('refused', ({ transactions }) => String(transactions.refused))
-  row('unknown, of which done', ({ transactions }) => `${transactions.unknown}, ${transactions.unknownDone}`)
-  row('records on Kafka, of which repeats', ({ events, repeats }) => `${events}, ${repeats}`)
+  row('rejected', ({ transactions }) => String(transactions.refused))
+  row(
+    'outcome unknown, of these committed',
+    ({ transactions }) => `${transactions.unknown}, ${transactions.unknownDone}`,
+  )
+  row('records on Kafka, of these repeats', ({ events, repeats }) => `${events}, ${repeats}`)
   row('longest time without a commit', ({ standstillMs }) => duration(standstillMs))
-  row('until the outbox was empty', ({ drainMs }) => duration(drainMs))
+  row('time to drain the outbox', ({ drainMs }) => duration(drainMs))
   row('violations', ({ violations }) => String(violations.length))
   const reasons = results.flatMap(({ database, reasons }) =>
     [...reasons].toSorted(([, a], [, b]) => b - a).map(([reason, count]) => `  ${database}: ${count} × ${reason}`),
@@ -124,8 +130,8 @@ function report(results: ChaosResult[]): string {
   ])
   return [
     table.toString(),
-    'not acknowledged because of',
+    'reasons why transactions were not acknowledged',
     ...reasons,
-    ...(faults.length > 0 ? faults : ['nothing lost, nothing out of order']),
+    ...(faults.length > 0 ? faults : ['no event lost, none out of order']),
   ].join('\n')
 }

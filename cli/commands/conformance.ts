@@ -4,9 +4,9 @@ import { ensureConformanceSuite } from '../../pluggable/tests/conformance/suite.
 import { startServers } from '../../platform/start/shop.ts'
 
 /**
- * Runs Dapr's conformance suite against both stores and prints each case. Exit code 1 when one
- * fails. Servers of its own unless TEST_MONGODB_URI and TEST_MYSQL_URL name others.
- * @param args further flags for the suite, such as `-test.run /outbox-mysql/etag`
+ * Runs Dapr's conformance suite against both stores and prints each case. Exit code 1 when a case
+ * fails. Starts its own servers unless TEST_MONGODB_URI and TEST_MYSQL_URL are set.
+ * @param args flags for the suite, such as `-test.run /outbox-mysql/etag`
  */
 export async function conformance(args: string[]): Promise<void> {
   const progress = createProgress()

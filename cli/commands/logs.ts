@@ -5,10 +5,7 @@ import { prettyFactory } from 'pino-pretty'
 import { currentInstance } from '../../platform/supervise/instance.ts'
 import { createPaths } from '../../platform/processes/paths.ts'
 
-/**
- * Prints the last lines of the named processes' logs (of all when none is named), and with `follow`
- * what comes.
- */
+/** Prints the last lines of the named logs (all by default); with `follow` also new lines. */
 export async function logs(
   names: string[],
   { follow = false, lines }: { follow?: boolean; lines: string },
@@ -20,8 +17,7 @@ export async function logs(
         .map((name) => name.slice(0, -4))
     : []
   const unknown = names.find((name) => !all.includes(name))
-  if (unknown !== undefined)
-    throw new Error(`There is no log of "${unknown}"; there is one of: ${all.join(', ') || 'nothing yet'}`)
+  if (unknown !== undefined) throw new Error(`No log named "${unknown}". Logs: ${all.join(', ') || 'none yet'}`)
   const shown = names.length > 0 ? names : all
   const print = printer(shown.length > 1)
 
@@ -47,7 +43,7 @@ export async function logs(
   }
 }
 
-/** What was added to a file since; from its beginning when it was rotated. */
+/** Returns what was added since the last read; a rotated file is read from its beginning. */
 function readFrom(file: { path: string; offset: number }): string {
   if (!existsSync(file.path)) return ''
   const { size } = statSync(file.path)
@@ -64,7 +60,7 @@ function readFrom(file: { path: string; offset: number }): string {
   }
 }
 
-/** As they are for a program, pretty in a terminal. */
+/** Prints lines unchanged for a program, readable in a terminal. */
 function printer(withNames: boolean): (name: string, line: string) => void {
   const pretty = process.stdout.isTTY
     ? prettyFactory({ colorize: true, ignore: 'pid,hostname', translateTime: 'SYS:HH:MM:ss.l' })

@@ -8,20 +8,17 @@ import { deadLetterTopics, serviceNames, services, topics } from '../../platform
 import { isRunning } from '../../platform/start/readiness.ts'
 import { deleteData, stopShop } from '../../platform/start/stop.ts'
 
-/** Empties the shop: stops it, and deletes its data. Secrets and certificates stay. */
+/** Stops the shop and deletes its data. Secrets and certificates stay. */
 export async function reset(): Promise<void> {
   const paths = createPaths(currentInstance().instance)
   const ran = (await isRunning(paths)) || findLeftovers(paths).length > 0
   if (ran) await stopShop(paths)
   deleteData(paths)
   await emptyOwnServers()
-  console.log(`The shop is empty.${ran ? ' It was running and is stopped now.' : ''} \`npm start\` starts it.`)
+  console.log(`The shop is empty${ran ? ' and stopped' : ''}. \`npm start\` starts it.`)
 }
 
-/**
- * Servers that are used by their address keep their data elsewhere: only what is the shop's is
- * deleted there.
- */
+/** On servers used by their address, deletes only what belongs to the shop. */
 async function emptyOwnServers(): Promise<void> {
   const { MONGODB_URI, MYSQL_URL, KAFKA_BROKERS } = process.env
   if (MONGODB_URI) {

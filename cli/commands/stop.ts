@@ -6,9 +6,7 @@ import { createPaths, root } from '../../platform/processes/paths.ts'
 import { isRunning } from '../../platform/start/readiness.ts'
 import { stopShop } from '../../platform/start/stop.ts'
 
-/**
- * Stops the shop that PORT_BASE means, or all of this clone. @throws Error when a process is left
- */
+/** Stops the shop of PORT_BASE, or all of this clone. @throws Error when a process does not end */
 export async function stop({ all = false }: { all?: boolean }): Promise<void> {
   const instances = all ? recordedInstances() : [currentInstance().instance]
   let stopped = 0
@@ -17,11 +15,9 @@ export async function stop({ all = false }: { all?: boolean }): Promise<void> {
     if (!(await isRunning(paths)) && findLeftovers(paths).length === 0) continue
     await stopShop(paths)
     stopped += 1
-    console.log(
-      `${instance === 'default' ? 'The shop' : `"${instance}"`} is stopped; no process is left. Its data are kept.`,
-    )
+    console.log(`${instance === 'default' ? 'The shop' : `"${instance}"`} is stopped. Its data are kept.`)
   }
-  if (stopped === 0) console.log('Nothing runs.')
+  if (stopped === 0) console.log('Nothing is running.')
 }
 
 function recordedInstances(): string[] {

@@ -1,5 +1,5 @@
 import { spawn, spawnSync } from 'node:child_process'
-import { existsSync, globSync, readFileSync } from 'node:fs'
+import { existsSync, globSync, mkdirSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { root } from '../../platform/processes/paths.ts'
 import { createProgress, type Progress } from '../../platform/progress.ts'
@@ -9,9 +9,8 @@ import { partNames } from '../../platform/parts/parts.ts'
 import { startServers } from '../../platform/start/shop.ts'
 
 /**
- * Without arguments everything: linters and the type checker, then all tests. With arguments only
- * vitest with these: a file runs alone, with only the servers that it needs. Exit code 1 when
- * anything fails.
+ * Without arguments runs all checks, then all tests. With arguments runs vitest with them: a single
+ * file starts only the servers it needs. Exit code 1 when anything fails.
  */
 export async function test(args: string[], { keep = false }: { keep?: boolean }): Promise<void> {
   const progress = createProgress()
@@ -24,7 +23,7 @@ export async function test(args: string[], { keep = false }: { keep?: boolean })
     return
   }
   await ensureParts(partNames, progress)
-  // Here, where its progress can be seen; it shares most of its packages with the sidecar.
+  // Built here, where its progress is visible.
   await ensureConformanceSuite(progress)
   const checked = await Promise.allSettled([
     check(progress, 'Lint', 'oxlint', ['--deny-warnings']),
@@ -37,12 +36,11 @@ export async function test(args: string[], { keep = false }: { keep?: boolean })
   progress.close()
   const failures = checked.flatMap((result) => (result.status === 'rejected' ? [(result.reason as Error).message] : []))
   for (const failure of failures) console.error(failure)
-  // One after the other: the whole shop and the tests of its parts together are too much for two
-  // cores.
+  // One at a time: two cores cannot run the whole shop and the other tests together.
   const codes = [await run('vitest', ['run', '--project', 'unit', '--project', 'int', '--project', 'chaos'])]
   if (globSync(join(root, 'e2e', '**', '*.test.ts')).length > 0)
     codes.push(await run('vitest', ['run', '--project', 'e2e']))
-  // By itself: it starts a second shop.
+  // Separately, since it starts a second shop.
   codes.push(await run('vitest', ['run', '--project', 'docs']))
   process.exitCode = failures.length > 0 || codes.some((code) => code !== 0) ? 1 : 0
 }
@@ -54,7 +52,7 @@ function check(progress: Progress, title: string, command: string, args: string[
   })
 }
 
-/** Generates the protos' code beside the committed one and compares. */
+/** Compares the committed code with what the protos generate. */
 async function generatedIsFresh(): Promise<void> {
   const fresh = join(root, '.sidecart', 'generated')
   const { code, output } = await capture('buf', ['generate', '--output', fresh])
@@ -62,17 +60,16 @@ async function generatedIsFresh(): Promise<void> {
   const committed = join(root, 'protos', 'gen')
   const files = (folder: string) => globSync('**/*.ts', { cwd: folder }).sort()
   const read = (folder: string, file: string) => readFileSync(join(folder, file), 'utf8')
-  const made = join(fresh, 'protos', 'gen')
+  const fromProtos = join(fresh, 'protos', 'gen')
   const same =
-    files(made).join() === files(committed).join() &&
-    files(made).every((file) => read(made, file) === read(committed, file))
-  if (!same) throw new Error('protos/gen is not what the protos generate: npm run generate, then commit it')
+    files(fromProtos).join() === files(committed).join() &&
+    files(fromProtos).every((file) => read(fromProtos, file) === read(committed, file))
+  if (!same) throw new Error('protos/gen is out of date: run npm run generate and commit the result')
 }
 
 /**
- * What a client of another language has compiled against main must keep working. A main that has no
- * rule for it yet guards nothing, and a clone without main (a shallow one in CI, say) has nothing
- * to compare with.
+ * Clients compiled against main's protos must keep working. Skipped where main has no rule for it
+ * in its buf.yaml, and in clones without main, such as shallow ones.
  */
 async function protosAreCompatible(): Promise<void> {
   const git = (...args: string[]) => spawnSync('git', args, { cwd: root, encoding: 'utf8' })
@@ -80,20 +77,18 @@ async function protosAreCompatible(): Promise<void> {
     (name) => git('rev-parse', '--verify', '--quiet', `${name}^{commit}`).status === 0,
   )
   if (main === undefined || !/^breaking:/m.test(git('show', `${main}:buf.yaml`).stdout)) return
-  const commit = git('rev-parse', `${main}^{commit}`).stdout.trim()
-  const { code, output } = await capture('buf', [
-    'breaking',
-    '--against',
-    `.git#ref=${commit}`,
-    '--path',
-    'protos/shop',
-  ])
+  const folder = join(root, '.sidecart', 'protos-of-main')
+  rmSync(folder, { recursive: true, force: true })
+  mkdirSync(folder, { recursive: true })
+  const { stdout: archive } = spawnSync('git', ['archive', main, 'protos', 'buf.yaml'], { cwd: root })
+  spawnSync('tar', ['-x', '-C', folder], { input: archive })
+  const { code, output } = await capture('buf', ['breaking', '--against', folder, '--path', 'protos/shop'])
   if (code !== 0) throw new Error(`The protos break clients of ${main}:\n${output}`)
 }
 
 const bin = (command: string) => {
   const file = join(root, 'node_modules', '.bin', command)
-  if (!existsSync(file)) throw new Error(`${command} is not installed; delete node_modules and try again`)
+  if (!existsSync(file)) throw new Error(`${command} is not installed: delete node_modules and retry`)
   return file
 }
 
@@ -111,8 +106,7 @@ function capture(command: string, args: string[]): Promise<{ code: number; outpu
 function run(command: string, args: string[]): Promise<number> {
   return new Promise((resolve, reject) => {
     const child = spawn(bin(command), args, { cwd: root, stdio: 'inherit' })
-    // Ctrl-C reaches vitest by the terminal; it stops its servers and ends, and this process after
-    // it.
+    // The terminal sends Ctrl-C to vitest too, which stops its servers; this process ends after it.
     const ignore = () => {}
     process.on('SIGINT', ignore)
     child.on('error', reject)

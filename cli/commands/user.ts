@@ -6,36 +6,32 @@ import { localShop } from '../shop-data/local-shop.ts'
 type Options = { email: string; role: 'admin' | 'seller' | 'shopper'; name?: string }
 
 /**
- * Adds `user --email E --role R`, which needs no account: whoever runs it is on the shop's own
+ * Adds `user --email E --role R`. It needs no account: whoever can run it is on the shop's own
  * host.
  */
 export function register(program: Command): void {
   program
     .command('user')
-    .description('make an account, or change what an account may do')
-    .requiredOption('--email <email>', 'whose account')
-    .addOption(
-      new Option('--role <role>', 'what it may do').choices(['admin', 'seller', 'shopper']).makeOptionMandatory(),
-    )
-    .option(
-      '--name <name>',
-      "a new account's name; default: what stands before the @. Its password is read from SIDECART_PASSWORD, else made up and shown",
-    )
+    .description('create an account, or change the role of one')
+    .requiredOption('--email <email>', "the account's email")
+    .addOption(new Option('--role <role>', 'its role').choices(['admin', 'seller', 'shopper']).makeOptionMandatory())
+    .option('--name <name>', 'name of a new account; default: the part of the email before the @')
+    .addHelpText('after', '\nThe password of a new account is SIDECART_PASSWORD, else a random one that is printed.')
     .action(user)
 }
 
 async function user({ email, role, name }: Options): Promise<void> {
   const shop = localShop()
-  if (!shop) throw new Error('There is no shop here yet: npm start makes one.')
+  if (!shop) throw new Error('This clone has no shop yet: start one with npm start.')
   const given = process.env['SIDECART_PASSWORD']
   const password = given ?? randomBytes(18).toString('base64url')
   const { created, id } = await setRoles(shop, { email, role, password, name: name ?? nameOf(email) })
   console.log(
     created
-      ? `Made the account ${email} (${role}), id ${id}.`
-      : `The account ${email} is now ${role}, id ${id}. Its password is as it was; a session learns of it within 15 minutes.`,
+      ? `Created the account ${email} (${role}), id ${id}.`
+      : `The account ${email}, id ${id}, is now ${role}. Its password is unchanged; sessions learn of it within 15 minutes.`,
   )
-  if (created && given === undefined) console.log(`Its password: ${password}`)
+  if (created && given === undefined) console.log(`Password: ${password}`)
 }
 
 const nameOf = (email: string) => email.split('@')[0] || email
