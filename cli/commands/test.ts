@@ -82,7 +82,7 @@ async function protosAreCompatible(): Promise<void> {
   mkdirSync(folder, { recursive: true })
   const { stdout: archive } = spawnSync('git', ['archive', main, 'protos', 'buf.yaml'], { cwd: root })
   spawnSync('tar', ['-x', '-C', folder], { input: archive })
-  const { code, output } = await capture('buf', ['breaking', '--against', folder, '--path', 'protos/shop'])
+  const { code, output } = await capture('buf', ['breaking', '--against', folder])
   if (code !== 0) throw new Error(`The protos break clients of ${main}:\n${output}`)
 }
 

@@ -21,9 +21,9 @@ test('children are below their parent, indented, in the order of their start', (
   ])
   expect(lines.slice(0, 4).map((line) => line.slice(0, 22).trimEnd())).toEqual([
     'gateway call-a',
-    'orders    call-b',
-    'orders      call-d',
-    'orders    call-c',
+    'orders   call-b',
+    'orders    call-d',
+    'orders   call-c',
   ])
   expect(lines[4]).toBe('4 spans, 2 processes, 10.0 ms, no errors')
 })
@@ -67,8 +67,18 @@ test('a span whose parent has not arrived is shown as a root', () => {
   expect(render([span('a', { parentId: 'lost' })])[1]).toMatch(/^orders +call-a/)
 })
 
+test('an RPC is shown without its package', () => {
+  const calls = ['shop.orders.v1.OrdersService/PlaceOrder', '/dapr.proto.runtime.v1.Dapr/GetState', 'POST /v1/orders']
+  const lines = render(calls.map((call, i) => span(String(i), { call })))
+  expect(lines.slice(1, 4).map((line) => line.slice(8, 34).trim())).toEqual([
+    'OrdersService/PlaceOrder',
+    'Dapr/GetState',
+    'POST /v1/orders',
+  ])
+})
+
 test.each([60, 80, 200])('no line is wider than %d columns', (width) => {
-  const call = 'shop.orders.v1.OrdersService/PlaceOrder'
+  const call = 'OrdersService/PlaceOrder'
   const lines = render(
     [span('a', { call }), span('b', { parentId: 'a', call: call.repeat(4), error: 'x'.repeat(300) })],
     width,

@@ -55,7 +55,7 @@ export function renderWaterfall(spans: Span[], { width, colour }: { width: numbe
       bar,
     ].join(' ')
     if (row.error === undefined) return [line]
-    const indent = ' '.repeat(serviceWidth + 1 + 2 * row.depth)
+    const indent = ' '.repeat(serviceWidth + 1 + row.depth)
     return [line, paint('red', fit(`${indent}${errorMark}${row.error}`, width).trimEnd())]
   })
   const head = [
@@ -107,8 +107,9 @@ function toRows(spans: Span[]): Row[] {
   return rows
 }
 
+/** Indented by one column a level: an order's events nest 25 levels deep. RPCs lose their package. */
 const describeCall = ({ call, depth, count }: Row): string =>
-  `${'  '.repeat(depth)}${call}${count > 1 ? ` ×${count}` : ''}`
+  `${' '.repeat(depth)}${call.replace(/^\/?(?:\w+\.)+(?=\w+\/)/, '')}${count > 1 ? ` ×${count}` : ''}`
 
 /**
  * Exactly `width` columns; what is too long loses its middle, since a method's name is at the end.
