@@ -13,8 +13,8 @@ import { createProgressBar } from '../terminal/progress-bar.ts'
 const kafkaAwayMs = 120_000
 
 /**
- * Kills the processes around the outbox stores at random and prints the outcome. Exit code 1 when an
- * event was lost, changed or out of order.
+ * Kills the processes around the outbox stores at random and prints the outcome. Exit code 1 when
+ * an event was lost, changed or out of order.
  * @param options.kills over all databases
  * @param options.seed decides what is killed when; random by default
  * @throws Error when a process does not recover

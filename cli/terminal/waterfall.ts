@@ -107,7 +107,9 @@ function toRows(spans: Span[]): Row[] {
   return rows
 }
 
-/** Indented by one column a level: an order's events nest 25 levels deep. RPCs lose their package. */
+/**
+ * Indented by one column a level: an order's events nest 25 levels deep. RPCs lose their package.
+ */
 const describeCall = ({ call, depth, count }: Row): string =>
   `${' '.repeat(depth)}${call.replace(/^\/?(?:\w+\.)+(?=\w+\/)/, '')}${count > 1 ? ` ×${count}` : ''}`
 

@@ -1,18 +1,16 @@
-import { spawn, type ChildProcess } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
-import { once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { createInterface } from 'node:readline'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import { startChild, type Child } from '../../platform/child.ts'
 
 const apiKey = 'sk_test_of_the_sandbox'
 const main = join(import.meta.dirname, 'main.ts')
 const node = join(import.meta.dirname, '../../node_modules/.bin/node')
 
 let folder: string
-let sandbox: { child: ChildProcess; url: string }
+let sandbox: { child: Child; url: string }
 /** Each test has its own order, to which its charges and idempotency keys belong. */
 let orderId: string
 
@@ -23,22 +21,15 @@ async function start() {
     DATA_FILE: join(folder, 'data', 'sandbox.sqlite'),
     PROVIDER_API_KEY: apiKey,
   }
-  const child = spawn(node, ['--disable-warning=ExperimentalWarning', main], {
-    env,
-    stdio: ['ignore', 'pipe', 'inherit'],
-  })
-  for await (const line of createInterface({ input: child.stdout! })) {
-    const { msg, port } = JSON.parse(line)
-    if (msg === 'listening') return { child, url: `http://127.0.0.1:${port}` }
-  }
-  throw new Error('the sandbox exited before it listened')
+  const child = startChild(node, ['--disable-warning=ExperimentalWarning', main], { env })
+  const port = await child.ready('the sandbox listens', () => portOf(child.tail()))
+  return { child, url: `http://127.0.0.1:${port}` }
 }
 
-async function kill() {
-  const ended = once(sandbox.child, 'exit')
-  sandbox.child.kill('SIGKILL')
-  await ended
-}
+/** The port in the log line that says the sandbox listens. */
+const portOf = (log: string) => /"port":(\d+).*"msg":"listening"/.exec(log)?.[1]
+
+const kill = () => sandbox.child.kill('SIGKILL')
 
 beforeEach(() => {
   orderId = randomUUID()

@@ -1,24 +1,12 @@
 // Kafka spends most of its start loading classes. A class archive (the JVM's class data sharing)
 // cuts the start from 6.0 s of CPU to 2.9 s. An archive fits one JVM and one path, so it is created
 // once, after Kafka is in place, and kept next to it. A JVM ignores an archive that does not fit.
-import { spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import {
-  accessSync,
-  closeSync,
-  constants,
-  existsSync,
-  mkdirSync,
-  openSync,
-  realpathSync,
-  rmSync,
-  statSync,
-  writeFileSync,
-} from 'node:fs'
-import { createServer } from 'node:net'
+import { accessSync, constants, existsSync, mkdirSync, realpathSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { delimiter, join } from 'node:path'
 import { cacheFolder, makeOnce } from './cache.ts'
-import { poll } from '../poll.ts'
+import { startChild } from '../child.ts'
+import { freePorts, isFree } from '../free-ports.ts'
 import type { Progress } from '../progress.ts'
 import { parts } from './parts.ts'
 import { runLogged } from './run-logged.ts'
@@ -47,7 +35,7 @@ export async function ensureKafkaArchive(libs: string, progress: Progress): Prom
 
 /** Runs a separate Kafka until it listens; at its end the JVM writes the classes it loaded. */
 async function record(java: string, libs: string, folder: string, log: string): Promise<void> {
-  const [broker, controller] = [await anyPort(), await anyPort()]
+  const [broker = 0, controller = 0] = await freePorts(2)
   const work = join(folder, 'work')
   mkdirSync(work)
   const properties = join(work, 'kafka.properties')
@@ -76,7 +64,6 @@ async function record(java: string, libs: string, folder: string, log: string): 
     properties,
   ])
 
-  const output = openSync(log, 'a')
   const args = [
     '-Xmx512m',
     '-XX:+UseSerialGC',
@@ -85,15 +72,9 @@ async function record(java: string, libs: string, folder: string, log: string): 
     'kafka.Kafka',
     properties,
   ]
-  const kafka = spawn(java, args, { stdio: ['ignore', output, output] })
-  closeSync(output)
-  const ended = new Promise<void>((resolve) => kafka.once('close', () => resolve()))
-  try {
-    await poll('Kafka listens', async () => kafka.exitCode !== null || !(await isFree(broker)), { timeoutMs: 60_000 })
-  } finally {
-    kafka.kill('SIGTERM')
-    await ended
-  }
+  const kafka = startChild(java, args, { log })
+  await kafka.ready('Kafka listens', async () => !(await isFree(broker)), 60_000)
+  await kafka.kill('SIGTERM', 60_000)
   rmSync(work, { recursive: true })
   if (!existsSync(join(folder, 'kafka.jsa'))) throw new Error(`the JVM wrote no class archive; see ${log}`)
 }
@@ -109,23 +90,4 @@ function javaProgram(): string | undefined {
     }
   }
   return undefined
-}
-
-function anyPort(): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const server = createServer()
-    server.once('error', reject)
-    server.listen(0, '127.0.0.1', () => {
-      const address = server.address()
-      server.close(() => resolve(typeof address === 'object' && address ? address.port : 0))
-    })
-  })
-}
-
-function isFree(port: number): Promise<boolean> {
-  return new Promise((resolve) => {
-    const server = createServer()
-    server.once('error', () => resolve(false))
-    server.listen(port, '127.0.0.1', () => server.close(() => resolve(true)))
-  })
 }

@@ -1,7 +1,6 @@
-import { spawn } from 'node:child_process'
 import { existsSync, mkdirSync, readFileSync, readdirSync, renameSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
-import { poll } from '../poll.ts'
+import { startChild } from '../child.ts'
 import type { Context } from '../processes/context.ts'
 import { sentryCommand } from '../processes/servers.ts'
 
@@ -27,17 +26,10 @@ async function createAuthority({ servers, paths, ports }: Needed): Promise<void>
   rmSync(temporary, { recursive: true, force: true })
   mkdirSync(temporary, { recursive: true, mode: 0o700 })
   const [program = '', ...args] = sentryCommand(servers.sentry.path, { ...paths, sentry: temporary }, ports)
-  const child = spawn(program, args, { stdio: 'ignore' })
-  try {
-    const isDone = async () => {
-      if (child.exitCode !== null) throw new Error(`it exited with code ${child.exitCode}`)
-      return readdirSync(temporary).includes('issuer.key') && (await isHealthy(ports.sentryHealth))
-    }
-    await poll('sentry creates its certificates', isDone, { timeoutMs: 20_000 })
-  } finally {
-    child.kill('SIGTERM')
-    if (child.exitCode === null) await new Promise((resolve) => child.once('exit', resolve))
-  }
+  const child = startChild(program, args)
+  const isDone = async () => readdirSync(temporary).includes('issuer.key') && (await isHealthy(ports.sentryHealth))
+  await child.ready('sentry creates its certificates', isDone, 20_000)
+  await child.kill()
   renameSync(temporary, paths.sentry)
 }
 

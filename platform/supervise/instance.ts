@@ -1,8 +1,8 @@
 // Which shops (instances) this clone has, and on which ports.
 import { createHash } from 'node:crypto'
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
-import { createServer } from 'node:net'
 import { dirname } from 'node:path'
+import { isFree } from '../free-ports.ts'
 import type { Paths } from '../processes/paths.ts'
 import { allPorts, blockSize, createPorts, portBase, type Ports } from '../processes/ports.ts'
 
@@ -51,12 +51,4 @@ export async function freePortBase(paths: Paths): Promise<number> {
 export async function takenPorts(ports: Ports): Promise<number[]> {
   const taken = await Promise.all(allPorts(ports).map(async (port) => ((await isFree(port)) ? [] : [port])))
   return taken.flat()
-}
-
-function isFree(port: number): Promise<boolean> {
-  return new Promise((resolve) => {
-    const probe = createServer()
-    probe.once('error', () => resolve(false))
-    probe.listen({ port, host: '127.0.0.1', exclusive: true }, () => probe.close(() => resolve(true)))
-  })
 }

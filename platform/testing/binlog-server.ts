@@ -6,7 +6,7 @@ import { dirname, join } from 'node:path'
 import { createConnection, type RowDataPacket } from 'mysql2/promise'
 import { initialiseMysql } from '../start/data-folders.ts'
 import { isMariaDb } from '../processes/servers.ts'
-import { freePorts } from './free-ports.ts'
+import { freePorts } from '../free-ports.ts'
 import { ensureProgram, runServer } from './secured-servers.ts'
 
 /** An event of the binary log. `body` is what follows its header. */

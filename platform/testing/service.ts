@@ -14,7 +14,7 @@ import { createProgress } from '../progress.ts'
 import { ensureParts } from '../parts/ensure.ts'
 import { services, type ComponentType, type ServiceName } from '../processes/services.ts'
 import { socketOf } from './component-process.ts'
-import { freePorts } from './free-ports.ts'
+import { freePorts } from '../free-ports.ts'
 
 const root = join(import.meta.dirname, '..', '..')
 

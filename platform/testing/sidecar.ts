@@ -8,7 +8,7 @@ import { startChild } from '../child.ts'
 import { daprdCommand } from '../daprd/command.ts'
 import { createProgress } from '../progress.ts'
 import { ensureParts } from '../parts/ensure.ts'
-import { freePorts } from './free-ports.ts'
+import { freePorts } from '../free-ports.ts'
 
 export type DaprComponent = { name: string; type: string; metadata: Record<string, string> }
 

@@ -1,6 +1,6 @@
 import type { ServiceError } from '@grpc/grpc-js'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { freePorts } from '../../platform/testing/free-ports.ts'
+import { freePorts } from '../../platform/free-ports.ts'
 import { startKafkaProxy } from '../../platform/testing/tcp-proxy.ts'
 import { poll } from '../../platform/poll.ts'
 import { startComponentProcess, type ComponentProcess } from '../../platform/testing/component-process.ts'

@@ -1,12 +1,10 @@
-import { spawn } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
-import { once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { createInterface } from 'node:readline'
 import { pino } from 'pino'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { startChild } from '../../platform/child.ts'
 import { startStoreSidecar, type StoreSidecar } from '../../platform/testing/store-sidecar.ts'
 import { createPayments, type Payments } from './payments.ts'
 import { createPaymentStore, type PaymentStore } from './payment-store.ts'
@@ -25,22 +23,14 @@ let payments: Payments
 beforeAll(async () => {
   const folder = mkdtempSync(join(tmpdir(), 'payments-'))
   const env = { PATH: process.env['PATH'], PORT: '0', DATA_FILE: join(folder, 'ledger.db'), PROVIDER_API_KEY: apiKey }
-  const child = spawn(process.execPath, [join(import.meta.dirname, '../../examples/payment-provider/main.ts')], {
-    env,
-    stdio: ['ignore', 'pipe', 'inherit'],
-  })
-  const ended = once(child, 'exit')
+  const main = join(import.meta.dirname, '../../examples/payment-provider/main.ts')
+  const child = startChild(process.execPath, [main], { env })
   stopSandbox = async () => {
-    child.kill('SIGTERM')
-    await ended
+    await child.kill()
     rmSync(folder, { recursive: true })
   }
-  for await (const line of createInterface({ input: child.stdout })) {
-    const { msg, port } = JSON.parse(line)
-    if (msg !== 'listening') continue
-    sandboxUrl = `http://127.0.0.1:${port}`
-    break
-  }
+  const listening = () => /"port":(\d+).*"msg":"listening"/.exec(child.tail())?.[1]
+  sandboxUrl = `http://127.0.0.1:${await child.ready('the sandbox listens', listening)}`
   const endpoint = {
     apiVersion: 'dapr.io/v1alpha1',
     kind: 'HTTPEndpoint',

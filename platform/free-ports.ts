@@ -9,3 +9,12 @@ export async function freePorts(count: number): Promise<number[]> {
   await Promise.all(probes.map((probe) => once(probe.close(), 'close')))
   return ports
 }
+
+/** Whether no process listens on a port of loopback. */
+export function isFree(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const probe = createServer()
+    probe.once('error', () => resolve(false))
+    probe.listen({ port, host: '127.0.0.1', exclusive: true }, () => probe.close(() => resolve(true)))
+  })
+}
