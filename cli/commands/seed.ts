@@ -12,21 +12,13 @@ type Options = ApiOptions & { products: number; users: number; seed: number; con
 /** Adds `seed --products N --users M`. */
 export function register(program: Command): void {
   withApiOptions(
-    program
-      .command('seed')
-      .description(
-        'fill the shop with made-up products and shoppers: the same ones each time, so repeating it changes nothing',
-      ),
+    program.command('seed').description('create reproducible products, stock and shoppers; can be repeated'),
   )
     .option('--products <count>', 'how many products', count, 100)
-    .option(
-      '--users <count>',
-      "how many shoppers; their password is SIDECART_SEED_PASSWORD, else the demo shopper's",
-      count,
-      10,
-    )
-    .option('--seed <number>', 'another number makes other products and shoppers', count, 1)
-    .option('--concurrency <count>', 'how many requests at once', positive, 8)
+    .option('--users <count>', 'how many shoppers', count, 10)
+    .option('--seed <number>', 'another number creates other products and shoppers', count, 1)
+    .option('--concurrency <count>', 'how many requests at a time', positive, 8)
+    .addHelpText('after', "\nThe shoppers' password is SIDECART_SEED_PASSWORD, else the demo shopper's.")
     .action(seed)
 }
 
@@ -35,36 +27,36 @@ function count(text: string): number {
   return Number(text)
 }
 
-async function seed(o: Options): Promise<void> {
+async function seed(options: Options): Promise<void> {
   const password = process.env['SIDECART_SEED_PASSWORD'] ?? localShop()?.secrets.shopperPassword
-  if (o.users > 0 && password === undefined)
-    throw new Error('Set SIDECART_SEED_PASSWORD to the password that the shoppers shall have.')
-  const api = await openApi(o)
+  if (options.users > 0 && password === undefined)
+    throw new Error('Set SIDECART_SEED_PASSWORD: the password of the shoppers.')
+  const api = await openApi(options)
   const started = Date.now()
-  const counts = { categories: 0, created: 0, there: 0, variants: 0, registered: 0, known: 0 }
+  const counts = { categories: 0, created: 0, updated: 0, variants: 0, registered: 0, known: 0 }
 
   const ids = new Map<string, string>()
-  await inParallel(o.products > 0 ? categoryPaths : [], o.concurrency, async (path) => {
+  await inParallel(options.products > 0 ? categoryPaths : [], options.concurrency, async (path) => {
     const { body } = await api.post<{ id: string }>('/v1/categories', { path })
     ids.set(path.join(' > '), body.id)
     counts.categories++
   })
 
-  await withBar('Products', o.products, o.concurrency, async (i) => {
-    const { handle, category, stock, ...product } = seedProduct(o.seed, i)
+  await withBar('Products', options.products, options.concurrency, async (i) => {
+    const { handle, category, stock, ...product } = seedProduct(options.seed, i)
     const { status } = await api.put(`/v1/products/${handle}`, {
       ...product,
       categoryId: ids.get(category.join(' > ')),
     })
-    counts[status === 201 ? 'created' : 'there']++
+    counts[status === 201 ? 'created' : 'updated']++
     for (const { sku, quantity } of stock)
       await api.put(`/v1/stock/${encodeURIComponent(sku)}`, { source: 'seed', quantity })
     counts.variants += stock.length
   })
 
-  await withBar('Shoppers', o.users, o.concurrency, async (i) => {
+  await withBar('Shoppers', options.users, options.concurrency, async (i) => {
     try {
-      await api.post('/v1/users', { ...seedUser(o.seed, i), password })
+      await api.post('/v1/users', { ...seedUser(options.seed, i), password })
       counts.registered++
     } catch (error) {
       if (!(error instanceof ApiError) || error.problem.code !== 'email_taken') throw error
@@ -72,14 +64,14 @@ async function seed(o: Options): Promise<void> {
     }
   })
 
-  const table = new Table({ head: ['seed', String(o.seed)], style: { head: [], border: [], compact: true } })
+  const table = new Table({ head: ['seed', String(options.seed)], style: { head: [], border: [], compact: true } })
   table.push(
     ['categories', counts.categories],
     ['products created', counts.created],
-    ['products that were there', counts.there],
+    ['products updated', counts.updated],
     ['variants with stock', counts.variants],
     ['shoppers registered', counts.registered],
-    ['shoppers that were there', counts.known],
+    ['shoppers that existed', counts.known],
     ['seconds', ((Date.now() - started) / 1000).toFixed(1)],
   )
   console.log(table.toString())

@@ -2,7 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 
 export type ApiProblem = { status: number; code: string; detail: string; errors?: { field: string; message: string }[] }
 
-/** An answer other than 2xx that trying again does not help. */
+/** A response other than 2xx for which a retry does not help. */
 export class ApiError extends Error {
   readonly problem: ApiProblem
 
@@ -21,22 +21,30 @@ type Session = { accessToken: string; refreshToken: string; expiresInSeconds: nu
 const callTimeoutMs = 15_000
 
 /**
- * The shop's REST API as a logged-in account. Waits and tries again on 429, 503, 504 and lost
- * connections, for up to `patienceMs` a request, as Retry-After says; so call only what may be
- * repeated. Tokens are renewed before they expire. Throws ApiError.
+ * Creates a client of the shop's REST API that is logged in to one account. Retries 429, 503, 504
+ * and lost connections for up to `retryForMs` per request and heeds Retry-After, so call only what
+ * may be repeated. Renews tokens before they expire. Throws ApiError.
  */
-export function createApi(o: { url: string; email: string; password: string; patienceMs?: number }) {
+export function createApi({
+  url,
+  email,
+  password,
+  retryForMs = 120_000,
+}: {
+  url: string
+  email: string
+  password: string
+  retryForMs?: number
+}) {
   let session: (Session & { expiresAt: number }) | undefined
   let renewing: Promise<void> | undefined
 
   async function renew(): Promise<void> {
-    const fresh =
-      (await refreshed()) ??
-      (await send<Session>('POST', '/v1/sessions', { email: o.email, password: o.password })).body
+    const fresh = (await refreshed()) ?? (await send<Session>('POST', '/v1/sessions', { email, password })).body
     session = { ...fresh, expiresAt: Date.now() + fresh.expiresInSeconds * 1000 }
   }
 
-  /** Undefined when there is nothing to refresh, or it is no good any more. */
+  /** Returns undefined without a session, or when its refresh token is no longer valid. */
   async function refreshed(): Promise<Session | undefined> {
     if (!session) return undefined
     const { refreshToken } = session
@@ -63,7 +71,7 @@ export function createApi(o: { url: string; email: string; password: string; pat
     body?: unknown,
     auth?: () => Promise<string>,
   ): Promise<Answer<T>> {
-    const giveUpAt = Date.now() + (o.patienceMs ?? 120_000)
+    const giveUpAt = Date.now() + retryForMs
     for (let attempt = 1, unauthorised = 0; ; attempt++) {
       const outcome = await ask(method, path, body, auth && (await auth()))
       if ('response' in outcome) {
@@ -71,17 +79,17 @@ export function createApi(o: { url: string; email: string; password: string; pat
         if (response.ok) return { status: response.status, body: json as T }
         const problem = problemOf(response, json)
         if (response.status === 401 && auth && unauthorised++ === 0) {
-          // The keys were changed, or the clocks differ.
+          // The signing keys have changed, or the clocks differ.
           if (session) session.expiresAt = 0
           continue
         }
-        const again =
+        const isTransient =
           [429, 503, 504].includes(response.status) || problem.code === 'conflict' || problem.code === 'etag_mismatch'
-        if (!again || Date.now() > giveUpAt) throw new ApiError(problem)
+        if (!isTransient || Date.now() > giveUpAt) throw new ApiError(problem)
         const seconds = Number(response.headers.get('retry-after') ?? 0)
         await delay(Math.max(Number.isFinite(seconds) ? seconds * 1000 : 0, backoff(attempt)))
       } else {
-        if (Date.now() > giveUpAt) throw new Error(`${o.url} does not answer: ${outcome.lost}`)
+        if (Date.now() > giveUpAt) throw new Error(`${url} does not respond: ${outcome.lost}`)
         await delay(backoff(attempt))
       }
     }
@@ -94,7 +102,7 @@ export function createApi(o: { url: string; email: string; password: string; pat
     bearer: string | undefined,
   ): Promise<{ response: Response; json: unknown } | { lost: string }> {
     try {
-      const response = await fetch(o.url + path, {
+      const response = await fetch(url + path, {
         method,
         signal: AbortSignal.timeout(callTimeoutMs),
         headers: {
@@ -116,8 +124,8 @@ export function createApi(o: { url: string; email: string; password: string; pat
   const authorised = <T>(method: string, path: string, body?: unknown) => send<T>(method, path, body, token)
 
   return {
-    url: o.url,
-    /** Logs in now, so that a wrong password or address shows before any work. */
+    url,
+    /** Logs in now, so a wrong password or address fails before any work. */
     logIn: async (): Promise<void> => void (await token()),
     get: <T>(path: string) => authorised<T>('GET', path),
     put: <T>(path: string, body: unknown) => authorised<T>('PUT', path, body),
@@ -135,7 +143,7 @@ function parseJson(text: string): unknown {
   }
 }
 
-/** Not everything between us and the shop speaks problem+json. */
+/** Proxies between here and the shop may not send problem+json. */
 function problemOf(response: Response, json: unknown): ApiProblem {
   const problem = (json ?? {}) as Partial<ApiProblem>
   return {

@@ -118,7 +118,10 @@ export function seedProduct(seed: number, i: number): SeedProduct {
     options: own,
     price: { amount: base + n * 200, currency: 'USD' },
   }))
-  const description = `<p>${adjective}, and made of ${material.toLowerCase()}.</p><ul><li>By ${pick(vendors).replaceAll('&', '&amp;')}</li><li>${1 + Math.floor(next() * 5)} years of warranty</li></ul>`
+  const made = `<p>${adjective}, and made of ${material.toLowerCase()}.</p>`
+  const vendorItem = `<li>By ${pick(vendors).replaceAll('&', '&amp;')}</li>`
+  const warrantyItem = `<li>${1 + Math.floor(next() * 5)} years of warranty</li>`
+  const description = `${made}<ul>${vendorItem}${warrantyItem}</ul>`
   return {
     handle,
     title,

@@ -3,10 +3,31 @@ import { describe, expect, test } from 'vitest'
 import { openCsv, readRows, type Problem, type Row } from './csv-rows.ts'
 import { buildProduct, placeOf, type Built } from './shopify-product.ts'
 
-const header =
-  'Handle,Title,Body (HTML),Vendor,Product Category,Type,Tags,Published,Option1 Name,Option1 Value,Option2 Name,Option2 Value,Variant SKU,Variant Grams,Variant Inventory Qty,Variant Inventory Policy,Variant Price,Image Src,Image Position,Google Shopping / Google Product Category,SEO Title,Variant Image,Cost per item'.split(
-    ',',
-  )
+const header = [
+  'Handle',
+  'Title',
+  'Body (HTML)',
+  'Vendor',
+  'Product Category',
+  'Type',
+  'Tags',
+  'Published',
+  'Option1 Name',
+  'Option1 Value',
+  'Option2 Name',
+  'Option2 Value',
+  'Variant SKU',
+  'Variant Grams',
+  'Variant Inventory Qty',
+  'Variant Inventory Policy',
+  'Variant Price',
+  'Image Src',
+  'Image Position',
+  'Google Shopping / Google Product Category',
+  'SEO Title',
+  'Variant Image',
+  'Cost per item',
+]
 
 const csv = (...rows: Record<string, string>[]) =>
   [header.join(','), ...rows.map((row) => header.map((name) => quoted(row[name] ?? '')).join(','))].join('\n')
@@ -36,7 +57,7 @@ const lamp = {
 const said = (problems: Problem[]) => problems.map(({ line, field, message }) => `line ${line}: ${field}: ${message}`)
 
 describe('rows', () => {
-  test('a byte order mark, CRLF, quoted newlines and blank lines: each row has the line that it begins on', async () => {
+  test('each row has the line it begins on, despite a BOM, CRLF, quoted newlines and blank lines', async () => {
     const rows = await read('\ufeffHandle,Title\r\na,"two\r\nlines"\r\n\r\nb,B\r\n,\r\nc,C\r\n')
     expect(rows).toEqual([
       { line: 2, cells: { Handle: 'a', Title: 'two\nlines' } },

@@ -240,10 +240,13 @@ function imagesOf(rows: Row[], { wrong, warn }: { wrong: Report; warn: Report })
 
 const isWebAddress = (text: string) => text.length <= 2048 && /^https?:\/\//i.test(text) && URL.canParse(text)
 
-// What has its own place in a product, belongs to a row and not to the product, or is nobody's
-// business but the merchant's.
-const notAttributes =
-  /^(Handle|Title|Body \(HTML\)|Vendor|Product Category|Tags|Published|Status|Option\d .*|Variant .*|Image .*|Cost per item|Price( .*)?|Compare At Price( .*)?|Included .*)$/
+// Columns that have their own field, belong to one row only, or are the merchant's own business.
+const notAttributes = new RegExp(
+  `^(${[
+    'Handle|Title|Body \\(HTML\\)|Vendor|Product Category|Tags|Published|Status',
+    'Option\\d .*|Variant .*|Image .*|Price( .*)?|Compare At Price( .*)?|Included .*|Cost per item',
+  ].join('|')})$`,
+)
 const variantAttributes = {
   barcode: 'Variant Barcode',
   compareAtPrice: 'Variant Compare At Price',
