@@ -3,8 +3,8 @@ import { pipeline, Transform, type Readable } from 'node:stream'
 import { parse } from 'csv-parse'
 
 /**
- * One record of a CSV file, by column name; `line` is where it begins. Cells are trimmed; those
- * that are blank are left out.
+ * One record of a CSV file by column name; `line` is where it begins. Cells are trimmed, blank ones
+ * omitted.
  */
 export type Row = { line: number; cells: Record<string, string> }
 export type Problem = { line: number; field: string; message: string }
@@ -14,9 +14,9 @@ const maxRecordBytes = 8 * 1024 * 1024
 export const openCsv = (file: string): Readable => createReadStream(file)
 
 /**
- * Reads CSV as it streams in: BOM, quoted commas and newlines, CRLF; rows without any text are
- * skipped. Yields rows, and problems for those that cannot be rows of this header. Throws when
- * there is no header or `required` columns are missing in it.
+ * Parses a stream of CSV, with or without a BOM, CRLF, and quoted commas and newlines; skips blank
+ * rows. Yields rows, and a problem for each one that does not fit the header. Throws when there is
+ * no header or it lacks a `required` column.
  */
 export async function* readRows(source: Readable, required: string[] = []): AsyncGenerator<Row | Problem> {
   const broken: string[] = []
@@ -31,7 +31,7 @@ export async function* readRows(source: Readable, required: string[] = []): Asyn
     skip_records_with_error: true,
     on_skip: (error) => void broken.push(error?.code ?? ''),
   })
-  // What fails is thrown by the loop below.
+  // The loop below throws what fails.
   pipeline(source, lineFeeds(), parser, () => {})
 
   let header: string[] | undefined
@@ -76,7 +76,7 @@ export async function* readRows(source: Readable, required: string[] = []): Asyn
   if (!header) throw new Error('line 1: the file has no header')
 }
 
-/** CRLF as LF, as csv-parse counts the former as two lines within quotes. */
+/** Turns CRLF into LF, since csv-parse counts a quoted CRLF as two lines. */
 function lineFeeds(): Transform {
   let held = ''
   const decoder = new TextDecoder('utf-8', { ignoreBOM: true })

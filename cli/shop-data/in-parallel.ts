@@ -1,6 +1,6 @@
 /**
- * Runs `work` on each item as it comes, at most `limit` at a time. Throws the first error, once
- * those under way have ended.
+ * Runs `work` on each item as it arrives, at most `limit` at a time. Throws the first error, after
+ * the calls in flight have ended.
  */
 export async function inParallel<T>(
   items: AsyncIterable<T> | Iterable<T>,

@@ -1,6 +1,7 @@
 /**
- * A price such as "15.99" in the currency's minor units (1599 for USD, 16 for a price of "16" in
- * JPY), by text alone: 0.1 has no exact binary fraction, and 1.005 * 100 is 100.49999999999999.
+ * Converts a price such as "15.99" to the currency's minor units (1599 for USD, 16 for a price of
+ * "16" in JPY), by text alone: 0.1 has no exact binary fraction, and 1.005 * 100 is
+ * 100.49999999999999.
  */
 export function minorUnits(text: string, currency: string): { amount: number } | { wrong: string } {
   const match = /^(\d{1,15})(?:\.(\d*))?$/.exec(text)
@@ -21,7 +22,7 @@ export function minorUnits(text: string, currency: string): { amount: number } |
 
 const maxAmount = 1_000_000_000_000
 
-/** How many decimals a currency has. Throws RangeError for what is no currency's code. */
+/** Returns how many decimals a currency has. Throws RangeError for an unknown code. */
 export function decimals(currency: string): number {
   if (!Intl.supportedValuesOf('currency').includes(currency))
     throw new RangeError(`${currency} is no ISO 4217 currency code`)

@@ -1,10 +1,10 @@
 import { random } from '../../platform/random.ts'
 import { slug } from './sku.ts'
 
-// A made-up shop. Product i of a seed is the same however many there are, so a shop can be made
-// larger later.
+// A made-up shop. Product i of a seed does not depend on how many there are, so a shop can grow
+// later.
 
-// Neighbouring seeds and numbers must not give similar products.
+// Neighbouring seeds and numbers must not produce similar products.
 const mix = (seed: number, kind: number, i: number) =>
   (Math.imul(seed + 1, 0x9e3779b1) ^ Math.imul(kind + 1, 0x85ebca6b) ^ Math.imul(i + 1, 0xc2b2ae35)) >>> 0
 
@@ -36,7 +36,7 @@ const tree: Record<string, Record<string, string[]>> = {
   },
 }
 
-/** Every category, top first, as names from the top. */
+/** The path of every category, parents first. */
 export const categoryPaths: string[][] = Object.entries(tree).flatMap(([top, middles]) => [
   [top],
   ...Object.entries(middles).flatMap(([middle, leaves]) => [
@@ -97,7 +97,7 @@ export type SeedProduct = {
   stock: { sku: string; quantity: number }[]
 }
 
-/** Product number `i` of a seed. */
+/** Returns product `i` of a seed. */
 export function seedProduct(seed: number, i: number): SeedProduct {
   const next = random(mix(seed, 1, i))
   const pick = <T>(from: readonly T[]): T => from[Math.floor(next() * from.length)]!
@@ -142,7 +142,7 @@ export function seedProduct(seed: number, i: number): SeedProduct {
   }
 }
 
-/** Every combination of the options that have values; one without any when none has. */
+/** Returns every combination of the options that have values, or one empty combination. */
 const combine = (options: [string, string[]][]): Record<string, string>[] =>
   options.reduce<Record<string, string>[]>(
     (sofar, [name, values]) =>
@@ -150,7 +150,7 @@ const combine = (options: [string, string[]][]): Record<string, string>[] =>
     [{}],
   )
 
-/** Shopper number `i` of a seed. */
+/** Returns shopper `i` of a seed. */
 export function seedUser(seed: number, i: number): { email: string; name: string } {
   const next = random(mix(seed, 2, i))
   const pick = <T>(from: readonly T[]): T => from[Math.floor(next() * from.length)]!

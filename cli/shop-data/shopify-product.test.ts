@@ -54,7 +54,7 @@ const lamp = {
   'Option1 Name': 'Title',
   'Option1 Value': 'Default Title',
 }
-const said = (problems: Problem[]) => problems.map(({ line, field, message }) => `line ${line}: ${field}: ${message}`)
+const textOf = (problems: Problem[]) => problems.map(({ line, field, message }) => `line ${line}: ${field}: ${message}`)
 
 describe('rows', () => {
   test('each row has the line it begins on, despite a BOM, CRLF, quoted newlines and blank lines', async () => {
@@ -208,34 +208,34 @@ describe('what is wrong is said with its line, and the rest goes on', () => {
         'Image Src': 'pot.jpg',
       },
     )
-    expect(said(errors)).toEqual([
+    expect(textOf(errors)).toEqual([
       'line 3: Variant Price: must be a number with a point and no commas',
       'line 4: Variant Inventory Qty: must be a whole number',
-      'line 5: Option1 Value: the same options stand in line 2',
-      'line 6: Option1 Value: is missing',
+      'line 5: Option1 Value: has the same options as line 2',
+      'line 6: Option1 Value: is required',
       'line 7: Variant Price: has more than the 2 decimals of USD',
       'line 7: Image Src: must be an http or https URL',
     ])
     expect(product!.variants.map(({ sku }) => sku)).toEqual(['brass-lamp-s'])
   })
 
-  test('no title, no good variant: no product', async () => {
+  test('without a title or a valid variant there is no product', async () => {
     const untitled = await build({ ...lamp, Title: '' })
-    expect([untitled.product, said(untitled.errors)]).toEqual([undefined, ['line 2: Title: is missing']])
+    expect([untitled.product, textOf(untitled.errors)]).toEqual([undefined, ['line 2: Title: is required']])
     const unpriced = await build({ ...lamp, 'Variant Price': '' })
-    expect([unpriced.product, said(unpriced.errors)]).toEqual([undefined, ['line 2: Variant Price: is missing']])
+    expect([unpriced.product, textOf(unpriced.errors)]).toEqual([undefined, ['line 2: Variant Price: is required']])
   })
 
-  test('stock below zero, and selling what is not there: warnings', async () => {
+  test('warns of negative stock and of overselling', async () => {
     const { product, errors, warnings } = await build({
       ...lamp,
       'Variant Inventory Qty': '-4',
       'Variant Inventory Policy': 'continue',
     })
     expect(errors).toEqual([])
-    expect(said(warnings)).toEqual([
-      'line 2: Variant Inventory Qty: is -4: 0 are in stock',
-      'line 2: Variant Inventory Policy: is not honoured: what is not there is not sold',
+    expect(textOf(warnings)).toEqual([
+      'line 2: Variant Inventory Qty: is -4: 0 in stock',
+      'line 2: Variant Inventory Policy: is ignored: sold-out variants cannot be ordered',
     ])
     expect(product!.variants[0]!.quantity).toBe(0)
   })

@@ -6,14 +6,14 @@ import { deriveSkus, slug } from './sku.ts'
 // Shopify's product CSV, as its admin exports it:
 // https://help.shopify.com/en/manual/products/import-export/using-csv
 
-/** A product as the API takes it (PUT /v1/products/{handle}), with what came from where. */
+/** A product for PUT /v1/products/{handle}, with the lines its parts came from. */
 export type ImportedProduct = {
   handle: string
   line: number
   title: string
   description: string
   vendor: string
-  /** Names from the top; empty: none. */
+  /** Names, parents first; empty for none. */
   category: string[]
   images: string[]
   attributes: Record<string, unknown>
@@ -24,7 +24,7 @@ export type ImportedProduct = {
 export type ImportedVariant = {
   line: number
   sku: string
-  /** Whether we made the SKU. */
+  /** Whether the SKU was derived here. */
   derived: boolean
   options: Record<string, string>
   price: { amount: number; currency: string }
@@ -33,15 +33,15 @@ export type ImportedVariant = {
 
 export type Built = { product?: ImportedProduct; errors: Problem[]; warnings: Problem[] }
 
-/** Whose rows stand together: a product's name. Undefined for a row without one. */
+/** Returns the handle that groups a product's rows, or undefined for a row without one. */
 export const handleOf = (row: Row): string | undefined => slug(row.cells['Handle'] ?? '') || undefined
 
 const maxImages = 50
 const maxQuantity = 1_000_000_000
 
 /**
- * The product that the rows of one handle describe. A row that is wrong is left out of it and
- * reported; without a title or any good variant there is no product.
+ * Builds the product that the rows of one handle describe. Leaves out and reports wrong rows;
+ * without a title or a valid variant there is no product.
  */
 export function buildProduct(rows: Row[], currency: string): Built {
   const errors: Problem[] = []
@@ -52,8 +52,8 @@ export function buildProduct(rows: Row[], currency: string): Built {
   const main = rows.find(({ cells }) => cells['Title'] !== undefined) ?? rows[0]!
   const { cells, line } = main
   const handle = handleOf(main)!
-  if (cells['Handle'] !== handle) warn(line, 'Handle', `is stored as ${handle}`)
-  if (cells['Title'] === undefined) wrong(line, 'Title', 'is missing')
+  if (cells['Handle'] !== handle) warn(line, 'Handle', `is imported as ${handle}`)
+  if (cells['Title'] === undefined) wrong(line, 'Title', 'is required')
   const published = isPublished(main, wrong)
   const category = categoryOf(cells)
   if (category.length > 10) wrong(line, 'Product Category', 'is more than 10 levels deep')
@@ -62,7 +62,7 @@ export function buildProduct(rows: Row[], currency: string): Built {
 
   if (cells['Title'] === undefined || published === undefined || category.length > 10) return { errors, warnings }
   if (variants.length === 0) {
-    if (errors.length === 0) wrong(line, 'Variant Price', 'is missing')
+    if (errors.length === 0) wrong(line, 'Variant Price', 'is required')
     return { errors, warnings }
   }
   const product: ImportedProduct = {
@@ -102,18 +102,18 @@ function variantsOf(
     const price = priceOf(row, currency, report.wrong)
     const quantity = quantityOf(row, report)
     if (row.cells['Variant Inventory Policy'] === 'continue')
-      report.warn(row.line, 'Variant Inventory Policy', 'is not honoured: what is not there is not sold')
+      report.warn(row.line, 'Variant Inventory Policy', 'is ignored: sold-out variants cannot be ordered')
     if (!options || !price || quantity === undefined) continue
     const twin = found.find((other) => JSON.stringify(other.options) === JSON.stringify(options))
     if (twin) {
-      report.wrong(row.line, 'Option1 Value', `the same options stand in line ${twin.line}`)
+      report.wrong(row.line, 'Option1 Value', `has the same options as line ${twin.line}`)
       continue
     }
-    // Excel's way to say that digits are text.
+    // Excel marks digits as text with it.
     const sku = normaliseSku(oneLine((row.cells['Variant SKU'] ?? '').replace(/^'/, '')))
     const same = sku === '' ? undefined : found.find((other) => other.sku === sku)
     if (same) {
-      report.wrong(row.line, 'Variant SKU', `the same SKU stands in line ${same.line}`)
+      report.wrong(row.line, 'Variant SKU', `has the same SKU as line ${same.line}`)
       continue
     }
     found.push({
@@ -137,8 +137,8 @@ function variantsOf(
 }
 
 /**
- * Undefined for a row that is wrong. The names stand in the product's first row only; one variant
- * called "Default Title" has no options.
+ * Returns a row's options, or undefined when they are wrong. Only the product's first row has the
+ * names; a single variant called "Default Title" has no options.
  */
 function optionsOf(row: Row, main: Row, wrong: Report): Record<string, string> | undefined {
   const options: Record<string, string> = {}
@@ -148,7 +148,7 @@ function optionsOf(row: Row, main: Row, wrong: Report): Record<string, string> |
     if (name === undefined && value === undefined) continue
     if (name === 'Title' && (value === undefined || value === 'Default Title')) continue
     if (name === undefined || value === undefined) {
-      wrong(row.line, `Option${n} ${name === undefined ? 'Name' : 'Value'}`, 'is missing')
+      wrong(row.line, `Option${n} ${name === undefined ? 'Name' : 'Value'}`, 'is required')
       return undefined
     }
     options[oneLine(name)] = oneLine(value)
@@ -158,7 +158,7 @@ function optionsOf(row: Row, main: Row, wrong: Report): Record<string, string> |
 
 function priceOf({ line, cells }: Row, currency: string, wrong: Report): ImportedVariant['price'] | undefined {
   const text = cells['Variant Price']
-  const result = text === undefined ? { wrong: 'is missing' } : minorUnits(text, currency)
+  const result = text === undefined ? { wrong: 'is required' } : minorUnits(text, currency)
   if ('amount' in result) return { amount: result.amount, currency }
   wrong(line, 'Variant Price', result.wrong)
   return undefined
@@ -167,7 +167,7 @@ function priceOf({ line, cells }: Row, currency: string, wrong: Report): Importe
 function quantityOf({ line, cells }: Row, { wrong, warn }: { wrong: Report; warn: Report }): number | undefined {
   const text = cells['Variant Inventory Qty']
   if (text === undefined) {
-    warn(line, 'Variant Inventory Qty', 'is missing: 0 are in stock')
+    warn(line, 'Variant Inventory Qty', 'is empty: 0 in stock')
     return 0
   }
   if (!/^-?\d{1,12}$/.test(text)) {
@@ -176,7 +176,7 @@ function quantityOf({ line, cells }: Row, { wrong, warn }: { wrong: Report; warn
   }
   const quantity = Number(text)
   if (quantity < 0) {
-    warn(line, 'Variant Inventory Qty', `is ${text}: 0 are in stock`)
+    warn(line, 'Variant Inventory Qty', `is ${text}: 0 in stock`)
     return 0
   }
   if (quantity > maxQuantity) {
@@ -187,8 +187,8 @@ function quantityOf({ line, cells }: Row, { wrong, warn }: { wrong: Report; warn
 }
 
 /**
- * Undefined when that cannot be said. A draft and an archived product are not published, whatever
- * Published says.
+ * Returns undefined when the cells are wrong. Drafts and archived products are not published,
+ * whatever Published says.
  */
 function isPublished({ line, cells }: Row, wrong: Report): boolean | undefined {
   const said = (cells['Published'] ?? 'true').toLowerCase()
@@ -200,7 +200,7 @@ function isPublished({ line, cells }: Row, wrong: Report): boolean | undefined {
 }
 
 function categoryOf(cells: Record<string, string>): string[] {
-  // Google's taxonomy may be given by number, which says nothing to a shopper.
+  // Google's taxonomy may be a number, which means nothing to a shopper.
   const google = cells['Google Shopping / Google Product Category']
   const text =
     cells['Product Category'] ?? (google && !/^\d+$/.test(google) ? google : undefined) ?? cells['Type'] ?? ''
@@ -274,7 +274,7 @@ function attributesOf(main: Row, variants: ImportedVariant[], rows: Row[]): Reco
     const own = Object.entries(variantAttributes).filter(
       ([, column]) => cells[column] !== undefined && !(column === 'Variant Grams' && /^0+(\.0+)?$/.test(cells[column])),
     )
-    // A unit without a weight says nothing.
+    // A unit means nothing without a weight.
     const said = own.filter(([name]) => name !== 'weightUnit' || own.some(([other]) => other === 'grams'))
     return said.length > 0
       ? [[sku, Object.fromEntries(said.map(([name, column]) => [name, cells[column]]))] as const]
@@ -284,7 +284,7 @@ function attributesOf(main: Row, variants: ImportedVariant[], rows: Row[]): Reco
   return attributes
 }
 
-/** Where a field of the API's stands in the file. */
+/** Returns where in the file a field of the API came from. */
 export function placeOf(field: string, product: ImportedProduct): { line: number; field: string } {
   const [head = '', index, rest] = field.split('.')
   if (head === 'variants') {

@@ -2,8 +2,8 @@ import { createHash } from 'node:crypto'
 import { skuRule } from '#lib/text.ts'
 
 /**
- * Lower-case letters, digits and single hyphens: "Größe XL" is "grosse-xl". Empty for text without
- * any Latin letter or digit.
+ * Turns text into lower-case letters, digits and single hyphens: "Größe XL" becomes "grosse-xl".
+ * Returns '' for text without a Latin letter or digit.
  */
 export const slug = (text: string): string =>
   text
@@ -19,9 +19,9 @@ export const slug = (text: string): string =>
 const hash = (text: string) => createHash('sha256').update(text).digest('hex').slice(0, 8)
 
 /**
- * SKUs for a product's variants that have none, made of nothing but its handle and their option
- * values, so that the same row gets the same SKU whatever stands around it. Values that look the
- * same as slugs, or have none, are told apart by a hash.
+ * Derives SKUs for variants without one from the product's handle and their option values alone, so
+ * a row gets the same SKU whatever the other rows are. A hash distinguishes values whose slugs are
+ * equal or empty.
  */
 export function deriveSkus(handle: string, variants: { values: string[] }[]): string[] {
   const plain = variants.map(({ values }) => [handle, ...values.map((value) => slug(value) || hash(value))].join('-'))
@@ -32,6 +32,6 @@ export function deriveSkus(handle: string, variants: { values: string[] }[]): st
   )
 }
 
-/** A longer name for the same variant, for when another product has its first one. */
+/** Returns the variant's longer SKU, for when another product has the shorter one. */
 export const hashedSku = (sku: string, values: string[]): string =>
   `${sku.slice(0, skuRule.max - 9)}-${hash(JSON.stringify([sku, ...values]))}`

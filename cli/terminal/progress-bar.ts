@@ -3,8 +3,8 @@ import { Presets, SingleBar } from 'cli-progress'
 export type ProgressBar = { step: () => void; say: (line: string) => void; close: () => void }
 
 /**
- * A bar with the time left in a terminal; elsewhere a line at each tenth. `say` prints a line above
- * the bar.
+ * Creates a progress bar with the time left; outside a terminal, a line at each tenth. `say` prints
+ * a line above the bar.
  */
 export function createProgressBar(what: string, total: number, out: NodeJS.WriteStream = process.stderr): ProgressBar {
   let done = 0
