@@ -1,47 +1,80 @@
 import { spawnSync } from 'node:child_process'
 import Table from 'cli-table3'
 import { findPart } from '../../platform/parts/find.ts'
-import { partNames, parts } from '../../platform/parts/parts.ts'
+import { partNames, parts, type PartName } from '../../platform/parts/parts.ts'
 import { parseVersion } from '../../platform/parts/version.ts'
+import { describeQuickWay, type Docker } from './quick-way.ts'
 
-/**
- * Says of each part where it is and which version, or how to get it. Exit code 1 when a part can
- * not even be built.
- */
-export function doctor(): void {
-  const table = new Table({ style: { head: [], border: [], compact: true }, head: ['part', 'version', 'where'] })
-  table.push(['Node', process.versions.node, process.execPath])
-  for (const name of partNames) table.push(describePart(name))
-  console.log(table.toString())
+type Row = {
+  version: string
+  where: string
+  /** Missing: the next start builds it. Unavailable: it cannot. */
+  state: 'found' | 'missing' | 'unavailable'
 }
 
-function describePart(name: (typeof partNames)[number]): [string, string, string] {
+/**
+ * Says of each part where it is and which version, or how to get it, and then what the quickest way
+ * to a shop is on this machine. Exit code 1 when a part can be neither found nor built.
+ */
+export function doctor(): void {
+  const rows = partNames.map((name) => ({ name, ...describePart(name) }))
+  const table = new Table({ style: { head: [], border: [], compact: true }, head: ['part', 'version', 'where'] })
+  table.push(['Node', process.versions.node, process.execPath])
+  for (const { name, version, where } of rows) table.push([parts[name].title, version, where])
+  console.log(table.toString())
+
+  const inState = (wanted: Row['state']) => rows.filter(({ state }) => state === wanted).map(({ name }) => name)
+  const unavailable = inState('unavailable')
+  console.log(describeQuickWay({ docker: findDocker(), missing: inState('missing'), unavailable }))
+  if (unavailable.length > 0) process.exitCode = 1
+}
+
+function describePart(name: PartName): Row {
   const part = parts[name]
   try {
     const found = findPart(name)
     switch (found.from) {
       case 'address':
-        return [part.title, '', found.detail]
+        return { version: '', where: found.detail, state: 'found' }
       case 'cache':
-        return [part.title, part.cacheKey.replace(/^[a-z-]+-(?=\d)/, ''), found.path]
+        return { version: part.cacheKey.replace(/^[a-z-]+-(?=\d)/, ''), where: found.path, state: 'found' }
       case 'binary':
       case 'path':
-        return [part.title, parseVersion(found.printedVersion)?.join('.') ?? '', found.detail]
+        return {
+          version: parseVersion(found.printedVersion)?.join('.') ?? '',
+          where: found.detail,
+          state: 'found',
+        }
       case 'nowhere': {
         const lacking = part.tools.filter((tool) => !isInstalled(tool))
         const misfits = found.detail ? `${found.detail}; ` : ''
-        if (lacking.length === 0)
-          return [part.title, '', `${misfits}the next start makes it (${part.tools.join(', ')})`]
-        process.exitCode = 1
-        return [part.title, 'missing', `${misfits}no ${lacking.join(', no ')}: ${part.howToGet}`]
+        if (lacking.length === 0) {
+          return {
+            version: '',
+            where: `${misfits}the next start builds it (${part.tools.join(', ')})`,
+            state: 'missing',
+          }
+        }
+        return {
+          version: 'missing',
+          where: `${misfits}no ${lacking.join(', no ')}: ${part.howToGet}`,
+          state: 'unavailable',
+        }
       }
     }
   } catch (error) {
-    process.exitCode = 1
-    return [part.title, 'missing', (error as Error).message]
+    return { version: 'missing', where: (error as Error).message, state: 'unavailable' }
   }
 }
 
 function isInstalled(tool: string): boolean {
   return spawnSync('sh', ['-c', `command -v ${tool}`]).status === 0
+}
+
+function findDocker(): Docker {
+  if (!isInstalled('docker')) return 'absent'
+  // An engine that hangs is as good as none.
+  const succeeds = (...args: string[]) => spawnSync('docker', args, { timeout: 2_000 }).status === 0
+  if (!succeeds('info')) return 'no engine'
+  return succeeds('compose', 'version') ? 'works' : 'no compose'
 }
