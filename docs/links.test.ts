@@ -61,7 +61,8 @@ test('every link leads to a file, and to a heading in it', () => {
 /**
  * The paths in a page's prose, such as `lib/errors.ts` or `services/<name>/`, that begin with a
  * folder of the repository or next to the page. A walk-through may also name what it creates: a
- * path on its own line, above its content. What a running shop writes, in .sidecart, does not count.
+ * path on its own line, above its content. What a running shop writes, in .sidecart, does not
+ * count.
  */
 function namedPaths(page: string): { path: string; found: boolean }[] {
   const created = [...read(page).matchAll(/^`([^`\s]+)`\n\n```/gm)].map(([, path]) => path!)

@@ -17,7 +17,7 @@ export function isUnavailable(error: unknown): boolean {
 }
 
 /** Patterns in messages of the driver, Node and OpenSSL, and what they mean here. */
-const reasons: [RegExp, string][] = [[/certificate|altnames/, "MongoDB's certificate is not accepted"]]
+const reasons: [RegExp, string][] = [[/certificate|altnames/, "MongoDB's certificate was rejected"]]
 
 const unauthorized = 13
 const authenticationFailed = 18
@@ -32,14 +32,14 @@ export function explain(error: unknown): unknown {
   const unavailable = (why: string, lasting = true) =>
     new ComponentError('STORE_UNAVAILABLE', `${why} (${message})`, { cause: error, lasting })
   if (error instanceof MongoServerError && error.code === authenticationFailed)
-    return unavailable('MongoDB refuses the user or the password')
+    return unavailable('MongoDB rejected the user or password')
   if (error instanceof MongoServerError && error.code === unauthorized)
-    return unavailable('MongoDB does not let this user in here')
+    return unavailable('MongoDB does not allow this user to use the database')
   if (/^E(NOENT|ACCES|ISDIR): .*, (open|read)/.test(message))
     return new ComponentError('INVALID_SETTING', `metadata field "connectionString": ${message}`)
   if (!isUnavailable(error)) return error
   const reason = reasons.find(([pattern]) => pattern.test(message))?.[1]
-  return reason === undefined ? unavailable('MongoDB does not answer', false) : unavailable(reason)
+  return reason === undefined ? unavailable('MongoDB does not respond', false) : unavailable(reason)
 }
 
 export const isDuplicateKey = (error: unknown): boolean => error instanceof MongoServerError && error.code === 11_000

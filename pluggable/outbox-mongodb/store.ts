@@ -101,7 +101,7 @@ export function createMongodbStore(options: MongodbStoreOptions): Omit<StateStor
         if (size > 1 && attempt === 2) throw error
         if (Date.now() > end) {
           return [
-            new ComponentError('STORE_UNAVAILABLE', `too many writers at once (${(error as Error).message})`, {
+            new ComponentError('STORE_UNAVAILABLE', `too many concurrent writers (${(error as Error).message})`, {
               cause: error,
             }),
           ]
@@ -122,7 +122,7 @@ export function createMongodbStore(options: MongodbStoreOptions): Omit<StateStor
   async function explained<T>(work: Promise<T>): Promise<T> {
     // The driver retries a failed call: its own limits add up to more than callers are promised.
     const late = () =>
-      new ComponentError('STORE_UNAVAILABLE', `MongoDB does not answer (no response within ${responseMs} ms)`)
+      new ComponentError('STORE_UNAVAILABLE', `MongoDB does not respond (no response within ${responseMs} ms)`)
     return withDeadline(work, responseMs, late).catch((error: unknown) => {
       throw explain(error)
     })

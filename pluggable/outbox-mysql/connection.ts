@@ -45,11 +45,11 @@ const connectByAddress = (host: string, port: number) =>
 
 /** Patterns in messages of the server, Node and OpenSSL, and what they mean here. */
 const reasons: [RegExp, string][] = [
-  [/insecure transport/, 'MySQL takes encrypted connections only, see tls in connectionString'],
-  [/^Access denied/, 'MySQL refuses the user or the password of connectionString, or wants tls for this user'],
+  [/insecure transport/, 'MySQL requires TLS, see tls in connectionString'],
+  [/^Access denied/, 'MySQL rejected the user or password in connectionString, or requires TLS for this user'],
   [/^Unknown database/, 'MySQL has no such database'],
-  [/does not support secure connection/, 'MySQL has no TLS, which connectionString asks for'],
-  [/certificate|altnames/, "MySQL's certificate is not accepted"],
+  [/does not support secure connection/, 'MySQL does not support TLS, but connectionString requires it'],
+  [/certificate|altnames/, "MySQL's certificate was rejected"],
 ]
 
 /**
@@ -58,7 +58,7 @@ const reasons: [RegExp, string][] = [
 export function noConnection(cause: unknown): ComponentError {
   const message = cause instanceof Error ? cause.message : String(cause)
   const reason = reasons.find(([pattern]) => pattern.test(message))?.[1]
-  return new ComponentError('STORE_UNAVAILABLE', `${reason ?? 'MySQL does not answer'} (${message})`, {
+  return new ComponentError('STORE_UNAVAILABLE', `${reason ?? 'MySQL does not respond'} (${message})`, {
     cause,
     lasting: reason !== undefined,
   })

@@ -82,7 +82,7 @@ export function createMysqlStore({
         if (size > 1 && (waited || attempt === 2)) throw error
         if (attempt === maxAttempts || (waited && attempt >= 2)) {
           return [
-            new ComponentError('STORE_UNAVAILABLE', `too many writers at once (${(error as Error).message})`, {
+            new ComponentError('STORE_UNAVAILABLE', `too many concurrent writers (${(error as Error).message})`, {
               cause: error,
             }),
           ]

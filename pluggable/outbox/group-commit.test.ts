@@ -112,12 +112,12 @@ test('without group commit, transactions run in parallel, each alone', async () 
 test('a transaction whose turn does not come in time is rejected, one that has begun is not', async () => {
   const { send, failures } = recorder({ ...groupLimits, groups: 1, waitMs: 20 })
   await send(of('a', '1'), of('b', '1'))
-  await expect.poll(() => failures).toEqual(['b: too many writers at once (no turn within 20 ms)'])
+  await expect.poll(() => failures).toEqual(['b: too many concurrent writers (no turn within 20 ms)'])
 })
 
 test('callers beyond the longest queue are rejected at once', async () => {
   const { send, failures } = recorder({ ...groupLimits, groups: 1, waiting: 1 })
   await send(of('a', '1'))
   await send(of('b', '1'), of('c', '1'))
-  expect(failures).toEqual(['c: too many writers at once (1 already waiting)'])
+  expect(failures).toEqual(['c: too many concurrent writers (1 already waiting)'])
 })

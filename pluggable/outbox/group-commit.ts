@@ -140,7 +140,9 @@ export function createGroupCommit<T extends Groupable>(
     const late = performance.now() - limits.waitMs
     for (const { since, reject } of queue) {
       if (since <= late)
-        reject(new ComponentError('STORE_UNAVAILABLE', `too many writers at once (no turn within ${limits.waitMs} ms)`))
+        reject(
+          new ComponentError('STORE_UNAVAILABLE', `too many concurrent writers (no turn within ${limits.waitMs} ms)`),
+        )
     }
     queue = queue.filter(({ since }) => since > late)
     pump()
@@ -149,7 +151,7 @@ export function createGroupCommit<T extends Groupable>(
   return (transaction) =>
     new Promise((resolve, reject) => {
       if (queue.length >= limits.waiting) {
-        reject(new ComponentError('STORE_UNAVAILABLE', `too many writers at once (${queue.length} already waiting)`))
+        reject(new ComponentError('STORE_UNAVAILABLE', `too many concurrent writers (${queue.length} already waiting)`))
         return
       }
       queue.push({ transaction, alone: false, since: performance.now(), resolve, reject })

@@ -3,22 +3,22 @@
  * match counts.
  */
 const hints: [RegExp, string][] = [
-  [/support the requested SASL mechanism/, 'Kafka does not take relaySaslMechanism'],
-  [/SASL .*authentication failed/, 'Kafka refuses relaySaslUsername or relaySaslPassword'],
-  [/does not match certificate's altnames/, "Kafka's certificate is for another host than relayBrokers names"],
-  [/certificate has expired|not yet valid/, "Kafka's certificate is not valid at this time"],
+  [/support the requested SASL mechanism/, 'Kafka does not support relaySaslMechanism'],
+  [/SASL .*authentication failed/, 'Kafka rejected relaySaslUsername or relaySaslPassword'],
+  [/does not match certificate's altnames/, "Kafka's certificate does not match the host in relayBrokers"],
+  [/certificate has expired|not yet valid/, "Kafka's certificate has expired or is not yet valid"],
+  [/unable to (verify|get)|self-signed certificate/, "Kafka's certificate is not signed by relayCaCert"],
   [
-    /unable to (verify|get)|self-signed certificate/,
-    "Kafka's certificate is not signed by an authority of relayCaCert",
+    /alert (bad certificate|certificate|unknown ca|handshake failure)/,
+    'Kafka rejected relayClientCert, or requires one',
   ],
-  [/alert (bad certificate|certificate|unknown ca|handshake failure)/, 'Kafka refuses relayClientCert, or wants one'],
   [
     /before secure TLS connection|wrong version number|packet length too long/,
     'Kafka does not speak TLS at relayBrokers',
   ],
-  [/^Closed connection/, 'Kafka ends the connection at once; where it wants TLS, set relayAuthType'],
-  [/does not host this topic-partition/, 'Kafka does not know relayTopic'],
-  [/Not authorized|authorization failed/i, 'Kafka does not let this user write to relayTopic'],
+  [/^Closed connection/, 'Kafka closed the connection; if it requires TLS, set relayAuthType'],
+  [/does not host this topic-partition/, 'relayTopic does not exist in Kafka'],
+  [/Not authorized|authorization failed/i, 'Kafka does not allow this user to write to relayTopic'],
 ]
 
 /**

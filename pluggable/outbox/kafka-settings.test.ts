@@ -97,8 +97,7 @@ test.each<[string, Record<string, string>, string]>([
 test('an error of the Kafka client says which setting to check, once', () => {
   const twice = 'Connection error: self-signed certificate: Connection error: self-signed certificate'
   expect(explainKafkaError(new Error(twice))).toMatchObject({
-    message:
-      "Kafka's certificate is not signed by an authority of relayCaCert (Connection error: self-signed certificate)",
+    message: "Kafka's certificate is not signed by relayCaCert (Connection error: self-signed certificate)",
   })
   const other = new Error('something else')
   expect(explainKafkaError(other)).toBe(other)

@@ -28,12 +28,12 @@ async function refusal(connectionString: string): Promise<string> {
 test('Init names a wrong password, an unknown user and a missing login, without the password', async () => {
   const url = new URL(process.env['TEST_MONGODB_URI'] ?? '')
   url.password = 'not-it'
-  expect(await refusal(url.href)).toMatch(/^STORE_UNAVAILABLE: MongoDB refuses the user or the password/)
+  expect(await refusal(url.href)).toMatch(/^STORE_UNAVAILABLE: MongoDB rejected the user or password/)
   url.username = 'nobody'
-  expect(await refusal(url.href)).toMatch(/^STORE_UNAVAILABLE: MongoDB refuses the user or the password/)
+  expect(await refusal(url.href)).toMatch(/^STORE_UNAVAILABLE: MongoDB rejected the user or password/)
   url.username = url.password = ''
   url.searchParams.delete('authSource')
-  expect(await refusal(url.href)).toMatch(/^STORE_UNAVAILABLE: MongoDB does not let this user in here/)
+  expect(await refusal(url.href)).toMatch(/^STORE_UNAVAILABLE: MongoDB does not allow this user to use the database/)
 })
 
 test('an unreadable connection string is named but not repeated', async () => {
@@ -76,13 +76,13 @@ describe('a server that requires TLS, with a certificate for 127.0.0.1 from a pr
     }
     const direct = { directConnection: 'true' }
     expect(await refusal(address(mongodb, direct))).toMatch(
-      /^STORE_UNAVAILABLE: MongoDB does not answer \(connection .* closed/,
+      /^STORE_UNAVAILABLE: MongoDB does not respond \(connection .* closed/,
     )
-    const untrusted = /^STORE_UNAVAILABLE: MongoDB's certificate is not accepted \(unable to verify/
+    const untrusted = /^STORE_UNAVAILABLE: MongoDB's certificate was rejected \(unable to verify/
     expect(await refusal(address(mongodb, { ...direct, tls: 'true' }))).toMatch(untrusted)
     expect(await refusal(address(mongodb, { ...direct, ...tls, tlsCAFile: stranger.certFile }))).toMatch(untrusted)
     expect(await refusal(address(mongodb, { ...direct, ...tls }, 'localhost'))).toMatch(
-      /^STORE_UNAVAILABLE: MongoDB's certificate is not accepted \(.*localhost/,
+      /^STORE_UNAVAILABLE: MongoDB's certificate was rejected \(.*localhost/,
     )
     expect(await refusal(address(mongodb, { ...direct, ...tls, tlsCAFile: '/nowhere.pem' }))).toMatch(
       /^INVALID_SETTING: .*"connectionString".*nowhere\.pem/,

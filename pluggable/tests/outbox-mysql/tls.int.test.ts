@@ -67,7 +67,7 @@ test('a server that requires TLS: the error names tls, and every kind of TLS wor
   await administrator.query('SET GLOBAL require_secure_transport = ON')
   try {
     expect(await refusal(url('localhost', 'false'))).toMatch(
-      /^STORE_UNAVAILABLE: MySQL (takes encrypted connections only, see tls|refuses .* wants tls)/,
+      /^STORE_UNAVAILABLE: MySQL (requires TLS, see tls|rejected .* requires TLS)/,
     )
     await works(url('localhost', 'custom'), pem())
     await works(dsn('localhost', 'custom'), pem())
@@ -85,13 +85,13 @@ test('a user who requires TLS can log in with TLS only', async () => {
 
 test.each(['true', 'custom'])('tls=%s: a certificate from an unknown authority is rejected', async (tls) => {
   expect(await refusal(url('localhost', tls), { pemPath: mysql.stranger.certFile })).toMatch(
-    /^STORE_UNAVAILABLE: MySQL's certificate is not accepted \(/,
+    /^STORE_UNAVAILABLE: MySQL's certificate was rejected \(/,
   )
 })
 
 test('a certificate for another host is rejected, also when the server is reached by address', async () => {
   expect(await refusal(url('127.0.0.1', 'custom'), pem())).toMatch(
-    /^STORE_UNAVAILABLE: MySQL's certificate is not accepted \(.*altnames.*127\.0\.0\.1/,
+    /^STORE_UNAVAILABLE: MySQL's certificate was rejected \(.*altnames.*127\.0\.0\.1/,
   )
 })
 
@@ -109,16 +109,16 @@ test('a pemPath without a certificate is named', async () => {
 
 test('a wrong password and an unavailable server get different errors', async () => {
   expect(await refusal(url('localhost', 'custom', { ...mysql.administrator, password: 'not-it' }), pem())).toMatch(
-    /^STORE_UNAVAILABLE: MySQL refuses the user or the password of connectionString/,
+    /^STORE_UNAVAILABLE: MySQL rejected the user or password in connectionString/,
   )
-  expect(await refusal('mysql://u:p@127.0.0.1:1/shop')).toMatch(/^STORE_UNAVAILABLE: MySQL does not answer/)
+  expect(await refusal('mysql://u:p@127.0.0.1:1/shop')).toMatch(/^STORE_UNAVAILABLE: MySQL does not respond/)
 })
 
 test('a certificate for an address is accepted at that address only', async () => {
   mysql.authority.issue('mysql', ['IP:127.0.0.1'])
   await administrator.query('FLUSH SSL').catch(() => administrator.query('ALTER INSTANCE RELOAD TLS'))
   await works(url('127.0.0.1', 'custom'), pem())
-  expect(await refusal(url('localhost', 'custom'), pem())).toMatch(/MySQL's certificate is not accepted/)
+  expect(await refusal(url('localhost', 'custom'), pem())).toMatch(/MySQL's certificate was rejected/)
 })
 
 test('no log contains a password', () => {

@@ -85,19 +85,19 @@ const wrong: Record<string, { settings: () => Settings; log: string }> = {
       relayDisableTls: 'true',
       relaySaslPassword: 'not-it',
     }),
-    log: 'Kafka refuses relaySaslUsername or relaySaslPassword',
+    log: 'Kafka rejected relaySaslUsername or relaySaslPassword',
   },
   'the password, SCRAM': {
     settings: () => ({ ...scram(), relaySaslPassword: 'not-it' }),
-    log: 'Kafka refuses relaySaslUsername or relaySaslPassword',
+    log: 'Kafka rejected relaySaslUsername or relaySaslPassword',
   },
   'the user': {
     settings: () => ({ ...scram(), relaySaslUsername: 'nobody' }),
-    log: 'Kafka refuses relaySaslUsername or relaySaslPassword',
+    log: 'Kafka rejected relaySaslUsername or relaySaslPassword',
   },
   'the mechanism': {
     settings: () => ({ ...scram(), relaySaslMechanism: 'PLAINTEXT' }),
-    log: 'Kafka does not take relaySaslMechanism',
+    log: 'Kafka does not support relaySaslMechanism',
   },
   'the authority': {
     settings: () => ({ ...scram(), relayCaCert: kafka.stranger.cert }),
@@ -116,11 +116,11 @@ const wrong: Record<string, { settings: () => Settings; log: string }> = {
       const { cert, key } = kafka.stranger.issue('relay')
       return { ...clientCertificate(), relayClientCert: cert, relayClientKey: key }
     },
-    log: 'Kafka refuses relayClientCert, or wants one',
+    log: 'Kafka rejected relayClientCert, or requires one',
   },
   'the missing client certificate': {
     settings: () => ({ ...serverCertificate(), relayBrokers: kafka.brokers.mutualSsl }),
-    log: 'Kafka refuses relayClientCert, or wants one',
+    log: 'Kafka rejected relayClientCert, or requires one',
   },
   'TLS to a broker without it': {
     settings: () => ({ ...serverCertificate(), relayBrokers: kafka.brokers.plaintext }),
@@ -132,7 +132,7 @@ const wrong: Record<string, { settings: () => Settings; log: string }> = {
   },
   'an unknown topic': {
     settings: () => ({ ...scram(), relayTopic: 'nowhere' }),
-    log: 'Kafka does not know relayTopic',
+    log: 'relayTopic does not exist in Kafka',
   },
 }
 
