@@ -36,9 +36,9 @@ export async function logs(
     await sleep(200)
     for (const file of files) {
       const text = file.rest + readFrom(file)
-      const parts = text.split('\n')
-      file.rest = parts.pop() ?? ''
-      for (const line of parts) if (line !== '') print(file.name, line)
+      const lines = text.split('\n')
+      file.rest = lines.pop() ?? ''
+      for (const line of lines) if (line !== '') print(file.name, line)
     }
   }
 }
