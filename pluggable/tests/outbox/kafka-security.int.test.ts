@@ -101,15 +101,15 @@ const wrong: Record<string, { settings: () => Settings; log: string }> = {
   },
   'the authority': {
     settings: () => ({ ...scram(), relayCaCert: kafka.stranger.cert }),
-    log: 'not signed by an authority of relayCaCert',
+    log: 'not signed by relayCaCert',
   },
   'the missing authority': {
     settings: () => ({ ...scram(), relayCaCert: '' }),
-    log: 'not signed by an authority of relayCaCert',
+    log: 'not signed by relayCaCert',
   },
   "the broker's name": {
     settings: () => ({ ...scram(), relayBrokers: kafka.brokers.saslSsl.replace('127.0.0.1', 'localhost') }),
-    log: 'for another host than relayBrokers names',
+    log: 'does not match the host in relayBrokers',
   },
   "the client's certificate": {
     settings: () => {
@@ -128,7 +128,7 @@ const wrong: Record<string, { settings: () => Settings; log: string }> = {
   },
   'no TLS to a broker with it': {
     settings: () => ({ relayBrokers: kafka.brokers.ssl }),
-    log: 'where it wants TLS, set relayAuthType',
+    log: 'if it requires TLS, set relayAuthType',
   },
   'an unknown topic': {
     settings: () => ({ ...scram(), relayTopic: 'nowhere' }),
