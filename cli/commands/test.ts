@@ -1,5 +1,5 @@
-import { spawn, spawnSync } from 'node:child_process'
-import { existsSync, globSync, mkdirSync, readFileSync, rmSync } from 'node:fs'
+import { spawn } from 'node:child_process'
+import { existsSync, globSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { root } from '../../platform/processes/paths.ts'
 import { createProgress, type Progress } from '../../platform/progress.ts'
@@ -7,6 +7,7 @@ import { ensureConformanceSuite } from '../../pluggable/tests/conformance/suite.
 import { ensureParts } from '../../platform/parts/ensure.ts'
 import { partNames } from '../../platform/parts/parts.ts'
 import { startServers } from '../../platform/start/shop.ts'
+import { checkProtosAgainstMain } from './proto-compatibility.ts'
 
 /**
  * Without arguments runs all checks, then all tests. With arguments runs vitest with them: a single
@@ -31,7 +32,7 @@ export async function test(args: string[], { keep = false }: { keep?: boolean })
     check(progress, 'Lint protos', 'buf', ['lint', 'protos', '--path', 'protos/shop']),
     check(progress, 'Format', 'oxfmt', ['--check', '.']),
     progress.step({ title: 'Generated code' }, generatedIsFresh),
-    progress.step({ title: 'Protos are compatible' }, protosAreCompatible),
+    progress.step({ title: 'Protos are compatible' }, () => checkProtosAgainstMain(root, bin('buf'))),
   ])
   progress.close()
   const failures = checked.flatMap((result) => (result.status === 'rejected' ? [(result.reason as Error).message] : []))
@@ -65,25 +66,6 @@ async function generatedIsFresh(): Promise<void> {
     files(fromProtos).join() === files(committed).join() &&
     files(fromProtos).every((file) => read(fromProtos, file) === read(committed, file))
   if (!same) throw new Error('protos/gen is out of date: run npm run generate and commit the result')
-}
-
-/**
- * Clients compiled against main's protos must keep working. Skipped where main has no rule for it
- * in its buf.yaml, and in clones without main, such as shallow ones.
- */
-async function protosAreCompatible(): Promise<void> {
-  const git = (...args: string[]) => spawnSync('git', args, { cwd: root, encoding: 'utf8' })
-  const main = ['origin/main', 'main'].find(
-    (name) => git('rev-parse', '--verify', '--quiet', `${name}^{commit}`).status === 0,
-  )
-  if (main === undefined || !/^breaking:/m.test(git('show', `${main}:buf.yaml`).stdout)) return
-  const folder = join(root, '.sidecart', 'protos-of-main')
-  rmSync(folder, { recursive: true, force: true })
-  mkdirSync(folder, { recursive: true })
-  const { stdout: archive } = spawnSync('git', ['archive', main, 'protos', 'buf.yaml'], { cwd: root })
-  spawnSync('tar', ['-x', '-C', folder], { input: archive })
-  const { code, output } = await capture('buf', ['breaking', '--against', folder])
-  if (code !== 0) throw new Error(`The protos break clients of ${main}:\n${output}`)
 }
 
 const bin = (command: string) => {
