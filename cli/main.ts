@@ -39,8 +39,8 @@ program
   .argument('[names...]', 'processes as named by `npm run status`; default: all')
   .description('show logs')
   .option('-f, --follow', 'keep printing new lines')
-  .option('-n, --lines <count>', 'how many of the last lines of each log', '100')
-  .action(async (names: string[], options: { follow?: boolean; lines: string }) =>
+  .option('-n, --lines <count>', 'how many of the last lines of each log', wholeNumber, 100)
+  .action(async (names: string[], options: { follow?: boolean; lines: number }) =>
     (await import('./commands/logs.ts')).logs(names, options),
   )
 

@@ -8,7 +8,7 @@ import { createPaths } from '../../platform/processes/paths.ts'
 /** Prints the last lines of the named logs (all by default); with `follow` also new lines. */
 export async function logs(
   names: string[],
-  { follow = false, lines }: { follow?: boolean; lines: string },
+  { follow = false, lines }: { follow?: boolean; lines: number },
 ): Promise<void> {
   const { logs: folder } = createPaths(currentInstance().instance)
   const all = existsSync(folder)
@@ -28,7 +28,7 @@ export async function logs(
     const last = text
       .split('\n')
       .filter((line) => line !== '')
-      .slice(-Number(lines))
+      .slice(-lines)
     for (const line of last) print(file.name, line)
   }
   if (!follow) return

@@ -86,6 +86,27 @@ test.each([60, 80, 200])('no line is wider than %d columns', (width) => {
   for (const line of lines) expect(line.length).toBeLessThanOrEqual(width)
 })
 
+test.each([60, 80, 120])('at %d columns a deep error keeps its mark and the width, whatever the names', (width) => {
+  const chain = Array.from({ length: 27 }, (_, i) =>
+    span(String(i), {
+      service: 'inventory-outbox-mysql',
+      call: 'shop.orders.v1.OrdersService/PlaceOrder',
+      ...(i > 0 ? { parentId: String(i - 1) } : {}),
+      ...(i === 26 ? { error: `unavailable: ${'x'.repeat(300)}` } : {}),
+    }),
+  )
+  const lines = render(chain, width)
+  for (const line of lines) expect(line.length).toBeLessThanOrEqual(width)
+  expect(lines.filter((line) => /✘ unavail/.test(line))).toHaveLength(1)
+})
+
+test('line ends and escape sequences in names and errors do not reach the terminal', () => {
+  const [, row, error, ...rest] = render([span('a', { call: 'a\nb', error: 'first\r\nsecond\u001b[31m\tthird' })])
+  expect(row).toMatch(/^orders +a b /)
+  expect(error).toMatch(/✘ first second \[31m third$/)
+  expect(rest).toHaveLength(1)
+})
+
 test('colours only when asked for', () => {
   const spans = [span('a', { error: 'no' })]
   expect(renderWaterfall(spans, { width: 80, colour: false })).not.toContain('\u001b[')

@@ -19,6 +19,7 @@ type Row = Span & { depth: number; count: number }
 
 const errorMark = ' ✘ '
 const shortestBar = 10
+const shortestCall = 20
 
 /**
  * Draws a trace: one row a span, children below their parent in the order of their start, with
@@ -28,17 +29,21 @@ const shortestBar = 10
  * @param colour whether errors and bars are coloured; errors are always marked in text too
  */
 export function renderWaterfall(spans: Span[], { width, colour }: { width: number; colour: boolean }): string {
-  const rows = toRows(spans)
+  const rows = toRows(spans.map(printable))
   if (rows.length === 0) return 'The trace has no spans.'
   const began = Math.min(...rows.map(({ startMs }) => startMs))
   const ended = Math.max(...rows.map(({ startMs, durationMs }) => startMs + durationMs))
   const totalMs = Math.max(ended - began, 0.001)
 
   const widest = (texts: string[]) => Math.max(...texts.map((text) => text.length))
-  const serviceWidth = widest(['service', ...rows.map(({ service }) => service)])
   const numberWidth = Math.max(8, totalMs.toFixed(1).length + 1)
-  const rest = width - serviceWidth - 2 * numberWidth - 4
-  const callWidth = Math.max(20, Math.min(widest(['call', ...rows.map(describeCall)]), rest - shortestBar))
+  const forTexts = width - 2 * numberWidth - 4 - shortestBar
+  const serviceWidth = Math.max(
+    'service'.length,
+    Math.min(widest(rows.map(({ service }) => service)), forTexts - shortestCall),
+  )
+  const rest = forTexts + shortestBar - serviceWidth
+  const callWidth = Math.max(shortestCall, Math.min(widest(['call', ...rows.map(describeCall)]), rest - shortestBar))
   const barWidth = Math.max(shortestBar, rest - callWidth)
   const paint = (style: Parameters<typeof styleText>[0], text: string) =>
     colour ? styleText(style, text, { validateStream: false }) : text
@@ -48,15 +53,17 @@ export function renderWaterfall(spans: Span[], { width, colour }: { width: numbe
     const length = Math.max(1, Math.min(barWidth - offset, Math.round((row.durationMs / totalMs) * barWidth)))
     const bar = ' '.repeat(offset) + paint(row.error === undefined ? 'cyan' : 'red', '█'.repeat(length))
     const line = [
-      row.service.padEnd(serviceWidth),
+      fit(row.service, serviceWidth),
       fit(describeCall(row), callWidth),
       (row.startMs - began).toFixed(1).padStart(numberWidth),
       row.durationMs.toFixed(1).padStart(numberWidth),
       bar,
     ].join(' ')
     if (row.error === undefined) return [line]
-    const indent = ' '.repeat(serviceWidth + 1 + row.depth)
-    return [line, paint('red', fit(`${indent}${errorMark}${row.error}`, width).trimEnd())]
+    // However deep the span, its mark and some of the reason are visible.
+    const indent = Math.min(serviceWidth + 1 + row.depth, Math.floor(width / 2))
+    const reason = fit(row.error, width - indent - errorMark.length).trimEnd()
+    return [line, paint('red', `${' '.repeat(indent)}${errorMark}${reason}`)]
   })
   const head = [
     'service'.padEnd(serviceWidth),
@@ -72,6 +79,20 @@ export function renderWaterfall(spans: Span[], { width, colour }: { width: numbe
     errors === 0 ? 'no errors' : `${errors} ${errors === 1 ? 'error' : 'errors'}`,
   ]
   return [paint('bold', head), ...lines, summary.join(', ')].join('\n')
+}
+
+/**
+ * Texts come from anywhere: line ends would break the rows, and escape sequences reach the
+ * terminal.
+ */
+function printable({ service, call, error, ...span }: Span): Span {
+  const oneLine = (text: string) => text.replaceAll(/[\p{Cc}\s]+/gu, ' ').trim()
+  return {
+    ...span,
+    service: oneLine(service),
+    call: oneLine(call),
+    ...(error === undefined ? {} : { error: oneLine(error) }),
+  }
 }
 
 /** Depth first. A span whose parent is unknown is a root. */
