@@ -13,8 +13,8 @@ type Row = {
 }
 
 /**
- * Says of each part where it is and which version, or how to get it, and then what the quickest way
- * to a shop is on this machine. Exit code 1 when a part can be neither found nor built.
+ * Prints where each part was found and its version, or how to get it, then the quickest way to a
+ * shop on this machine. Exit code 1 when a part can be neither found nor built.
  */
 export function doctor(): void {
   const rows = partNames.map((name) => ({ name, ...describePart(name) }))

@@ -2,11 +2,14 @@ import { execFileSync } from 'node:child_process'
 import { appendFileSync, cpSync, globSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { expect, onTestFinished, test } from 'vitest'
+import { expect, onTestFinished, test, vi } from 'vitest'
 import { checkProtosAgainstMain } from './proto-compatibility.ts'
 
 const root = join(import.meta.dirname, '..', '..')
 const buf = join(root, 'node_modules', '.bin', 'buf')
+
+// git and buf are slow to start on a busy machine.
+vi.setConfig({ testTimeout: 30_000 })
 
 /** Creates a repository whose main has the project's protos, their generated code included. */
 function createClone({ withRule = true } = {}): string {

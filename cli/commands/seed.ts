@@ -28,10 +28,10 @@ function count(text: string): number {
 }
 
 async function seed(options: Options): Promise<void> {
+  const api = await openApi(options)
   const password = process.env['SIDECART_SEED_PASSWORD'] ?? localShop()?.secrets.shopperPassword
   if (options.users > 0 && password === undefined)
-    throw new Error('Set SIDECART_SEED_PASSWORD: the password of the shoppers.')
-  const api = await openApi(options)
+    throw new Error("Set SIDECART_SEED_PASSWORD to the new shoppers' password.")
   const started = Date.now()
   const counts = { categories: 0, created: 0, updated: 0, variants: 0, registered: 0, known: 0 }
 

@@ -17,8 +17,8 @@ export function register(program: Command): void {
 }
 
 async function trace(id: string, options: Options): Promise<void> {
-  const jaeger = jaegerUrl(options)
-  const spans = await completeTrace(jaeger, parseId(id))
+  const wanted = parseId(id)
+  const spans = await completeTrace(jaegerUrl(options), wanted)
   if (options.json) return console.log(JSON.stringify(spans, undefined, 2))
   const colour = Boolean(process.stdout.isTTY) && !process.env['NO_COLOR']
   const width = process.stdout.columns || Number(process.env['COLUMNS']) || 120
@@ -63,7 +63,7 @@ async function completeTrace(jaeger: string, wanted: Wanted): Promise<Span[]> {
     (error: Error) => {
       if (error instanceof JaegerError) throw error
       const name = 'orderId' in wanted ? `order ${wanted.orderId}` : wanted.traceId
-      throw new Error(`Jaeger has no trace of ${name}. It keeps the last 20,000, and none over a restart.`)
+      throw new Error(`Jaeger has no trace of ${name}. It keeps the last 20,000 traces and loses them on a restart.`)
     },
   )
   const lastEnd = (spans: Span[]) => Math.max(...spans.map(({ startMs, durationMs }) => startMs + durationMs))
@@ -147,5 +147,5 @@ async function unreachable(jaeger: string): Promise<string> {
   const state = shop && (await statuses(shop.paths).catch(() => [])).find(({ name }) => name === 'jaeger')?.state
   if (state === 'building')
     return 'Jaeger is still being built; npm run status shows its log. Traces start once it runs.'
-  return `Jaeger does not respond at ${jaeger}. Is the shop running? npm run status tells.`
+  return `Jaeger does not respond at ${jaeger}. Is the shop running? npm run status shows it.`
 }

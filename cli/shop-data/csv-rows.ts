@@ -69,8 +69,8 @@ export async function* readRows(source: Readable, required: string[] = []): Asyn
       line: endLine + 1,
       field: 'row',
       message: broken.includes('CSV_QUOTE_NOT_CLOSED')
-        ? 'a quote is opened here or further down and never closed; nothing from here on was read'
-        : 'is not CSV; nothing from here on was read',
+        ? 'a quote on this or a later line is never closed; nothing from here on was read'
+        : 'is not valid CSV; nothing from here on was read',
     }
   }
   if (!header) throw new Error('line 1: the file has no header')

@@ -25,6 +25,6 @@ const maxAmount = 1_000_000_000_000
 /** Returns how many decimals a currency has. Throws RangeError for an unknown code. */
 export function decimals(currency: string): number {
   if (!Intl.supportedValuesOf('currency').includes(currency))
-    throw new RangeError(`${currency} is no ISO 4217 currency code`)
+    throw new RangeError(`${currency} is not an ISO 4217 currency code`)
   return new Intl.NumberFormat('en', { style: 'currency', currency }).resolvedOptions().maximumFractionDigits ?? 2
 }

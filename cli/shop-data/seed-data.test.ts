@@ -3,13 +3,13 @@ import { categoryPaths, seedProduct, seedUser } from './seed-data.ts'
 
 const first = Array.from({ length: 500 }, (_, i) => seedProduct(7, i))
 
-test('a seed always makes the same shop, another seed another one', () => {
+test('the same seed creates the same shop, another seed a different one', () => {
   expect(Array.from({ length: 500 }, (_, i) => seedProduct(7, i))).toEqual(first)
   expect(seedProduct(8, 0).handle).not.toBe(first[0]!.handle)
   expect(seedUser(7, 3)).toEqual(seedUser(7, 3))
 })
 
-test('handles and SKUs are unique, prices whole and positive, categories there', () => {
+test('handles and SKUs are unique, prices are whole and positive, categories exist', () => {
   const skus = first.flatMap((p) => p.variants.map((v) => v.sku))
   expect(new Set(skus).size).toBe(skus.length)
   expect(new Set(first.map((p) => p.handle)).size).toBe(first.length)
@@ -20,7 +20,7 @@ test('handles and SKUs are unique, prices whole and positive, categories there',
   expect(first.every((p) => known.has(p.category.join(' > ')))).toBe(true)
 })
 
-test('products differ: prices, variants and stock are spread', () => {
+test('titles, numbers of variants and stock vary', () => {
   expect(new Set(first.map((p) => p.title)).size).toBeGreaterThan(300)
   expect(new Set(first.map((p) => p.variants.length)).size).toBeGreaterThan(4)
   const quantities = first.flatMap((p) => p.stock.map((s) => s.quantity))

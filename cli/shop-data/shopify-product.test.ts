@@ -75,7 +75,7 @@ describe('rows', () => {
     ])
   })
 
-  test('a quote that is never closed: what stands before is read', async () => {
+  test('rows before a quote that is never closed are read', async () => {
     const rows = await read('a,b\n1,2\n3,"4\n5,6\n')
     expect(rows).toMatchObject([
       { line: 2 },
@@ -83,11 +83,11 @@ describe('rows', () => {
     ])
   })
 
-  test('a file that cannot be read is said', async () => {
+  test('throws when the file cannot be read', async () => {
     await expect(readRows(openCsv('/no/such/file.csv')).next()).rejects.toThrow('ENOENT')
   })
 
-  test('no header, or one without the needed columns, is said', async () => {
+  test('throws without a header, and when it lacks a required column', async () => {
     await expect(read('')).rejects.toThrow('no header')
     const rows = readRows(Readable.from(['a,b\n']), ['a', 'Handle'])
     await expect(rows.next()).rejects.toThrow('"Handle"')
@@ -95,7 +95,7 @@ describe('rows', () => {
 })
 
 describe('a product', () => {
-  test('of one variant has no options, and its handle as SKU', async () => {
+  test('with one variant has no options, and its handle as SKU', async () => {
     const { product, errors, warnings } = await build({
       ...lamp,
       'Body (HTML)': '<p>Warm</p>',
@@ -128,7 +128,7 @@ describe('a product', () => {
     })
   })
 
-  test('takes its further variants and images from the rows without a title', async () => {
+  test('takes more variants and images from the rows without a title', async () => {
     const { product, errors } = await build(
       {
         ...lamp,
@@ -192,8 +192,8 @@ describe('a product', () => {
   })
 })
 
-describe('what is wrong is said with its line, and the rest goes on', () => {
-  test('a bad row is left out of its product', async () => {
+describe('problems are reported with their lines, and the rest is imported', () => {
+  test('a bad row is omitted from its product', async () => {
     const { product, errors } = await build(
       { ...lamp, 'Option1 Name': 'Size', 'Option1 Value': 'S' },
       { Handle: 'brass-lamp', 'Option1 Value': 'M', 'Variant Price': '1,50', 'Variant Inventory Qty': '1' },
@@ -255,7 +255,7 @@ describe('what is wrong is said with its line, and the rest goes on', () => {
     expect(product!.variants.map(({ sku }) => sku)).toEqual(['caf\u00e9'])
   })
 
-  test("the API's fields lead back to lines and columns", async () => {
+  test('fields of the API are traced back to lines and columns', async () => {
     const { product } = await build(
       { ...lamp, 'Option1 Name': 'Size', 'Option1 Value': 'S' },
       { Handle: 'brass-lamp', 'Option1 Value': 'M', 'Variant Price': '1', 'Variant Inventory Qty': '1' },

@@ -13,13 +13,13 @@ test('a SKU is the handle and the option values', () => {
   expect(deriveSkus('copper-light', [{ values: [] }])).toEqual(['copper-light'])
 })
 
-test('values that look alike get SKUs of their own, the same in any order', () => {
+test('values with the same slug get different SKUs, the same in any order', () => {
   const [a, b] = deriveSkus('x', [{ values: ['A+B'] }, { values: ['A B'] }])
   expect(a).not.toBe(b)
   expect(deriveSkus('x', [{ values: ['A B'] }, { values: ['A+B'] }])).toEqual([b, a])
 })
 
-test('values without Latin letters, and very long ones, still make SKUs that fit', () => {
+test('values without Latin letters, and very long ones, get SKUs within the limit', () => {
   const skus = deriveSkus('x', [{ values: ['大'] }, { values: ['小'] }, { values: ['y'.repeat(300)] }])
   expect(new Set(skus).size).toBe(3)
   expect(skus.every((sku) => sku.length <= 100)).toBe(true)
