@@ -1,5 +1,5 @@
 // Prints the Secrets of a shop in a cluster of its own (k8s/overlays/local, k8s/overlays/test):
-//   node k8s/secrets.ts | kubectl apply -f -
+//   npx node k8s/secrets.ts | kubectl apply -f -
 // They are random, made once and kept in .sidecart/cluster/secrets.json, which only its owner can
 // read: a second run prints the same. Production has its secrets from elsewhere.
 import { join } from 'node:path'

@@ -14,8 +14,8 @@ type SandboxOptions = { host?: string; port: number; apiKey: string; ledger: Led
 /**
  * Serves the part of Stripe's API (docs.stripe.com/api) that the shop needs: payment intents that
  * are confirmed at once, full and partial refunds, lists for audits, Bearer authentication and
- * idempotency keys. Listens on loopback unless `host` says otherwise. Returns the port (a free one if `port` is 0) and a function that closes the
- * server.
+ * idempotency keys. Listens on loopback unless `host` says otherwise. Returns the port (a free one
+ * if `port` is 0) and a function that closes the server.
  */
 export async function serveSandbox({
   host = '127.0.0.1',

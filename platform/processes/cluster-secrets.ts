@@ -1,5 +1,5 @@
-// The Kubernetes Secrets that k8s/overlays/local and k8s/overlays/test need. In production they come
-// from a secret manager (k8s/overlays/production), with the same names and keys.
+// The Kubernetes Secrets that k8s/overlays/local and k8s/overlays/test need. In production a secret
+// manager has them (k8s/overlays/production), with the same names and keys.
 import type { Servers } from '../parts/ensure.ts'
 import { kafkaBrokers, rootUrls } from './addresses.ts'
 import { createPorts } from './ports.ts'
