@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { stringify } from 'yaml'
 import { databaseUrls, otlpEndpoint } from './addresses.ts'
 import type { Context } from './context.ts'
+import { edgeFiles, edgeFolder } from './edge.ts'
 import { writePrivate } from './secrets.ts'
 import { isMariaDb } from './servers.ts'
 import { serviceNames, services, type HttpEndpoint, type ServiceName } from './services.ts'
@@ -20,6 +21,7 @@ export function writeGeneratedFiles(context: Context): void {
   writePrivate(join(generated, 'jaeger.yaml'), jaegerConfig(context))
   writePrivate(join(generated, 'sentry.yaml'), sentryConfig())
   writePrivate(join(generated, 'dapr', 'this-machine.yaml'), thisMachine(context))
+  for (const [name, text] of Object.entries(edgeFiles(context))) writePrivate(join(edgeFolder(context), name), text)
   for (const service of serviceNames) writeSidecarFiles(context, service)
 }
 
