@@ -45,10 +45,11 @@ const layers: Record<string, string[]> = {
   pluggable: ['lib', 'protos'],
   examples: ['lib', 'protos'],
   platform: ['lib', 'protos'],
+  k8s: ['platform', 'lib'],
   'pluggable/tests': ['pluggable', 'platform', 'lib', 'protos'],
   bench: ['pluggable', 'platform', 'lib', 'protos'],
   e2e: ['platform', 'lib', 'protos'],
-  cli: ['bench', 'e2e', 'pluggable/tests', 'platform', 'lib', 'protos'],
+  cli: ['bench', 'e2e', 'k8s', 'pluggable/tests', 'platform', 'lib', 'protos'],
 }
 
 function layerOf(path: string): string | undefined {

@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { stringify } from 'yaml'
 import { kafkaBrokers, otlpEndpoint } from './addresses.ts'
 import type { Context } from './context.ts'
+import { edgeFiles, edgeFolder } from './edge.ts'
 import { writePrivate } from './secrets.ts'
 import { isMariaDb } from './servers.ts'
 import { authorizationKey, kafkaSecret, serviceSecret } from './service-secret.ts'
@@ -21,6 +22,7 @@ export function writeGeneratedFiles(context: Context): void {
   writePrivate(join(generated, 'jaeger.yaml'), jaegerConfig(context))
   writePrivate(join(generated, 'sentry.yaml'), sentryConfig())
   writePrivate(join(generated, 'dapr', 'this-machine.yaml'), thisMachine(context))
+  for (const [name, text] of Object.entries(edgeFiles(context))) writePrivate(join(edgeFolder(context), name), text)
   for (const service of serviceNames) writeSidecarFiles(context, service)
 }
 
