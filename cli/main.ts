@@ -3,6 +3,7 @@
 import { Command, InvalidArgumentError, Option } from 'commander'
 import { register as registerCluster } from './commands/cluster.ts'
 import { register as registerImport } from './commands/import.ts'
+import { register as registerLintK8s } from './commands/lint-k8s.ts'
 import { register as registerSeed } from './commands/seed.ts'
 import { register as registerTrace } from './commands/trace.ts'
 import { register as registerUser } from './commands/user.ts'
@@ -109,6 +110,8 @@ and in bounded memory`,
   .action(async (options: { rows: number; only?: Database }) =>
     (await import('./commands/chaos.ts')).chaosBacklog(options),
   )
+
+registerLintK8s(program)
 
 const bench = program.command('bench').description('measure, and write the results to bench/results')
 

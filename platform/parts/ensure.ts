@@ -4,9 +4,9 @@ import { mkdirSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { cacheFolder, makeOnce } from './cache.ts'
 import type { Progress } from '../progress.ts'
-import { cachedPart, findPart, type Found } from './find.ts'
+import { cachedPart, findPart, lackingTools, type Found } from './find.ts'
 import { ensureKafkaArchive } from './kafka-archive.ts'
-import { parts, type Part, type PartName } from './parts.ts'
+import { parts, type OptionalPartName, type Part, type PartName } from './parts.ts'
 
 export type Servers = Record<PartName, Exclude<Found, { from: 'nowhere' }>>
 
@@ -56,6 +56,24 @@ export async function buildAll<P extends Buildable>(
   }
   await Promise.all(Array.from({ length: buildsAtOnce }, worker))
   if (failures.length > 0) throw new Error(failures.join('\n'))
+}
+
+/**
+ * Finds or makes a part that the shop can do without.
+ * @returns undefined where it cannot be had; why is printed, unless its tools are missing
+ * @throws Error when its variable names no program
+ */
+export async function ensureOptionalPart<Name extends OptionalPartName>(
+  name: Name,
+  progress: Progress,
+): Promise<Servers[Name] | undefined> {
+  if (findPart(name).from === 'nowhere' && lackingTools(name).length > 0) return undefined
+  try {
+    return (await ensureParts([name], progress))[name]
+  } catch (error) {
+    console.error(`${(error as Error).message} Without it ${parts[name].without}.`)
+    return undefined
+  }
 }
 
 /** Returns where a part's build is logged. */
