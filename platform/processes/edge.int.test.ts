@@ -1,7 +1,7 @@
 // The edge's nginx with edge/nginx.conf, in front of a server that says what reached it. With the
 // shop behind it: e2e/edge.test.ts.
 import { once } from 'node:events'
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { Agent, createServer, request, type IncomingHttpHeaders, type Server, type ServerResponse } from 'node:http'
 import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -79,6 +79,7 @@ async function startEdge({ answer = ok, ...place }: Partial<EdgePlace> & { answe
       ...place,
     }),
   }
+  mkdirSync(join(folder, 'place'))
   for (const [name, text] of Object.entries(files)) writeFileSync(join(folder, name), text)
   const output = join(folder, 'output')
   if (nginx === undefined || nginx.from === 'address') throw new Error('no nginx')
