@@ -6,16 +6,26 @@ import { poll } from '../poll.ts'
 import { importedFolders } from '../processes/imports.ts'
 import { createPaths, type Paths } from '../processes/paths.ts'
 import type { Ports } from '../processes/ports.ts'
-import type { Health, Process } from '../processes/process.ts'
+import type { Health, Kind, Process } from '../processes/process.ts'
 import { jaegerBuildName } from '../processes/processes.ts'
 import { componentSockets } from '../processes/service-processes.ts'
 import { serviceNames, services, type ServiceName } from '../processes/services.ts'
 import { createProgress } from '../progress.ts'
 import { findLeftovers, isAbandoned } from '../supervise/leftovers.ts'
 import { tiltFolder, writeTiltFile } from '../supervise/tilt-files.ts'
-import { findTilt, recordTilt, type Tilt } from '../supervise/tilt.ts'
+import {
+  findTilt,
+  recordTilt,
+  startInTilt,
+  stopInTilt,
+  tiltStates,
+  triggerInTilt,
+  type Tilt,
+} from '../supervise/tilt.ts'
 import { isRunning } from './readiness.ts'
 import { prepareShop, type StartOptions } from './shop.ts'
+import { prepareSocketFolders } from './sidecar-files.ts'
+import { deleteData } from './stop.ts'
 
 /** A shop as the Tiltfile sees it. It holds no secret: Tilt logs what it reads. */
 export type TiltPlan = {
@@ -75,6 +85,37 @@ export async function prepareForTilt(
     release()
     progress.close()
   }
+}
+
+/**
+ * Empties a shop that a Tilt runs: stops its processes, deletes their data, prepares it again and
+ * starts them, servers first.
+ * @param emptyOthers empties the servers that are used by their address
+ */
+export async function resetInTilt(
+  options: Pick<StartOptions, 'instance' | 'portBase'>,
+  tilt: Tilt,
+  emptyOthers: () => Promise<void>,
+): Promise<void> {
+  const paths = createPaths(options.instance)
+  const { processes } = await prepareForTilt(options, tilt)
+  const ofKind = (...kinds: Kind[]) => processes.filter(({ kind }) => kinds.includes(kind)).map(({ name }) => name)
+  const stopAll = async (names: string[]) => {
+    await stopInTilt(tilt, ...names)
+    const pids = async () => (await tiltStates(paths)).filter((state) => names.includes(state.name) && state.is_running)
+    await poll('the processes stop', async () => (await pids()).length === 0, { timeoutMs: 60_000 })
+  }
+  await stopAll(ofKind('sidecar'))
+  await stopAll(ofKind('service', 'component'))
+  await stopAll(ofKind('server'))
+  deleteData(paths)
+  await emptyOthers()
+  await prepareForTilt(options, tilt)
+  prepareSocketFolders(paths)
+  await startInTilt(tilt, ...ofKind('server', 'component'))
+  await triggerInTilt(tilt, 'setup')
+  await startInTilt(tilt, ...ofKind('sidecar', 'service'))
+  await triggerInTilt(tilt, 'logins')
 }
 
 /** Returns whether this Tilt already runs the shop. @throws Error when something else does */

@@ -8,6 +8,7 @@ import { promisify } from 'node:util'
 import type { Paths } from '../processes/paths.ts'
 import type { Health } from '../processes/process.ts'
 import { writePrivate } from '../processes/secrets.ts'
+import { poll } from '../poll.ts'
 import { isAlive } from '../process-info.ts'
 import { readPids, recordPids, stillAlive } from './leftovers.ts'
 import type { ProcessState } from './process-compose.ts'
@@ -94,15 +95,33 @@ async function isHealthy(health: Health): Promise<boolean> {
   })
 }
 
-/** Stops a process, which Tilt then shows as disabled, until it is started. */
-export function stopInTilt(tilt: Tilt, name: string): Promise<void> {
-  return callTilt(tilt, ['disable', name])
+/** Stops processes, which Tilt then shows as disabled, until they are started. */
+export async function stopInTilt(tilt: Tilt, ...names: string[]): Promise<void> {
+  await callTilt(tilt, ['disable', ...names])
 }
 
-export function startInTilt(tilt: Tilt, name: string): Promise<void> {
-  return callTilt(tilt, ['enable', name])
+export async function startInTilt(tilt: Tilt, ...names: string[]): Promise<void> {
+  await callTilt(tilt, ['enable', ...names])
 }
 
-async function callTilt({ program, port }: Tilt, args: string[]): Promise<void> {
-  await promisify(execFile)(program, [...args, '--port', port], { timeout: 60_000 })
+/** Runs a task again and waits until it has ended. @throws Error when it fails */
+export async function triggerInTilt(tilt: Tilt, name: string): Promise<void> {
+  const finished = async () => {
+    const resource = JSON.parse(await callTilt(tilt, ['get', 'uiresource', name, '-o', 'json'])) as UiResource
+    return resource.status.buildHistory?.[0]
+  }
+  const before = (await finished())?.finishTime
+  await callTilt(tilt, ['trigger', name])
+  const { error } = await poll(`Tilt runs ${name}`, async () => {
+    const last = await finished()
+    return last !== undefined && last.finishTime !== before && last
+  })
+  if (error) throw new Error(`${name} failed: ${error}`)
+}
+
+type UiResource = { status: { buildHistory?: { finishTime: string; error?: string }[] } }
+
+async function callTilt({ program, port }: Tilt, args: string[]): Promise<string> {
+  const { stdout } = await promisify(execFile)(program, [...args, '--port', port], { timeout: 60_000 })
+  return stdout
 }
