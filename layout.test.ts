@@ -49,6 +49,7 @@ const layers: Record<string, string[]> = {
   'pluggable/tests': ['pluggable', 'platform', 'lib', 'protos'],
   bench: ['pluggable', 'platform', 'lib', 'protos'],
   e2e: ['platform', 'lib', 'protos'],
+  tilt: ['platform', 'lib', 'protos'],
   cli: ['bench', 'e2e', 'k8s', 'pluggable/tests', 'platform', 'lib', 'protos'],
 }
 

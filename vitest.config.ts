@@ -10,6 +10,7 @@ import { defineConfig } from 'vitest/config'
 //   one at a time.
 // - `e2e/*.test.ts`: against the whole shop (platform/testing/e2e-setup.ts), by SHOP_API,
 //   SHOP_JAEGER and SHOP_INSTANCE.
+// - `tilt/*.test.ts`: drive a real Tilt, on copies of the clone.
 // - `docs/*.test.ts`: follow a page of the docs; they may start a shop of their own.
 const elsewhere = ['**/node_modules/**', '**/.sidecart/**']
 
@@ -59,6 +60,16 @@ export default defineConfig({
           fileParallelism: false,
           testTimeout: 120_000,
           hookTimeout: 180_000,
+        },
+      },
+      {
+        test: {
+          name: 'tilt',
+          include: ['tilt/**/*.test.ts'],
+          exclude: elsewhere,
+          fileParallelism: false,
+          testTimeout: 120_000,
+          hookTimeout: 600_000,
         },
       },
       {

@@ -48,6 +48,29 @@ program
     (await import('./commands/logs.ts')).logs(names, options),
   )
 
+program
+  .command('tilt')
+  .argument('[args...]', 'for Tilt, such as `up` or `ci`')
+  .description('run Tilt, which is built first if it is not on PATH')
+  .helpOption(false)
+  .allowUnknownOption()
+  .action(async (args: string[]) => (await import('./commands/tilt.ts')).tilt(args))
+
+program
+  .command('tilt-plan', { hidden: true })
+  .description("prepare the shop for Tilt and write its processes as JSON: the Tiltfile's part")
+  .requiredOption('--pid <pid>', "Tilt's process", wholeNumber)
+  .requiredOption('--program <path>', "Tilt's program")
+  .requiredOption('--output <file>', 'the file to write')
+  .action(async (options: { pid: number; program: string; output: string }) =>
+    (await import('./commands/tilt.ts')).writePlan(options),
+  )
+
+program
+  .command('tilt-logins', { hidden: true })
+  .description("create the demo logins of a shop that Tilt runs: a resource's part")
+  .action(async () => (await import('./commands/tilt.ts')).createLogins())
+
 registerTrace(program)
 registerSeed(program)
 registerImport(program)

@@ -10,7 +10,7 @@ export type Account = { email: string; password: string; name: string; role: 'sh
 export type DemoLogin = { shopper: Account; admin: Account }
 
 /** Creates both accounts unless they exist. @returns them, with their initial passwords */
-export async function ensureDemoLogin(shop: Shop): Promise<DemoLogin> {
+export async function ensureDemoLogin(shop: Pick<Shop, 'ports' | 'secrets'>): Promise<DemoLogin> {
   const login: DemoLogin = {
     shopper: {
       email: 'shopper@example.com',

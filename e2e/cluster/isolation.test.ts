@@ -75,7 +75,8 @@ it('the cluster keeps no secret of the shop in a ConfigMap, a Component or a Dep
   // Only what is worth hiding: addresses are no secrets.
   const hidden = [...new Set(secrets.flatMap((value) => value.match(/[A-Za-z0-9_-]{30,}/g) ?? []))]
   expect(hidden.length).toBeGreaterThan(10)
-  const kinds = 'configmaps,components.dapr.io,configurations.dapr.io,httpendpoints.dapr.io,deployments,statefulsets,jobs,pods'
+  const kinds =
+    'configmaps,components.dapr.io,configurations.dapr.io,httpendpoints.dapr.io,deployments,statefulsets,jobs,pods'
   const everything = await kubectl(['get', kinds, '-o', 'yaml'])
   expect(hidden.filter((secret) => everything.includes(secret))).toEqual([])
 })

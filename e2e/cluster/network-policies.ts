@@ -42,8 +42,7 @@ export function allowedConnections(
   const rules = (direction: 'ingress' | 'egress') =>
     policies.flatMap((policy) => {
       const owners = pods.filter(
-        ({ namespace, labels }) =>
-          namespace === policy.metadata.namespace && matches(policy.spec.podSelector, labels),
+        ({ namespace, labels }) => namespace === policy.metadata.namespace && matches(policy.spec.podSelector, labels),
       )
       return (policy.spec[direction] ?? []).flatMap((rule) =>
         (rule.ports ?? [])

@@ -43,25 +43,30 @@ async function underLoad(work: () => Promise<void>): Promise<Report> {
   return stop()
 }
 
-const rollout = (deployment: string) =>
-  kubectl(['rollout', 'status', `deployment/${deployment}`, '--timeout=180s'])
+const rollout = (deployment: string) => kubectl(['rollout', 'status', `deployment/${deployment}`, '--timeout=180s'])
 
-it.each([...serviceNames, 'edge'])('a rolling update of %s under load fails no request', async (deployment) => {
-  const before = await podsOf(deployment)
-  const report = await underLoad(async () => {
-    await kubectl(['rollout', 'restart', `deployment/${deployment}`])
-    await rollout(deployment)
-    // The old pod still serves who knows its address; its end is part of the update.
-    await poll(`the old pods of ${deployment} are gone`, async () => noneOf(before, await podsOf(deployment)), {
-      timeoutMs: 120_000,
+it.each([...serviceNames, 'edge'])(
+  'a rolling update of %s under load fails no request',
+  async (deployment) => {
+    const before = await podsOf(deployment)
+    const report = await underLoad(async () => {
+      await kubectl(['rollout', 'restart', `deployment/${deployment}`])
+      await rollout(deployment)
+      // The old pod still serves who knows its address; its end is part of the update.
+      await poll(`the old pods of ${deployment} are gone`, async () => noneOf(before, await podsOf(deployment)), {
+        timeoutMs: 120_000,
+      })
     })
-  })
-  sold += report.orders.length
-  console.log(`${deployment}: ${report.requests} requests, ${report.orders.length} orders, ${report.failures.length} failed`)
-  expect(report.failures).toEqual([])
-  expect(report.orders.length).toBeGreaterThan(0)
-  await expectEveryOrderOnce(report, sold)
-}, 300_000)
+    sold += report.orders.length
+    console.log(
+      `${deployment}: ${report.requests} requests, ${report.orders.length} orders, ${report.failures.length} failed`,
+    )
+    expect(report.failures).toEqual([])
+    expect(report.orders.length).toBeGreaterThan(0)
+    await expectEveryOrderOnce(report, sold)
+  },
+  300_000,
+)
 
 it('a pod that is killed is replaced, and no order is lost or charged twice', async () => {
   const [pod] = await podsOf('orders')

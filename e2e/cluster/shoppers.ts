@@ -20,7 +20,10 @@ const pauseMs = 150
  * Has shoppers place orders for one unit of `sku`, follow them, and read pages, until `stop`. They
  * retry nothing: each request counts.
  */
-export async function startShoppers(count: number, sku: string): Promise<{ report: Report; stop: () => Promise<Report> }> {
+export async function startShoppers(
+  count: number,
+  sku: string,
+): Promise<{ report: Report; stop: () => Promise<Report> }> {
   const shoppers: Shopper[] = []
   while (shoppers.length < count) shoppers.push(await shopper())
   const report: Report = { requests: 0, failures: [], orders: [] }

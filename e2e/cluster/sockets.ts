@@ -22,5 +22,8 @@ function parseAddress(text: string): Address {
   const last = address.slice(-8)
   // Each 32-bit word is in the machine's own order, which is little-endian wherever this runs.
   const ip = [6, 4, 2, 0].map((at) => Number.parseInt(last.slice(at, at + 2), 16)).join('.')
-  return { ip: address.length === 32 && !/^0{16}FFFF0000/.test(address) ? `ipv6 ${address}` : ip, port: Number.parseInt(port, 16) }
+  return {
+    ip: address.length === 32 && !/^0{16}FFFF0000/.test(address) ? `ipv6 ${address}` : ip,
+    port: Number.parseInt(port, 16),
+  }
 }
