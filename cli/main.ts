@@ -1,6 +1,7 @@
 // All commands of `npm start`, `npm test` and `npm run …`. The work of each is loaded only when it
 // is called: loading is most of a short command's time.
 import { Command, InvalidArgumentError, Option } from 'commander'
+import { register as registerCluster } from './commands/cluster.ts'
 import { register as registerImport } from './commands/import.ts'
 import { register as registerLintK8s } from './commands/lint-k8s.ts'
 import { register as registerSeed } from './commands/seed.ts'
@@ -10,6 +11,8 @@ import { register as registerUser } from './commands/user.ts'
 const program = new Command('npm run')
   .description('Sidecart: an online shop on this machine')
   .showHelpAfterError()
+  // `cluster kubectl` passes all that follows on.
+  .enablePositionalOptions()
   .addHelpText(
     'after',
     `
@@ -49,6 +52,7 @@ registerTrace(program)
 registerSeed(program)
 registerImport(program)
 registerUser(program)
+registerCluster(program)
 
 program
   .command('reset')
