@@ -25,7 +25,7 @@ export default defineConfig({
           include: [
             '*.test.ts',
             'docs/links.test.ts',
-            '{lib,services,pluggable,examples,platform,cli,bench}/**/*.test.ts',
+            '{lib,services,pluggable,examples,platform,k8s,cli,bench}/**/*.test.ts',
           ],
           exclude: [...elsewhere, '**/*.int.test.ts', '**/*.chaos.test.ts'],
         },
@@ -33,7 +33,7 @@ export default defineConfig({
       {
         test: {
           name: 'int',
-          include: ['{lib,services,pluggable,examples,platform,cli}/**/*.int.test.ts'],
+          include: ['{lib,services,pluggable,examples,platform,k8s,cli}/**/*.int.test.ts'],
           exclude: elsewhere,
           globalSetup: 'platform/testing/int-setup.ts',
           // Longer than poll()'s 60 s, so that a failure names the condition it waited for.

@@ -1,7 +1,9 @@
 // All commands of `npm start`, `npm test` and `npm run …`. The work of each is loaded only when it
 // is called: loading is most of a short command's time.
 import { Command, InvalidArgumentError, Option } from 'commander'
+import { register as registerCluster } from './commands/cluster.ts'
 import { register as registerImport } from './commands/import.ts'
+import { register as registerLintK8s } from './commands/lint-k8s.ts'
 import { register as registerSeed } from './commands/seed.ts'
 import { register as registerTrace } from './commands/trace.ts'
 import { register as registerUser } from './commands/user.ts'
@@ -9,6 +11,8 @@ import { register as registerUser } from './commands/user.ts'
 const program = new Command('npm run')
   .description('Sidecart: an online shop on this machine')
   .showHelpAfterError()
+  // `cluster kubectl` passes all that follows on.
+  .enablePositionalOptions()
   .addHelpText(
     'after',
     `
@@ -71,6 +75,7 @@ registerTrace(program)
 registerSeed(program)
 registerImport(program)
 registerUser(program)
+registerCluster(program)
 
 program
   .command('reset')
@@ -128,6 +133,8 @@ and in bounded memory`,
   .action(async (options: { rows: number; only?: Database }) =>
     (await import('./commands/chaos.ts')).chaosBacklog(options),
   )
+
+registerLintK8s(program)
 
 const bench = program.command('bench').description('measure, and write the results to bench/results')
 

@@ -3,7 +3,7 @@
 import { mkdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { lock } from '../parts/cache.ts'
-import { ensureParts, type Servers } from '../parts/ensure.ts'
+import { ensureOptionalPart, ensureParts, type Servers } from '../parts/ensure.ts'
 import { cachedPart, findPart } from '../parts/find.ts'
 import { ensureKafkaArchive } from '../parts/kafka-archive.ts'
 import { partNames, type PartName } from '../parts/parts.ts'
@@ -140,10 +140,11 @@ export async function prepareShop(
   if (options.fresh) deleteDataAndLogs(paths)
 
   const base = options.portBase === 'free' ? await freePortBase(paths) : options.portBase
-  const ports = createPorts(base)
-  if (!runs) await refuseTakenPorts(ports)
+  if (!runs) await refuseTakenPorts(createPorts(base))
 
   const { supervisor, ...found } = await ensureServers(options, progress)
+  const edge = found.servers.nginx !== undefined
+  const ports = createPorts(base, { edge })
   const secrets = loadSecrets(paths.secrets)
   const context: Context = { ...found, ports, paths, secrets, trustAnchors: '', env: process.env }
 
@@ -160,7 +161,7 @@ export async function prepareShop(
   const processes = describeProcesses({ ...context, trustAnchors: anchors }, options.only)
   writePrivate(join(paths.generated, 'setup.json'), JSON.stringify(setupInput(context)))
   recordDescription(paths, processes)
-  recordPorts(paths, base)
+  recordPorts(paths, base, edge)
   return { context, processes, supervisor }
 }
 
@@ -193,10 +194,14 @@ async function ensureServers({ only, jaegerMayJoinLater }: StartOptions, progres
   const names: PartName[] = only === undefined ? [...partNames] : [...only, 'process-compose']
   const jaegerIsMissing =
     jaegerMayJoinLater === true && names.includes('jaeger') && findPart('jaeger').from === 'nowhere'
-  const servers: Partial<Servers> = await ensureParts(
-    names.filter((name) => !(name === 'jaeger' && jaegerIsMissing)),
-    progress,
-  )
+  const [required, nginx] = await Promise.all([
+    ensureParts(
+      names.filter((name) => !(name === 'jaeger' && jaegerIsMissing)),
+      progress,
+    ),
+    only === undefined ? ensureOptionalPart('nginx', progress) : undefined,
+  ])
+  const servers: Partial<Servers> = nginx === undefined ? required : { ...required, nginx }
   if (jaegerIsMissing) servers.jaeger = cachedPart('jaeger')
   const { kafka, 'process-compose': supervisor } = servers
   if (supervisor === undefined || supervisor.from === 'address') throw new Error('process-compose was not found')
