@@ -2,14 +2,14 @@
 // stays the same: what watches them does not restart.
 import { execFileSync } from 'node:child_process'
 import { existsSync, globSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { dirname, join } from 'node:path'
+import { delimiter, dirname, join } from 'node:path'
 import { root } from '../processes/paths.ts'
 
 const fresh = join(root, '.sidecart', 'generated')
-execFileSync(join(root, 'node_modules', '.bin', 'buf'), ['generate', '--output', fresh], {
-  cwd: root,
-  stdio: 'inherit',
-})
+// buf finds its plugin by PATH.
+const bin = join(root, 'node_modules', '.bin')
+const env = { ...process.env, PATH: `${bin}${delimiter}${process.env['PATH']}` }
+execFileSync(join(bin, 'buf'), ['generate', '--output', fresh], { cwd: root, env, stdio: 'inherit' })
 
 const from = join(fresh, 'protos', 'gen')
 const to = join(root, 'protos', 'gen')
