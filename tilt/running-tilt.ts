@@ -137,6 +137,6 @@ export async function copyClone(name: string): Promise<string> {
   const run = promisify(execFile)
   const files = `git ls-files -z --cached --others --exclude-standard | xargs -0 sh -c 'for f; do [ -e "$f" ] && printf "%s\\0" "$f"; done' _`
   await run('bash', ['-c', `${files} | tar --null -T - -cf - | tar -xf - -C "$1"`, '_', copy], { cwd: root })
-  await run('bash', ['-c', 'cp -Rl node_modules "$1"', '_', copy], { cwd: root })
+  await run('bash', ['-c', 'cp -RPl node_modules "$1"', '_', copy], { cwd: root })
   return copy
 }

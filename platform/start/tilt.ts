@@ -1,8 +1,11 @@
 // Prepares a shop for Tilt: the Tiltfile reads what this returns and declares a resource for each
 // process.
 import { existsSync, mkdirSync, readdirSync } from 'node:fs'
+import { join } from 'node:path'
 import { lock } from '../parts/cache.ts'
 import { poll } from '../poll.ts'
+import type { Context } from '../processes/context.ts'
+import { edgeFiles, edgeFolder } from '../processes/edge.ts'
 import { importedFolders } from '../processes/imports.ts'
 import { createPaths, type Paths } from '../processes/paths.ts'
 import type { Ports } from '../processes/ports.ts'
@@ -80,7 +83,7 @@ export async function prepareForTilt(
         if (!whileItRuns) recordTilt(paths, tilt)
       },
     )
-    return planFor(processes, context.ports, paths)
+    return planFor(processes, context)
   } finally {
     release()
     progress.close()
@@ -141,7 +144,8 @@ async function untilStopped(paths: Paths): Promise<void> {
   }).catch(() => {})
 }
 
-function planFor(processes: Process[], ports: Ports, paths: Paths): TiltPlan {
+function planFor(processes: Process[], context: Context): TiltPlan {
+  const { ports, paths } = context
   const names = new Set(processes.map(({ name }) => name))
   return {
     instance: paths.name,
@@ -165,7 +169,7 @@ function planFor(processes: Process[], ports: Ports, paths: Paths): TiltPlan {
         ...(process.waitsFor.done ?? []),
         ...(process.startsLater ? [jaegerBuildName] : []),
       ].filter((name) => names.has(name)),
-      watches: watchedBy(process, paths),
+      watches: watchedBy(process, context),
       links: linksOf(process, ports),
     })),
   }
@@ -175,7 +179,10 @@ function labelOf({ name }: Process): string {
   return serviceNames.find((service) => name === service || name.startsWith(`${service}-`)) ?? 'servers'
 }
 
-function watchedBy({ kind, command }: Process, { root }: Paths): string[] {
+function watchedBy({ name, kind, command }: Process, context: Context): string[] {
+  const { root } = context.paths
+  // Its folder as a whole would not do: nginx writes to it.
+  if (name === 'edge') return Object.keys(edgeFiles(context)).map((file) => join(edgeFolder(context), file))
   const program = command.at(-1) ?? ''
   return kind !== 'task' && program.endsWith('.ts') ? importedFolders(program, root) : []
 }

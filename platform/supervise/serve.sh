@@ -64,7 +64,7 @@ stop() {
     done
   fi
   if [ "$pid" -ne 0 ]; then
-    kill -TERM "$pid" 2>/dev/null
+    kill -s "$stop_signal" "$pid" 2>/dev/null
     set -m
     { sleep "$stop_seconds" && kill -KILL "$pid"; } >/dev/null 2>&1 &
     local killer=$!

@@ -32,6 +32,7 @@ export function renderTiltFile(process: Process, processes: Process[], paths: Pa
     `cwd=${quoted(process.cwd)}`,
     `log=${quoted(join(paths.logs, `${process.name}.log`))}`,
     `state=${quoted(tiltFolder(paths))}`,
+    `stop_signal=${(process.stopSignal ?? 'SIGTERM').slice('SIG'.length)}`,
     `stop_seconds=${process.stopSeconds}`,
     // An edit restarts services and components: they should not wait long for signals to others.
     `settle_seconds=${process.kind === 'server' ? 0.3 : 0.1}`,

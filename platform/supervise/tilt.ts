@@ -1,5 +1,5 @@
-// A shop that Tilt runs: whose it is, and what its processes do. Tilt's own view has no pids of what
-// it runs through serve.sh, so pids come from there, and health from the processes themselves.
+// A shop that Tilt runs: whose it is, and what its processes do. Tilt has no pids of what serve.sh
+// runs: they come from there, and health from the processes themselves.
 import { execFile } from 'node:child_process'
 import { mkdirSync, readFileSync, rmSync } from 'node:fs'
 import { connect } from 'node:net'
