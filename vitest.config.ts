@@ -26,7 +26,7 @@ export default defineConfig({
           include: [
             '*.test.ts',
             'docs/links.test.ts',
-            '{lib,services,pluggable,examples,platform,k8s,cli,bench}/**/*.test.ts',
+            '{lib,services,pluggable,examples,images,platform,k8s,cli,bench}/**/*.test.ts',
           ],
           exclude: [...elsewhere, '**/*.int.test.ts', '**/*.chaos.test.ts'],
         },
