@@ -60,7 +60,8 @@ export function nodePrograms(programs: Programs, { nodeAddress }: Network): Node
     }),
     program('kube-controller-manager', programs['kube-controller-manager'], {
       kubeconfig: `${inside}/controller-manager.kubeconfig`,
-      // Its dozens of controllers start one after the other, and each asks for an account of its own.
+      // Its dozens of controllers start one after the other, and each asks for an account of its
+      // own.
       'kube-api-qps': 500,
       'kube-api-burst': 1000,
       'use-service-account-credentials': true,
