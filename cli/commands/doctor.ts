@@ -1,7 +1,13 @@
 import { spawnSync } from 'node:child_process'
 import Table from 'cli-table3'
-import { findPart } from '../../platform/parts/find.ts'
-import { partNames, parts, type PartName } from '../../platform/parts/parts.ts'
+import { findPart, isInstalled, lackingTools } from '../../platform/parts/find.ts'
+import {
+  optionalPartNames,
+  partNames,
+  parts,
+  type OptionalPartName,
+  type PartName,
+} from '../../platform/parts/parts.ts'
 import { parseVersion } from '../../platform/parts/version.ts'
 import { describeQuickWay, type Docker } from './quick-way.ts'
 
@@ -21,6 +27,7 @@ export function doctor(): void {
   const table = new Table({ style: { head: [], border: [], compact: true }, head: ['part', 'version', 'where'] })
   table.push(['Node', process.versions.node, process.execPath])
   for (const { name, version, where } of rows) table.push([parts[name].title, version, where])
+  for (const name of optionalPartNames) table.push(describeOptionalPart(name))
   console.log(table.toString())
 
   const inState = (wanted: Row['state']) => rows.filter(({ state }) => state === wanted).map(({ name }) => name)
@@ -46,7 +53,7 @@ function describePart(name: PartName): Row {
           state: 'found',
         }
       case 'nowhere': {
-        const lacking = part.tools.filter((tool) => !isInstalled(tool))
+        const lacking = lackingTools(name)
         const misfits = found.detail ? `${found.detail}; ` : ''
         if (lacking.length === 0) {
           return {
@@ -67,8 +74,11 @@ function describePart(name: PartName): Row {
   }
 }
 
-function isInstalled(tool: string): boolean {
-  return spawnSync('sh', ['-c', `command -v ${tool}`]).status === 0
+/** A part that is missing is no failure where the shop can do without it. */
+function describeOptionalPart(name: OptionalPartName): string[] {
+  const { version, where, state } = describePart(name)
+  const { title, without } = parts[name]
+  return state === 'unavailable' ? [title, 'none', `${where}; until then ${without}`] : [title, version, where]
 }
 
 function findDocker(): Docker {

@@ -61,6 +61,15 @@ export function cachedPart(name: PartName, env: NodeJS.ProcessEnv = process.env)
   return { from: 'cache', path, detail: path, printedVersion: cacheKey }
 }
 
+/** Returns the commands that a part's recipe needs and that are not installed. */
+export function lackingTools(name: PartName): string[] {
+  return parts[name].tools.filter((tool) => !isInstalled(tool))
+}
+
+export function isInstalled(command: string): boolean {
+  return spawnSync('sh', ['-c', `command -v ${command}`]).status === 0
+}
+
 function isProgram(file: string): boolean {
   try {
     accessSync(file, constants.X_OK)

@@ -4,12 +4,18 @@ import { createHash } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { homedir } from 'node:os'
 import { join } from 'node:path'
+import { fromApt } from './apt.ts'
 import { fromCargo, fromGo, javaFromMaven, unpackedFromMaven, type Recipe } from './recipes.ts'
 import { fits, parseVersion } from './version.ts'
 
 export const partNames = ['mongodb', 'mysql', 'kafka', 'jaeger', 'daprd', 'sentry', 'process-compose'] as const
 
-export type PartName = (typeof partNames)[number]
+/** What a shop can do without; `without` says how. They are found or made where they are used. */
+export const optionalPartNames = ['nginx'] as const
+
+export type OptionalPartName = (typeof optionalPartNames)[number]
+
+export type PartName = (typeof partNames)[number] | OptionalPartName
 
 export type Part = {
   title: string
@@ -35,6 +41,8 @@ export type Part = {
   usualSeconds: number
   /** One line for `npm run doctor`. */
   howToGet: string
+  /** What is different where it cannot be had; only for a part that a shop can do without. */
+  without?: string
 }
 
 export const daprVersion = '1.18.0'
@@ -142,6 +150,8 @@ export const parts: Record<PartName, Part> = {
       program: { mainFile: daprdMain },
       binary: 'daprd',
       ldflags: `-X github.com/dapr/dapr/pkg/buildinfo.version=${daprVersion}`,
+      // It also runs in an image of its own (platform/cluster).
+      isStatic: true,
     }),
     tools: ['go'],
     usualSeconds: 270,
@@ -187,6 +197,21 @@ export const parts: Record<PartName, Part> = {
     tools: ['go'],
     usualSeconds: 60,
     howToGet: 'install Go (https://go.dev/dl) to have it built, or put process-compose >= 1.64 on PATH',
+  },
+  nginx: {
+    title: 'nginx',
+    binaryVariable: 'NGINX_BINARY',
+    commands: ['nginx'],
+    installedIn: systemFolders,
+    versionArguments: ['-v'],
+    accepts: inRange([1, 22]),
+    cacheKey: 'nginx-apt',
+    file: 'bin/nginx',
+    recipe: fromApt('nginx', 'usr/sbin/nginx', [1, 22]),
+    tools: ['apt-get', 'dpkg-deb'],
+    usualSeconds: 3,
+    howToGet: 'install nginx >= 1.22, or set NGINX_BINARY; where there is apt-get, its package is unpacked',
+    without: 'the gateway answers alone',
   },
 }
 

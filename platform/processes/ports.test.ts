@@ -5,8 +5,13 @@ describe('createPorts', () => {
   test('without a base the API and Jaeger have their usual ports', () => {
     const ports = createPorts()
     expect(ports.api).toBe(8080)
-    expect(ports.services.gateway.app).toBe(8080)
     expect(ports.jaegerQuery).toBe(16_686)
+  })
+
+  test('the gateway has the port of the API where there is no edge, and else its own', () => {
+    expect(createPorts(30_000, { edge: false }).services.gateway.app).toBe(30_000)
+    const { api, services } = createPorts(30_000, { edge: true })
+    expect([api, services.gateway.app]).toEqual([30_000, 30_100])
   })
 
   test('with a base every port is in its block', () => {
@@ -20,8 +25,8 @@ describe('createPorts', () => {
     const { services, ...rest } = createPorts()
     const given = [
       ...Object.values(rest),
-      ...Object.entries(services).flatMap(([name, own]) => [
-        ...(name === 'gateway' ? [] : [own.app]),
+      ...Object.values(services).flatMap((own) => [
+        own.app,
         own.admin,
         own.daprGrpc,
         own.daprHttp,

@@ -2,7 +2,7 @@
 import { serviceNames, type ServiceName } from './services.ts'
 
 export type ServicePorts = {
-  /** gRPC; the gateway's is its HTTP API. */
+  /** gRPC; the gateway's is HTTP. */
   app: number
   /** HTTP with /livez, /readyz and /metrics. */
   admin: number
@@ -15,6 +15,7 @@ export type ServicePorts = {
 }
 
 export type Ports = {
+  /** The HTTP API: the edge's port, or the gateway's where there is no edge. */
   api: number
   jaegerQuery: number
   otlp: number
@@ -39,9 +40,10 @@ const defaultBase = 21_000
  * Returns every port of one shop.
  * @param base the block's first port (PORT_BASE). Without it the API and Jaeger have their usual
  * ports, and the rest the default block.
+ * @param edge whether an edge stands in front of the gateway, and has its port
  * @throws RangeError for a base from which the block does not fit
  */
-export function createPorts(base?: number): Ports {
+export function createPorts(base?: number, { edge = true }: { edge?: boolean } = {}): Ports {
   const from = base ?? defaultBase
   if (!Number.isInteger(from) || from < 1024 || from + blockSize > 65_535) {
     throw new RangeError(`PORT_BASE must be 1024 to ${65_535 - blockSize}, not ${base}`)
@@ -53,7 +55,7 @@ export function createPorts(base?: number): Ports {
       return [
         name,
         {
-          app: name === 'gateway' ? api : block,
+          app: name === 'gateway' && !edge ? api : block,
           admin: block + 1,
           daprGrpc: block + 2,
           daprHttp: block + 3,

@@ -29,6 +29,8 @@ export type Process = {
   startsLater?: boolean
   /** A task that is run once, however it ends. */
   runsOnce?: boolean
+  /** Asks it to end; SIGTERM unless given. */
+  stopSignal?: NodeJS.Signals
   /** How long it may take to end before it is killed. */
   stopSeconds: number
 }

@@ -2,6 +2,7 @@
 // nothing.
 import { join } from 'node:path'
 import type { Context } from './context.ts'
+import { behindEdge, describeEdge } from './edge.ts'
 import type { Process } from './process.ts'
 import { describeServers, type ServerName } from './servers.ts'
 import { describeService, nodeCommand, programEnv } from './service-processes.ts'
@@ -16,12 +17,17 @@ export function describeProcesses(context: Context, only?: ServerName[]): Proces
   if (only !== undefined) {
     return [...servers.filter(({ name }) => only.includes(name as ServerName)), setUpServers(context, only)]
   }
+  const edge = describeEdge(context)
+  const services = serviceNames.flatMap((name) => describeService(context, name))
   return [
+    ...edge,
     ...servers,
     setUpServers(context, ['mongodb', 'mysql', 'kafka']),
     ...(context.jaegerIsMissing ? [buildJaeger(context)] : []),
     paymentSandbox(context),
-    ...serviceNames.flatMap((name) => describeService(context, name)),
+    ...services.map((process) =>
+      process.name === 'gateway' && edge.length > 0 ? behindEdge(process, context) : process,
+    ),
   ]
 }
 
@@ -31,7 +37,11 @@ export function describeProcesses(context: Context, only?: ServerName[]): Proces
 function setUpServers(context: Context, names: ServerName[]): Process {
   return task(context, {
     name: 'setup',
-    command: [...nodeCommand(context, 'platform/start/setup.ts'), context.paths.state, ...names],
+    command: [
+      ...nodeCommand(context, 'platform/start/setup.ts'),
+      join(context.paths.generated, 'setup.json'),
+      ...names,
+    ],
   })
 }
 

@@ -3,7 +3,7 @@
 import { mkdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { lock } from '../parts/cache.ts'
-import { ensureParts, type Servers } from '../parts/ensure.ts'
+import { ensureOptionalPart, ensureParts, type Servers } from '../parts/ensure.ts'
 import { cachedPart, findPart } from '../parts/find.ts'
 import { ensureKafkaArchive } from '../parts/kafka-archive.ts'
 import { partNames, type PartName } from '../parts/parts.ts'
@@ -111,10 +111,11 @@ async function startNew(options: StartOptions, paths: Paths, progress: Progress)
   if (options.fresh) deleteDataAndLogs(paths)
 
   const base = options.portBase === 'free' ? await freePortBase(paths) : options.portBase
-  const ports = createPorts(base)
-  await refuseTakenPorts(ports)
+  await refuseTakenPorts(createPorts(base))
 
   const { supervisor, ...found } = await ensureServers(options, progress)
+  const edge = found.servers.nginx !== undefined
+  const ports = createPorts(base, { edge })
   const secrets = loadSecrets(paths.secrets)
   const context: Context = { ...found, ports, paths, secrets, trustAnchors: '', env: process.env }
 
@@ -128,7 +129,7 @@ async function startNew(options: StartOptions, paths: Paths, progress: Progress)
   writePrivate(join(paths.generated, 'setup.json'), JSON.stringify(setupInput(context)))
   writePrivate(paths.supervisorConfig, renderSupervisorConfig(processes, paths.logs))
   recordDescription(paths, processes)
-  recordPorts(paths, base)
+  recordPorts(paths, base, edge)
 
   await superviseUntilReady(supervisor, processes, paths, progress)
   return createShop(context, false)
@@ -163,10 +164,14 @@ async function ensureServers({ only, jaegerMayJoinLater }: StartOptions, progres
   const names: PartName[] = only === undefined ? [...partNames] : [...only, 'process-compose']
   const jaegerIsMissing =
     jaegerMayJoinLater === true && names.includes('jaeger') && findPart('jaeger').from === 'nowhere'
-  const servers: Partial<Servers> = await ensureParts(
-    names.filter((name) => !(name === 'jaeger' && jaegerIsMissing)),
-    progress,
-  )
+  const [required, nginx] = await Promise.all([
+    ensureParts(
+      names.filter((name) => !(name === 'jaeger' && jaegerIsMissing)),
+      progress,
+    ),
+    only === undefined ? ensureOptionalPart('nginx', progress) : undefined,
+  ])
+  const servers: Partial<Servers> = nginx === undefined ? required : { ...required, nginx }
   if (jaegerIsMissing) servers.jaeger = cachedPart('jaeger')
   const { kafka, 'process-compose': supervisor } = servers
   if (supervisor === undefined || supervisor.from === 'address') throw new Error('process-compose was not found')

@@ -15,19 +15,22 @@ export function currentInstance(env: NodeJS.ProcessEnv = process.env): {
   return { instance: base === undefined ? 'default' : String(base), portBase: base }
 }
 
+/** A shop that was started before there was an edge recorded none. */
+type Recorded = { portBase: number | null; edge?: boolean }
+
 /** Returns a shop's ports at its last start, or undefined if it never started. */
 export function recordedPorts(paths: Paths): Ports | undefined {
   try {
-    const { portBase } = JSON.parse(readFileSync(paths.instance, 'utf8')) as { portBase: number | null }
-    return createPorts(portBase ?? undefined)
+    const { portBase, edge = false } = JSON.parse(readFileSync(paths.instance, 'utf8')) as Recorded
+    return createPorts(portBase ?? undefined, { edge })
   } catch {
     return undefined
   }
 }
 
-export function recordPorts(paths: Paths, base: number | undefined): void {
+export function recordPorts(paths: Paths, base: number | undefined, edge: boolean): void {
   mkdirSync(dirname(paths.instance), { recursive: true, mode: 0o700 })
-  writeFileSync(paths.instance, JSON.stringify({ portBase: base ?? null }))
+  writeFileSync(paths.instance, JSON.stringify({ portBase: base ?? null, edge } satisfies Recorded))
 }
 
 /**

@@ -1,4 +1,5 @@
 // Renders the description of the processes for the supervisor, process-compose.
+import { constants } from 'node:os'
 import { join } from 'node:path'
 import { stringify } from 'yaml'
 import type { Health, Process } from '../processes/process.ts'
@@ -50,7 +51,7 @@ function renderProcess(process: Process, logs: string, names: Set<string>) {
       flush_each_line: true,
     },
     availability: renderRestarts(process),
-    shutdown: { signal: 15, timeout_seconds: process.stopSeconds },
+    shutdown: { signal: constants.signals[process.stopSignal ?? 'SIGTERM'], timeout_seconds: process.stopSeconds },
     ...(process.startsLater ? { disabled: true } : {}),
     ...(process.health ? { readiness_probe: renderProbe(process.health) } : {}),
     ...(conditions.length > 0 ? { depends_on: Object.fromEntries(conditions) } : {}),

@@ -1,0 +1,107 @@
+// The edge: the shop's own nginx in front of the gateway, where there is one to be had.
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import type { Context } from './context.ts'
+import type { Process } from './process.ts'
+
+/** What differs from place to place; all else is in edge/nginx.conf. */
+export type EdgePlace = {
+  /** Addresses with ports, as `listen` takes them. */
+  listen: string[]
+  /** The gateway's host and port. */
+  gateway: string
+  /** Of one client address. */
+  limits: { requestsPerSecond: number; burst: number; connections: number }
+  /** Addresses and networks of the proxies in front. */
+  trustedProxies: string[]
+}
+
+/**
+ * Requests are counted by the gateway too, and by kind. Here it is about floods: an office behind
+ * one address is many shoppers, and an import a welcome flood.
+ */
+const defaultLimits = { requestsPerSecond: 2_000, burst: 4_000, connections: 1_000 }
+
+/** Returns the files that nginx.conf includes, by name. */
+export function edgeIncludes({ listen, gateway, limits, trustedProxies }: EdgePlace): Record<string, string> {
+  const { requestsPerSecond, burst, connections } = limits
+  return {
+    'listen.conf': lines(listen.map((address) => `listen ${address};`)),
+    // Never marked as failed: it is the only one, and answers again as soon as it is back.
+    'gateway.conf': lines([`server ${gateway} max_fails=0;`]),
+    'limits.conf': lines([
+      `limit_req_zone $binary_remote_addr zone=requests:10m rate=${requestsPerSecond}r/s;`,
+      `limit_req zone=requests burst=${burst} nodelay;`,
+      'limit_conn_zone $binary_remote_addr zone=connections:10m;',
+      `limit_conn connections ${connections};`,
+    ]),
+    'trusted-proxies.conf': lines([
+      ...trustedProxies.map((proxy) => `set_real_ip_from ${proxy};`),
+      'geo $realip_remote_addr $edge_trusts_peer {',
+      '  default 0;',
+      ...trustedProxies.map((proxy) => `  ${proxy} 1;`),
+      '}',
+    ]),
+  }
+}
+
+const lines = (list: string[]) => list.map((line) => `${line}\n`).join('')
+
+/** Returns all files of the edge's folder on this machine. */
+export function edgeFiles({ ports, paths }: Pick<Context, 'ports' | 'paths'>): Record<string, string> {
+  return {
+    'nginx.conf': readFileSync(join(paths.root, 'edge', 'nginx.conf'), 'utf8'),
+    ...edgeIncludes({
+      listen: [`127.0.0.1:${ports.api}`],
+      gateway: `127.0.0.1:${ports.services.gateway.app}`,
+      limits: defaultLimits,
+      trustedProxies: [],
+    }),
+  }
+}
+
+export const edgeFolder = ({ paths }: Pick<Context, 'paths'>) => join(paths.generated, 'edge')
+
+/** Returns the edge's process; none without nginx. */
+export function describeEdge(context: Context): Process[] {
+  const { servers, ports, paths } = context
+  const { nginx } = servers
+  if (nginx === undefined || nginx.from === 'address') return []
+  return [
+    {
+      name: 'edge',
+      kind: 'server',
+      command: nginxCommand(nginx.path, edgeFolder(context)),
+      env: {},
+      cwd: paths.state,
+      ports: [ports.api],
+      health: { http: { port: ports.api, path: '/edge/livez', status: 200 } },
+      waitsFor: {},
+      // Requests in flight end before what answers them.
+      stopsBefore: ['gateway'],
+      stopSignal: 'SIGQUIT',
+      stopSeconds: 10,
+    },
+  ]
+}
+
+/** Returns the command that runs nginx with the files in a folder, to which it also writes. */
+export function nginxCommand(program: string, folder: string): string[] {
+  return [
+    program,
+    '-p',
+    folder,
+    '-c',
+    join(folder, 'nginx.conf'),
+    '-e',
+    'stderr',
+    // As root its workers would be nobody, who may not read this folder.
+    ...(process.getuid?.() === 0 ? ['-g', 'user root;'] : []),
+  ]
+}
+
+/** Returns the gateway's process as it is behind the edge: with one trusted hop more in front. */
+export function behindEdge(gateway: Process, { env }: Pick<Context, 'env'>): Process {
+  const hops = Number(env['TRUST_PROXY_HOPS'] ?? 0) + 1
+  return { ...gateway, env: { ...gateway.env, TRUST_PROXY_HOPS: String(hops) } }
+}
