@@ -68,7 +68,7 @@ export default defineConfig({
           include: ['tilt/**/*.test.ts'],
           exclude: elsewhere,
           fileParallelism: false,
-          testTimeout: 120_000,
+          testTimeout: 240_000,
           hookTimeout: 600_000,
         },
       },
