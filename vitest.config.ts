@@ -10,6 +10,8 @@ import { defineConfig } from 'vitest/config'
 //   one at a time.
 // - `e2e/*.test.ts`: against the whole shop (platform/testing/e2e-setup.ts), by SHOP_API,
 //   SHOP_JAEGER and SHOP_INSTANCE.
+// - `e2e/cluster/*.test.ts`: against the shop in a real cluster (platform/testing/cluster-setup.ts),
+//   by `npm run cluster -- test` or `npm test -- --cluster`; needs Linux and root.
 // - `tilt/*.test.ts`: drive a real Tilt, on copies of the clone.
 // - `docs/*.test.ts`: follow a page of the docs; they may start a shop of their own.
 const elsewhere = ['**/node_modules/**', '**/.sidecart/**']
@@ -54,7 +56,7 @@ export default defineConfig({
         test: {
           name: 'e2e',
           include: ['e2e/**/*.test.ts'],
-          exclude: elsewhere,
+          exclude: [...elsewhere, 'e2e/cluster/**'],
           globalSetup: 'platform/testing/e2e-setup.ts',
           // They share one shop: one kills what another needs.
           fileParallelism: false,
@@ -70,6 +72,18 @@ export default defineConfig({
           fileParallelism: false,
           testTimeout: 240_000,
           hookTimeout: 600_000,
+        },
+      },
+      {
+        test: {
+          name: 'cluster',
+          include: ['e2e/cluster/**/*.test.ts'],
+          exclude: elsewhere,
+          globalSetup: 'platform/testing/cluster-setup.ts',
+          // They share one shop on one node.
+          fileParallelism: false,
+          testTimeout: 180_000,
+          hookTimeout: 300_000,
         },
       },
       {

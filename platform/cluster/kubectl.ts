@@ -1,5 +1,7 @@
 // kubectl as a function. It knows every kind of cluster and login; a client of our own would not.
 import { spawn } from 'node:child_process'
+import { startChild } from '../child.ts'
+import { inPart } from './parts.ts'
 
 export type Kubectl = {
   /**
@@ -13,6 +15,14 @@ export type Kubectl = {
   apply: (input: string, ...args: string[]) => Promise<string>
   /** The whole command, for messages and for other programs. */
   command: string[]
+}
+
+/**
+ * Runs the kubectl of this project on the cluster of KUBECONFIG and returns its output, for tests.
+ * @throws Error with what kubectl printed on stderr
+ */
+export function runKubectl(args: string[], input?: string): Promise<string> {
+  return createKubectl([inPart('kubectl')])(args, input)
 }
 
 /** @param command kubectl with the flags that choose the cluster */
@@ -42,4 +52,26 @@ export function createKubectl(command: string[]): Kubectl {
       ),
     command,
   })
+}
+
+/**
+ * Makes a port of a pod reachable on a port of this machine while `work` runs.
+ * @param target such as `deployment/users`
+ */
+export async function withForwardedPort<T>(
+  kubectl: Kubectl,
+  { namespace, target, port }: { namespace: string; target: string; port: number },
+  work: (localPort: number) => Promise<T>,
+): Promise<T> {
+  const [file = '', ...flags] = kubectl.command
+  const child = startChild(file, [...flags, 'port-forward', '--namespace', namespace, target, `:${port}`])
+  try {
+    const local = await child.ready(
+      `forward a port to ${target}`,
+      () => Number(/^Forwarding from 127\.0\.0\.1:(\d+)/m.exec(child.tail())?.[1]) || undefined,
+    )
+    return await work(local)
+  } finally {
+    await child.kill()
+  }
 }

@@ -24,7 +24,7 @@ import { accountNames, apiServerName, kubeconfig, nodeFiles, type Tokens } from 
 import type { Programs } from './node-programs.ts'
 import { inPart } from './parts.ts'
 import type { ClusterPaths } from './paths.ts'
-import { findPrograms } from './requirements.ts'
+import { findPrograms, programPath } from './requirements.ts'
 
 /** A running node as it is recorded, so that another command can find and end it. */
 export type NodeRecord = {
@@ -192,7 +192,7 @@ export async function stopNode(paths: ClusterPaths): Promise<boolean> {
   })
   // It would vanish with the namespace of its other end, but the kernel keeps that for minutes:
   // until it gives up on the last connections of those that were killed.
-  if (linkExists(network)) execFileSync('ip', ['link', 'delete', network.link])
+  if (linkExists(network)) execFileSync(programPath('ip'), ['link', 'delete', network.link])
   await removeCgroup(record.cgroup)
   for (const path of [paths.node, paths.kubeconfig, paths.record]) rmSync(path, { recursive: true, force: true })
   return true
@@ -200,23 +200,30 @@ export async function stopNode(paths: ClusterPaths): Promise<boolean> {
 
 const linkExists = ({ link }: Network) => existsSync(`/sys/class/net/${link}`)
 
-export type NodeProcess = { pid: number; name: string; rssBytes: number }
+export type NodeProcess = { pid: number; name: string; rssBytes: number; isPod: boolean }
 
 /** Returns all processes of a node, those of its pods included. */
 export function nodeProcesses(record: Pick<NodeRecord, 'pidNamespace' | 'cgroup'>): NodeProcess[] {
   return readdirSync('/proc')
-    .filter((name) => /^\d+$/.test(name) && isOf(name, record))
-    .map((pid) => ({ pid: Number(pid), name: commandOf(pid), rssBytes: residentBytes(Number(pid)) }))
+    .filter((name) => /^\d+$/.test(name))
+    .flatMap((pid) => {
+      const place = placeOf(pid, record)
+      if (place === undefined) return []
+      return [{ pid: Number(pid), name: commandOf(pid), rssBytes: residentBytes(Number(pid)), isPod: place === 'pod' }]
+    })
 }
 
 /** Pods are in PID namespaces of their own, but in a cgroup below the node's. */
-function isOf(pid: string, { pidNamespace, cgroup }: Pick<NodeRecord, 'pidNamespace' | 'cgroup'>): boolean {
+function placeOf(
+  pid: string,
+  { pidNamespace, cgroup }: Pick<NodeRecord, 'pidNamespace' | 'cgroup'>,
+): 'node' | 'pod' | undefined {
   try {
-    if (readlinkSync(`/proc/${pid}/ns/pid`) === pidNamespace) return true
-    return readFileSync(`/proc/${pid}/cgroup`, 'utf8').includes(`:/${cgroup}/`)
+    if (readFileSync(`/proc/${pid}/cgroup`, 'utf8').includes(`:/${cgroup}/`)) return 'pod'
+    return readlinkSync(`/proc/${pid}/ns/pid`) === pidNamespace ? 'node' : undefined
   } catch {
     // It has ended.
-    return false
+    return undefined
   }
 }
 

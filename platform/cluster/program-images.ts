@@ -21,6 +21,8 @@ export type ImageArchive = {
   archive: string
   /** Changes with the content. */
   id: string
+  /** Has layers that the archive leaves out. */
+  base?: ImageArchive | undefined
 }
 
 /**

@@ -47,6 +47,11 @@ export function findPrograms(machine = thisMachine()): Record<keyof typeof progr
   return Object.fromEntries(found) as Record<keyof typeof programs, string>
 }
 
+/** Returns one of the programs, for what needs no other. */
+export function programPath(name: keyof typeof programs): string {
+  return thisMachine().find(name) ?? name
+}
+
 export type Machine = {
   platform: NodeJS.Platform
   isRoot: boolean
