@@ -10,9 +10,9 @@ import { defineConfig } from 'vitest/config'
 //   one at a time.
 // - `e2e/*.test.ts`: against the whole shop (platform/testing/e2e-setup.ts), by SHOP_API,
 //   SHOP_JAEGER and SHOP_INSTANCE.
-// - `tilt/*.test.ts`: drive a real Tilt, on copies of the clone.
-// - `e2e/cluster/*.test.ts`: against the shop in a real cluster (platform/testing/cluster-setup.ts),
+// - `e2e/cluster/*.test.ts`: against the shop in a cluster (platform/testing/cluster-setup.ts),
 //   by `npm run cluster -- test` or `npm test -- --cluster`; needs Linux and root.
+// - `tilt/*.test.ts`: drive a real Tilt, on copies of the clone.
 // - `docs/*.test.ts`: follow a page of the docs; they may start a shop of their own.
 const elsewhere = ['**/node_modules/**', '**/.sidecart/**']
 
@@ -70,7 +70,7 @@ export default defineConfig({
           include: ['tilt/**/*.test.ts'],
           exclude: elsewhere,
           fileParallelism: false,
-          testTimeout: 120_000,
+          testTimeout: 240_000,
           hookTimeout: 600_000,
         },
       },

@@ -70,6 +70,23 @@ program
   .description("create the demo logins of a shop that Tilt runs: a resource's part")
   .action(async () => (await import('./commands/tilt.ts')).createLogins())
 
+program
+  .command('tilt-image', { hidden: true })
+  .argument('<name>', 'a target of images/Containerfile')
+  .description('build an image and bring it into the cluster, for the Tiltfile')
+  .requiredOption('--output <file>', 'the file to write its reference to')
+  .action(async (name: string, options: { output: string }) =>
+    (await import('./commands/tilt-cluster.ts')).loadImage(name, options.output),
+  )
+
+program
+  .command('cluster-seed', { hidden: true })
+  .description('seed the shop in the cluster, for the Tiltfile')
+  .argument('[options...]')
+  .allowUnknownOption()
+  .passThroughOptions()
+  .action(async (args: string[]) => (await import('./commands/tilt-cluster.ts')).seedCluster(args))
+
 registerTrace(program)
 registerSeed(program)
 registerImport(program)

@@ -22,7 +22,9 @@ restarts=0
 rm -f "$stopping"
 
 if [ -f "$log" ] && [ "$(wc -c <"$log")" -gt 20000000 ]; then mv -f "$log" "$log.1"; fi
-tail -n 0 -F "$log" 2>/dev/null &
+: >>"$log"
+# From where it ends now: tail may start later than the process.
+tail -c "+$(($(wc -c <"$log") + 1))" -F "$log" 2>/dev/null &
 tail_pid=$!
 
 finish() {
