@@ -1,6 +1,6 @@
 // The project's own images, by buildah from images/Containerfile.
 import { execFile } from 'node:child_process'
-import { existsSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { gunzipSync } from 'node:zlib'
@@ -43,7 +43,7 @@ export async function ensureProjectImages(names: readonly string[], progress: Pr
       {
         name: nameOf(name),
         base,
-        inputs: [3, hashFiles(root, files), buildNode.id],
+        inputs: [4, hashFiles(root, files), buildNode.id],
         usualSeconds,
         make: (folder, log) => makeTarget({ name, base, from: [debian, buildNode], folder, log }),
       },
@@ -220,9 +220,11 @@ async function hostSettings(name: string, folder: string): Promise<string[]> {
   const volumes: [from: string, to: string, how: 'ro' | 'rw'][] = []
   if (name === 'edge') {
     const { stdout } = await execute('apt-config', ['dump', 'Acquire'])
-    const aptSettings = join(folder, '.apt.conf')
-    writeFileSync(aptSettings, stdout)
-    volumes.push([aptSettings, '/etc/apt/apt.conf.d/90host', 'ro'])
+    const settings = join(folder, '.apt')
+    mkdirSync(settings)
+    writeFileSync(join(settings, 'host'), stdout)
+    // In place of a folder that is there: a new one would stay in the image.
+    volumes.push([settings, '/etc/apt/apt.conf.d', 'ro'])
   } else {
     const npm = async (key: string) => (await execute('npm', ['config', 'get', key])).stdout.trim()
     const [cache = '', user = '', global = '', authority = ''] = await Promise.all(
