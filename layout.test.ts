@@ -4,7 +4,7 @@ import { execFileSync } from 'node:child_process'
 import { existsSync, globSync, readFileSync } from 'node:fs'
 import { dirname, join, relative } from 'node:path'
 import { describe, expect, it, test } from 'vitest'
-import { parseAllDocuments } from 'yaml'
+import { parse, parseAllDocuments } from 'yaml'
 import { serviceNames, services } from './platform/processes/services.ts'
 
 type Import = { file: string; target: string }
@@ -44,11 +44,13 @@ const layers: Record<string, string[]> = {
   services: ['lib', 'protos'],
   pluggable: ['lib', 'protos'],
   examples: ['lib', 'protos'],
-  platform: ['lib', 'protos'],
-  'pluggable/tests': ['pluggable', 'platform', 'lib', 'protos'],
+  images: [],
+  platform: ['images', 'lib', 'protos'],
+  k8s: ['platform', 'lib'],
+  'pluggable/tests': ['images', 'pluggable', 'platform', 'lib', 'protos'],
   bench: ['pluggable', 'platform', 'lib', 'protos'],
-  e2e: ['platform', 'lib', 'protos'],
-  cli: ['bench', 'e2e', 'pluggable/tests', 'platform', 'lib', 'protos'],
+  e2e: ['k8s', 'platform', 'lib', 'protos'],
+  cli: ['bench', 'e2e', 'k8s', 'pluggable/tests', 'platform', 'lib', 'protos'],
 }
 
 function layerOf(path: string): string | undefined {
@@ -141,8 +143,22 @@ describe('YAML', () => {
     kind: string
     metadata: { name: string }
     scopes?: string[]
-    spec?: { accessControl?: { policies?: { appId: string; operations: { name: string }[] }[] } }
+    spec?: {
+      accessControl?: { policies?: { appId: string; operations: { name: string }[] }[] }
+      metadata?: { secretKeyRef?: { name: string; key: string } }[]
+    }
   }
+
+  test("a secret that a Component names is its own service's, or the broker's", () => {
+    const refs = documents('components/*/*.yaml').flatMap(({ file, resource }) =>
+      (resource.spec?.metadata ?? []).flatMap(({ secretKeyRef }) => (secretKeyRef ? [{ file, secretKeyRef }] : [])),
+    )
+    expect(refs.length).toBeGreaterThan(10)
+    const wrong = refs.filter(({ file, secretKeyRef: { name, key } }) =>
+      name === 'kafka' ? key !== 'brokers' : name !== file.split('/')[1],
+    )
+    expect(wrong).toEqual([])
+  })
 
   test('every service has its folder in dapr-config, and no folder is left over', () => {
     const folders = globSync('dapr-config/*/', { cwd: root }).map((folder) => folder.split('/')[1])
@@ -158,6 +174,12 @@ describe('YAML', () => {
     expect(folders.filter((name) => name !== 'shared' && !(serviceNames as readonly string[]).includes(name))).toEqual(
       [],
     )
+  })
+
+  test.each(['components', 'dapr-config'])('%s/kustomization.yaml names every file, for Kubernetes', (folder) => {
+    const files = globSync(`${folder}/*/*.yaml`, { cwd: root }).concat(globSync(`${folder}/*.yaml`, { cwd: root }))
+    const named = parse(read(`${folder}/kustomization.yaml`)).resources.map((file: string) => `${folder}/${file}`)
+    expect(named.toSorted()).toEqual(files.filter((file) => !file.endsWith('/kustomization.yaml')).toSorted())
   })
 
   test("what stands in a service's folder is scoped to that service alone", () => {

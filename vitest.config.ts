@@ -10,6 +10,8 @@ import { defineConfig } from 'vitest/config'
 //   one at a time.
 // - `e2e/*.test.ts`: against the whole shop (platform/testing/e2e-setup.ts), by SHOP_API,
 //   SHOP_JAEGER and SHOP_INSTANCE.
+// - `e2e/cluster/*.test.ts`: against the shop in a real cluster, which needs Linux and root
+//   (platform/testing/cluster-setup.ts), by `npm run cluster -- test` or `npm test -- --cluster`.
 // - `docs/*.test.ts`: follow a page of the docs; they may start a shop of their own.
 const elsewhere = ['**/node_modules/**', '**/.sidecart/**']
 
@@ -24,7 +26,7 @@ export default defineConfig({
           include: [
             '*.test.ts',
             'docs/links.test.ts',
-            '{lib,services,pluggable,examples,platform,cli,bench}/**/*.test.ts',
+            '{lib,services,pluggable,examples,images,platform,k8s,cli,bench}/**/*.test.ts',
           ],
           exclude: [...elsewhere, '**/*.int.test.ts', '**/*.chaos.test.ts'],
         },
@@ -32,7 +34,7 @@ export default defineConfig({
       {
         test: {
           name: 'int',
-          include: ['{lib,services,pluggable,examples,platform,cli}/**/*.int.test.ts'],
+          include: ['{lib,services,pluggable,examples,platform,k8s,cli}/**/*.int.test.ts'],
           exclude: elsewhere,
           globalSetup: 'platform/testing/int-setup.ts',
           // Longer than poll()'s 60 s, so that a failure names the condition it waited for.
@@ -53,12 +55,24 @@ export default defineConfig({
         test: {
           name: 'e2e',
           include: ['e2e/**/*.test.ts'],
-          exclude: elsewhere,
+          exclude: [...elsewhere, 'e2e/cluster/**'],
           globalSetup: 'platform/testing/e2e-setup.ts',
           // They share one shop: one kills what another needs.
           fileParallelism: false,
           testTimeout: 120_000,
           hookTimeout: 180_000,
+        },
+      },
+      {
+        test: {
+          name: 'cluster',
+          include: ['e2e/cluster/**/*.test.ts'],
+          exclude: elsewhere,
+          globalSetup: 'platform/testing/cluster-setup.ts',
+          // They share one shop on one node.
+          fileParallelism: false,
+          testTimeout: 180_000,
+          hookTimeout: 300_000,
         },
       },
       {

@@ -2,6 +2,7 @@
 // is called: loading is most of a short command's time.
 import { Command, InvalidArgumentError, Option } from 'commander'
 import { register as registerImport } from './commands/import.ts'
+import { register as registerLintK8s } from './commands/lint-k8s.ts'
 import { register as registerSeed } from './commands/seed.ts'
 import { register as registerTrace } from './commands/trace.ts'
 import { register as registerUser } from './commands/user.ts'
@@ -9,6 +10,8 @@ import { register as registerUser } from './commands/user.ts'
 const program = new Command('npm run')
   .description('Sidecart: an online shop on this machine')
   .showHelpAfterError()
+  // `cluster kubectl` passes all that follows on.
+  .enablePositionalOptions()
   .addHelpText(
     'after',
     `
@@ -49,6 +52,59 @@ registerSeed(program)
 registerImport(program)
 registerUser(program)
 
+const cluster = program
+  .command('cluster')
+  .description('the shop in a real Kubernetes cluster')
+  .addHelpText(
+    'after',
+    `
+A cluster of one node on this machine needs Linux and root. Elsewhere: kind, k3d or minikube, with up --context.
+Its kubeconfig is .sidecart/cluster/kubeconfig. Each clone has its own; several run at once.`,
+  )
+
+cluster
+  .command('up')
+  .description('start a cluster of one node with the shop; bring it up to date if it runs')
+  .option('--context <name>', 'use the cluster of a context of your kubeconfig instead')
+  .option('--bare', 'without the shop: DNS, metrics-server and Dapr')
+  .action(async (options: { bare?: boolean; context?: string }) => (await loadCluster()).up(options))
+
+cluster
+  .command('test')
+  .argument('[args...]', 'for vitest, such as one file')
+  .description('run the tests of e2e/cluster; start a cluster for them if none runs')
+  .option('--keep', 'leave the cluster running (npm run cluster -- down ends it)')
+  .allowUnknownOption()
+  .action(async (args: string[], options: { keep?: boolean }) => (await loadCluster()).test(args, options))
+
+cluster
+  .command('load')
+  .argument('[images...]', 'such as orders or outbox-mysql; default: all')
+  .description('build images again and replace the pods of those that changed')
+  .action(async (images: string[]) => (await loadCluster()).load(images))
+
+cluster
+  .command('status')
+  .description('list nodes and pods, with what each waits for, restarts and memory')
+  .action(async () => (await loadCluster()).status())
+
+cluster
+  .command('kubectl')
+  .argument('[args...]')
+  .description('run kubectl on it')
+  .allowUnknownOption()
+  .helpOption(false)
+  .passThroughOptions()
+  .action(async (args: string[]) => (await loadCluster()).kubectl(args))
+
+cluster
+  .command('down')
+  .description('stop it; all data are deleted, its images are kept for the next start')
+  .option('--purge', 'delete the images too')
+  .action(async (options: { purge?: boolean }) => (await loadCluster()).down(options))
+
+const loadCluster = () => import('./commands/cluster.ts')
+
 program
   .command('reset')
   .description('empty the shop: all accounts, products, orders and events')
@@ -64,8 +120,9 @@ program
   .argument('[args...]', 'for vitest, such as one file')
   .description('run all checks and tests, against real servers')
   .option('--keep', 'leave the servers of *.int.test.ts running for the next run (npm stop -- --all ends them)')
+  .option('--cluster', 'also the tests in a real cluster (npm run cluster -- test runs them alone)')
   .allowUnknownOption()
-  .action(async (args: string[], options: { keep?: boolean }) =>
+  .action(async (args: string[], options: { keep?: boolean; cluster?: boolean }) =>
     (await import('./commands/test.ts')).test(args, options),
   )
 
@@ -105,6 +162,8 @@ and in bounded memory`,
   .action(async (options: { rows: number; only?: Database }) =>
     (await import('./commands/chaos.ts')).chaosBacklog(options),
   )
+
+registerLintK8s(program)
 
 const bench = program.command('bench').description('measure, and write the results to bench/results')
 

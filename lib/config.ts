@@ -13,6 +13,8 @@ export const serviceEnv = {
   ...logEnv,
   APP_PORT: port,
   ADMIN_PORT: port,
+  /** Loopback, or the address of a pod, which is where Kubernetes probes and Prometheus scrapes. */
+  ADMIN_HOST: z.string().default('127.0.0.1'),
   DAPR_GRPC_PORT: port,
   DAPR_HTTP_PORT: port,
   DAPR_API_TOKEN: z.string().min(1),

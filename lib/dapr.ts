@@ -43,7 +43,6 @@ export type Dapr = ReturnType<typeof createDapr>
 export type StateStore = ReturnType<Dapr['state']>
 
 const defaultTimeoutMs = 2_000
-const secretStore = 'secrets'
 
 /** Creates the one connection to this service's own sidecar. It reconnects by itself. */
 export function createDapr(options: { grpcPort: number; httpPort: number; apiToken: string }) {
@@ -195,18 +194,6 @@ export function createDapr(options: { grpcPort: number; httpPort: number; apiTok
         throw unavailable('store_unavailable', `${name} is not available right now`, error)
       })
       return response.data.length === 0 ? undefined : parseJson(response.data)
-    },
-
-    /** Returns a secret of this service, from the secret store that is named `secrets`. */
-    async secret(key: string): Promise<string> {
-      const { data } = await unary(DaprService.getSecret, { storeName: secretStore, key, metadata: {} }, {}).catch(
-        (error: ServiceError) => {
-          throw unavailable('secrets_unavailable', 'the secret store is not available right now', error)
-        },
-      )
-      const value = data[key] ?? Object.values(data)[0]
-      if (value === undefined) throw unavailable('secrets_unavailable', `unknown secret ${key}`)
-      return value
     },
 
     /**

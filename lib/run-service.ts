@@ -51,6 +51,6 @@ export async function runApp(name: string, config: ServiceConfig, listen: (app: 
     onClose('sidecar connection', dapr.close)
     const ready = sidecarReady(config.DAPR_HTTP_PORT)
     await listen({ dapr, log, ready, onClose })
-    onClose('admin server', await serveAdmin(config.ADMIN_PORT, ready))
+    onClose('admin server', await serveAdmin(config.ADMIN_PORT, ready, { host: config.ADMIN_HOST }))
   })
 }

@@ -4,13 +4,15 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { createDapr } from '#lib/dapr.ts'
 import { AppError } from '#lib/errors.ts'
 import { UsersServiceService, type User } from '#protos/shop/users/v1/users.ts'
-import type { Shop } from './start/shop.ts'
+import type { Secrets } from './processes/secrets.ts'
 
 export type Account = { email: string; password: string; name: string; role: 'shopper' | 'admin' }
+/** A shop on this machine, or a cluster's whose users service is forwarded to a port of it. */
+export type ReachableUsers = { ports: { services: { users: { app: number } } }; secrets: Secrets }
 export type DemoLogin = { shopper: Account; admin: Account }
 
 /** Creates both accounts unless they exist. @returns them, with their initial passwords */
-export async function ensureDemoLogin(shop: Shop): Promise<DemoLogin> {
+export async function ensureDemoLogin(shop: ReachableUsers): Promise<DemoLogin> {
   const login: DemoLogin = {
     shopper: {
       email: 'shopper@example.com',
@@ -26,7 +28,7 @@ export async function ensureDemoLogin(shop: Shop): Promise<DemoLogin> {
 
 /** Makes sure that an account exists and has this role; an existing one keeps its password. */
 export async function ensureAccount(
-  shop: Pick<Shop, 'ports' | 'secrets'>,
+  shop: ReachableUsers,
   account: { email: string; password: string; name: string; role: string },
 ): Promise<void> {
   await setRoles(shop, account)
@@ -42,7 +44,7 @@ const patienceMs = 30_000
  * @throws AppError what the service rejects, or `unavailable`
  */
 export async function setRoles(
-  shop: Pick<Shop, 'ports' | 'secrets'>,
+  shop: ReachableUsers,
   { email, role, password, name }: { email: string; role: string; password: string; name: string },
 ): Promise<User & { created: boolean }> {
   const { app } = shop.ports.services.users

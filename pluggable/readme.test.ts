@@ -21,13 +21,20 @@ const sources = globSync('pluggable/**/*.ts', { cwd: root, exclude: ['**/*.test.
   .map(read)
   .join('\n')
 
+type Container = { name: string; volumeMounts: { name: string }[] }
 type Resource = {
   kind: string
-  metadata: { name: string; annotations?: Record<string, string> }
+  metadata: { name: string }
   spec: {
     type: string
     metadata: { name: string; value?: string }[]
-    template: { spec: { volumes: { name: string }[] } }
+    template: {
+      spec: {
+        securityContext: { runAsUser: number; runAsGroup: number }
+        initContainers: Container[]
+        volumes: { name: string }[]
+      }
+    }
   }
 }
 const blocks = (language: string, text = prose) =>
@@ -114,16 +121,20 @@ describe('examples', () => {
   })
 
   test("its container is the Containerfile's user, and its volumes are the pod's", () => {
-    const container = JSON.parse(component?.metadata.annotations?.['dapr.io/component-container'] ?? '') as {
-      name: string
-      volumeMounts: { name: string }[]
-      securityContext: { runAsUser: number; runAsGroup: number }
-    }
-    const { runAsUser, runAsGroup } = container.securityContext
-    expect(containerfile).toContain(`USER ${runAsUser}:${runAsGroup}\n`)
-    expect(containerfile).toContain(` AS ${container.name}\n`)
-    const volumes = deployment?.spec.template.spec.volumes.map(({ name }) => name)
-    expect(container.volumeMounts.map(({ name }) => name)).toEqual(volumes)
+    const { securityContext, initContainers, volumes } = deployment!.spec.template.spec
+    expect(containerfile).toContain(`USER ${securityContext.runAsUser}:${securityContext.runAsGroup}\n`)
+    const [container] = initContainers
+    expect(containerfile).toContain(` AS ${container!.name}\n`)
+    expect(container!.volumeMounts.map(({ name }) => name)).toEqual(volumes.map(({ name }) => name))
+  })
+
+  test('the container that Dapr would inject is the same', () => {
+    const [own] = parseAllDocuments(blocks('yaml', read('docs/pluggable/kubernetes.md'))[1] ?? '')
+    const text = (own!.toJS() as { annotations: Record<string, string> }).annotations['dapr.io/component-container']
+    const injected = JSON.parse(text ?? '') as Container & { image: string; resources: object }
+    const [container] = deployment!.spec.template.spec.initContainers
+    const { name, image, resources } = container as typeof injected
+    expect(injected).toMatchObject({ name, image, resources })
   })
 })
 

@@ -12,8 +12,12 @@ import { checkProtosAgainstMain } from './proto-compatibility.ts'
 /**
  * Without arguments runs all checks, then all tests. With arguments runs vitest with them: a single
  * file starts only the servers it needs. Exit code 1 when anything fails.
+ * @param options.cluster also runs the tests in a real cluster
  */
-export async function test(args: string[], { keep = false }: { keep?: boolean }): Promise<void> {
+export async function test(
+  args: string[],
+  { keep = false, cluster = false }: { keep?: boolean; cluster?: boolean },
+): Promise<void> {
   const progress = createProgress()
   if (keep) {
     await startServers(['mongodb', 'mysql', 'kafka'], { instance: 'test', portBase: 'free', progress, detach: true })
@@ -43,6 +47,8 @@ export async function test(args: string[], { keep = false }: { keep?: boolean })
     codes.push(await run('vitest', ['run', '--project', 'e2e']))
   // Separately, since it starts a second shop.
   codes.push(await run('vitest', ['run', '--project', 'docs']))
+  if (cluster) codes.push(await run('vitest', ['run', '--project', 'cluster']))
+  else console.log('Left out: the tests in a real cluster (Linux and root). npm test -- --cluster runs them too.')
   process.exitCode = failures.length > 0 || codes.some((code) => code !== 0) ? 1 : 0
 }
 

@@ -7,6 +7,7 @@ import { serveSandbox } from './server.ts'
 
 const config = parseEnv({
   ...logEnv,
+  HOST: z.string().default('127.0.0.1'),
   PORT: z.coerce.number().int().min(0).max(65535),
   DATA_FILE: z.string().min(1),
   PROVIDER_API_KEY: z.string().min(1),
@@ -16,7 +17,13 @@ const log = await createLogger({ service: 'payment-sandbox', level: config.LOG_L
 await runProcess(log, async (onClose) => {
   const ledger = openLedger(config.DATA_FILE)
   onClose('ledger', ledger.close)
-  const { port, close } = await serveSandbox({ port: config.PORT, apiKey: config.PROVIDER_API_KEY, ledger, log })
+  const { port, close } = await serveSandbox({
+    host: config.HOST,
+    port: config.PORT,
+    apiKey: config.PROVIDER_API_KEY,
+    ledger,
+    log,
+  })
   onClose('HTTP server', close)
   log.info({ port }, 'listening')
 })

@@ -9,15 +9,16 @@ import { methods } from './methods.ts'
 const maxBodyBytes = 16 * 1024
 const maxListed = 10_000
 
-type SandboxOptions = { port: number; apiKey: string; ledger: Ledger; log: Logger }
+type SandboxOptions = { host?: string; port: number; apiKey: string; ledger: Ledger; log: Logger }
 
 /**
  * Serves the part of Stripe's API (docs.stripe.com/api) that the shop needs: payment intents that
  * are confirmed at once, full and partial refunds, lists for audits, Bearer authentication and
- * idempotency keys. Returns the port (a free one if `port` is 0) and a function that closes the
- * server.
+ * idempotency keys. Listens on loopback unless `host` says otherwise. Returns the port (a free one
+ * if `port` is 0) and a function that closes the server.
  */
 export async function serveSandbox({
+  host = '127.0.0.1',
   port,
   apiKey,
   ledger,
@@ -143,7 +144,7 @@ export async function serveSandbox({
 
   // Longer than clients keep connections, so that none is closed during a request.
   server.keepAliveTimeout = 120_000
-  server.listen(port, '127.0.0.1')
+  server.listen(port, host)
   await once(server, 'listening')
   const address = server.address()
   return {

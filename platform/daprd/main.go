@@ -7,8 +7,10 @@ import (
 	"os"
 
 	bindingmysql "github.com/dapr/components-contrib/bindings/mysql"
+	nrkubernetes "github.com/dapr/components-contrib/nameresolution/kubernetes"
 	nrsqlite "github.com/dapr/components-contrib/nameresolution/sqlite"
 	pubsubkafka "github.com/dapr/components-contrib/pubsub/kafka"
+	secretkubernetes "github.com/dapr/components-contrib/secretstores/kubernetes"
 	secretenv "github.com/dapr/components-contrib/secretstores/local/env"
 	secretfile "github.com/dapr/components-contrib/secretstores/local/file"
 	statemongodb "github.com/dapr/components-contrib/state/mongodb"
@@ -45,8 +47,10 @@ var (
 
 func registerComponents() {
 	bindings.DefaultRegistry.RegisterOutputBinding(bindingmysql.NewMysql, "mysql")
+	nameresolution.DefaultRegistry.RegisterComponent(nrkubernetes.NewResolver, "kubernetes")
 	nameresolution.DefaultRegistry.RegisterComponent(nrsqlite.NewResolver, "sqlite")
 	pubsub.DefaultRegistry.RegisterComponent(pubsubkafka.NewKafka, "kafka")
+	secretstores.DefaultRegistry.RegisterComponent(secretkubernetes.NewKubernetesSecretStore, "kubernetes")
 	secretstores.DefaultRegistry.RegisterComponent(secretenv.NewEnvSecretStore, "local.env")
 	secretstores.DefaultRegistry.RegisterComponent(secretfile.NewLocalSecretStore, "local.file")
 	state.DefaultRegistry.RegisterComponent(statemongodb.NewMongoDB, "mongodb")

@@ -11,8 +11,9 @@ import { fits, parseVersion } from './version.ts'
  * program with these libraries.
  * @param program its path in the package
  * @param from the oldest suitable version
+ * @param check arguments with which the program shows that it starts
  */
-export function fromApt(name: string, program: string, from: number[]): Recipe {
+export function fromApt(name: string, program: string, from: number[], check = ['-v']): Recipe {
   return async (folder, log) => {
     const work = join(folder, 'packages')
     mkdirSync(work)
@@ -33,7 +34,7 @@ export function fromApt(name: string, program: string, from: number[]): Recipe {
       await runLogged(log, 'dpkg-deb', ['--extract', join(work, deb), folder])
     rmSync(work, { recursive: true })
     if (!existsSync(join(folder, program))) throw new Error(`the package ${name} has no ${program}; see ${log}`)
-    await runLogged(log, writeStarter(folder, name, program), ['-v'])
+    await runLogged(log, writeStarter(folder, name, program), check)
   }
 }
 

@@ -21,26 +21,41 @@ export async function ensureParts<Name extends PartName>(
   names: readonly Name[],
   progress: Progress,
 ): Promise<Pick<Servers, Name>> {
-  const missing = names
-    .filter((name) => findPart(name).from === 'nowhere')
-    .toSorted((a, b) => parts[b].usualSeconds - parts[a].usualSeconds)
-  const queue = [...missing]
+  const missing = names.filter((name) => findPart(name).from === 'nowhere').map((name) => parts[name])
+  await buildAll(missing, progress, async (part) => {
+    // Here, and not when Kafka starts: slower parts are still being built.
+    if (part === parts.kafka) await ensureKafkaArchive(cachedPart('kafka').path, progress)
+  })
+  const found = names.map((name) => [name, findPart(name)] as const)
+  return Object.fromEntries(found) as Pick<Servers, Name>
+}
+
+export type Buildable = Pick<Part, 'title' | 'cacheKey' | 'recipe' | 'usualSeconds' | 'howToGet'>
+
+/**
+ * Builds parts that are not in the cache, two at a time and the slowest first.
+ * @param then called after each one
+ * @throws Error with one line for each part that could not be built
+ */
+export async function buildAll<P extends Buildable>(
+  wanted: readonly P[],
+  progress: Progress,
+  then: (part: P) => Promise<void> = async () => {},
+): Promise<void> {
+  const queue = wanted.toSorted((a, b) => b.usualSeconds - a.usualSeconds)
   const failures: string[] = []
   const worker = async () => {
-    for (let name = queue.shift(); name !== undefined; name = queue.shift()) {
+    for (let part = queue.shift(); part !== undefined; part = queue.shift()) {
       try {
-        await buildOnce(parts[name], progress)
-        // Here, and not when Kafka starts: slower parts are still being built.
-        if (name === 'kafka') await ensureKafkaArchive(cachedPart('kafka').path, progress)
+        await buildOnce(part, progress)
+        await then(part)
       } catch (error) {
-        failures.push(`${parts[name].title}: ${(error as Error).message}. To get it: ${parts[name].howToGet}.`)
+        failures.push(`${part.title}: ${(error as Error).message}. To get it: ${part.howToGet}.`)
       }
     }
   }
   await Promise.all(Array.from({ length: buildsAtOnce }, worker))
   if (failures.length > 0) throw new Error(failures.join('\n'))
-  const found = names.map((name) => [name, findPart(name)] as const)
-  return Object.fromEntries(found) as Pick<Servers, Name>
 }
 
 /**

@@ -150,6 +150,8 @@ export const parts: Record<PartName, Part> = {
       program: { mainFile: daprdMain },
       binary: 'daprd',
       ldflags: `-X github.com/dapr/dapr/pkg/buildinfo.version=${daprVersion}`,
+      // It also runs in an image of its own (platform/cluster).
+      isStatic: true,
     }),
     tools: ['go'],
     usualSeconds: 270,

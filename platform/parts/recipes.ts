@@ -23,6 +23,10 @@ type GoBuild = {
   program: { package: string } | { mainFile: string } | { testFile: string }
   binary: string
   ldflags?: string
+  /** Without C libraries: such a program also runs in an image that holds nothing else. */
+  isStatic?: boolean
+  /** Changes the module's own go.mod where it cannot be used as it is. */
+  editGoMod?: (goMod: string) => string
 }
 
 /**
@@ -30,40 +34,79 @@ type GoBuild = {
  * directives and ignores their choice of dependencies, so the build runs in a temporary module with
  * the original's requires and replaces.
  */
-export function fromGo({ module, version, program, binary, ldflags = '' }: GoBuild): Recipe {
+export function fromGo({ program, binary, ...build }: GoBuild): Recipe {
   return async (folder, log) => {
     const work = join(folder, 'source')
     mkdirSync(work)
-    // GOWORK=off: a go.work in a parent folder must not interfere.
-    const env = { ...process.env, GOWORK: 'off', GOFLAGS: '-mod=mod' }
-    writeFileSync(join(work, 'go.mod'), 'module sidecart.local/download\n')
-    await runLogged(log, 'go', ['mod', 'download', `${module}@${version}`], { cwd: work, env })
-    const listed = execFileSync('go', ['mod', 'download', '-json', `${module}@${version}`], {
-      cwd: work,
-      env,
-      encoding: 'utf8',
-    })
-    const { Dir: source } = JSON.parse(listed) as { Dir: string }
-    writeFileSync(join(work, 'go.mod'), wrapperModule(readFileSync(join(source, 'go.mod'), 'utf8'), module, version))
-    writeFileSync(join(work, 'go.sum'), readFileSync(join(source, 'go.sum')))
     const target = 'package' in program ? program.package : '.'
     if ('mainFile' in program) copyFileSync(program.mainFile, join(work, 'main.go'))
     else if ('testFile' in program) copyFileSync(program.testFile, join(work, basename(program.testFile)))
-    else writeFileSync(join(work, 'tools.go'), '//go:build tools\n\npackage main\n')
     const command = 'testFile' in program ? ['test', '-c'] : ['build']
-    const args = [
-      ...command,
-      '-mod=mod',
-      '-trimpath',
-      '-ldflags',
-      `-s -w ${ldflags}`.trim(),
-      '-o',
-      join(folder, binary),
-      target,
-    ]
-    await runLogged(log, 'go', args, { cwd: work, env })
+    await buildInWrapper(build, { work, log, command, output: join(folder, binary), targets: [target] })
     rmSync(work, { recursive: true })
   }
+}
+
+/**
+ * Builds several programs of one Go module, which share most of what is compiled. Each is named
+ * like the last element of its import path.
+ */
+export function programsFromGo(build: Omit<GoBuild, 'program' | 'binary'> & { packages: string[] }): Recipe {
+  return async (folder, log) => {
+    const work = join(folder, 'source')
+    mkdirSync(work)
+    await buildInWrapper(build, { work, log, command: ['build'], output: `${folder}/`, targets: build.packages })
+    rmSync(work, { recursive: true })
+  }
+}
+
+/** Copies files and folders out of a Go module, `{ from: to }`, without building anything. */
+export function copiedFromGo(module: string, version: string, paths: Record<string, string>): Recipe {
+  return async (folder, log) => {
+    const work = join(folder, 'source')
+    mkdirSync(work)
+    const source = await downloadModule(module, version, work, log)
+    for (const [from, to] of Object.entries(paths)) cpSync(join(source, from), join(folder, to), { recursive: true })
+    // Go's module cache is write-protected, and so is what was copied from it.
+    await runLogged(log, 'chmod', ['-R', 'u+w', folder])
+    rmSync(work, { recursive: true })
+  }
+}
+
+// GOWORK=off: a go.work in a parent folder must not interfere.
+const goEnvironment = () => ({ ...process.env, GOWORK: 'off', GOFLAGS: '-mod=mod' })
+
+/** Downloads a module. @returns its folder in Go's cache */
+export async function downloadModule(module: string, version: string, work: string, log: string): Promise<string> {
+  const env = goEnvironment()
+  writeFileSync(join(work, 'go.mod'), 'module sidecart.local/download\n')
+  await runLogged(log, 'go', ['mod', 'download', `${module}@${version}`], { cwd: work, env })
+  const listed = execFileSync('go', ['mod', 'download', '-json', `${module}@${version}`], {
+    cwd: work,
+    env,
+    encoding: 'utf8',
+  })
+  return (JSON.parse(listed) as { Dir: string }).Dir
+}
+
+async function buildInWrapper(
+  { module, version, ldflags = '', isStatic = false, editGoMod = (text) => text }: Omit<GoBuild, 'program' | 'binary'>,
+  {
+    work,
+    log,
+    command,
+    output,
+    targets,
+  }: Record<'work' | 'log' | 'output', string> & Record<'command' | 'targets', string[]>,
+): Promise<void> {
+  const source = await downloadModule(module, version, work, log)
+  const goMod = editGoMod(readFileSync(join(source, 'go.mod'), 'utf8'))
+  writeFileSync(join(work, 'go.mod'), wrapperModule(goMod, module, version))
+  writeFileSync(join(work, 'go.sum'), readFileSync(join(source, 'go.sum')))
+  if (targets.join() !== '.') writeFileSync(join(work, 'tools.go'), '//go:build tools\n\npackage main\n')
+  const flags = ['-mod=mod', '-trimpath', '-ldflags', `-s -w ${ldflags}`.trim()]
+  const env = isStatic ? { ...goEnvironment(), CGO_ENABLED: '0' } : goEnvironment()
+  await runLogged(log, 'go', [...command, ...flags, '-o', output, ...targets], { cwd: work, env })
 }
 
 /** Returns a go.mod that builds a program of `module` with the dependencies that `module` chose. */

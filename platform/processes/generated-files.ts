@@ -3,11 +3,12 @@
 import { mkdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { stringify } from 'yaml'
-import { databaseUrls, otlpEndpoint } from './addresses.ts'
+import { kafkaBrokers, otlpEndpoint } from './addresses.ts'
 import type { Context } from './context.ts'
 import { edgeFiles, edgeFolder } from './edge.ts'
 import { writePrivate } from './secrets.ts'
 import { isMariaDb } from './servers.ts'
+import { authorizationKey, kafkaSecret, serviceSecret } from './service-secret.ts'
 import { serviceNames, services, type HttpEndpoint, type ServiceName } from './services.ts'
 
 /** Writes all of them into an empty folder, so that no file of an older version is read. */
@@ -140,7 +141,8 @@ function thisMachine(context: Context): string {
 function writeSidecarFiles(context: Context, service: ServiceName): void {
   const folder = join(context.paths.generated, 'dapr', service)
   const secretsFile = join(folder, 'secrets.json')
-  writePrivate(secretsFile, JSON.stringify(sidecarSecrets(context, service)))
+  const secrets = { [service]: serviceSecret(context, service), [kafkaSecret]: { brokers: kafkaBrokers(context) } }
+  writePrivate(secretsFile, JSON.stringify(secrets))
   writePrivate(
     join(folder, 'resources', 'secrets.yaml'),
     stringify({
@@ -152,42 +154,25 @@ function writeSidecarFiles(context: Context, service: ServiceName): void {
         version: 'v1',
         metadata: [
           { name: 'secretsFile', value: secretsFile },
-          { name: 'nestedSeparator', value: ':' },
+          // A secret has several keys, as in Kubernetes.
+          { name: 'multiValued', value: 'true' },
         ],
       },
     }),
   )
   for (const endpoint of services[service].httpEndpoints) {
-    writePrivate(join(folder, 'resources', `${endpoint.name}.yaml`), httpEndpoint(context, endpoint))
+    writePrivate(join(folder, 'resources', `${endpoint.name}.yaml`), httpEndpoint(context, service, endpoint))
   }
 }
 
-/** Returns what a service's sidecar finds in its secret store, by name. */
-function sidecarSecrets(context: Context, service: ServiceName): Record<string, string | undefined> {
-  const { databases, httpEndpoints } = services[service]
-  const { named } = context.secrets.services[service]
-  const urls = databaseUrls(context, service)
-  return {
-    ...(databases.includes('mongodb') ? { 'mongodb-uri': urls.mongodbUri } : {}),
-    ...(databases.includes('mysql') ? { 'mysql-url': urls.mysqlUrl, 'mysql-dsn': urls.mysqlDsn } : {}),
-    ...named,
-    ...Object.fromEntries(
-      httpEndpoints.map((endpoint) => [authorizationSecret(endpoint), `Bearer ${named[endpoint.bearerSecret]}`]),
-    ),
-  }
-}
-
-const authorizationSecret = ({ name }: HttpEndpoint) => `${name}-authorization`
-
-function httpEndpoint({ env, ports }: Context, endpoint: HttpEndpoint): string {
-  const secret = authorizationSecret(endpoint)
+function httpEndpoint({ env, ports }: Context, service: ServiceName, endpoint: HttpEndpoint): string {
   return stringify({
     apiVersion: 'dapr.io/v1alpha1',
     kind: 'HTTPEndpoint',
     metadata: { name: endpoint.name },
     spec: {
       baseUrl: env[endpoint.addressVariable] ?? `http://127.0.0.1:${ports.paymentSandbox}`,
-      headers: [{ name: 'Authorization', secretKeyRef: { name: secret, key: secret } }],
+      headers: [{ name: 'Authorization', secretKeyRef: { name: service, key: authorizationKey(endpoint) } }],
     },
     auth: { secretStore: 'secrets' },
   })

@@ -1,10 +1,11 @@
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, describe, expect, test } from 'vitest'
 import { createPaths } from './paths.ts'
 import { allPorts, createPorts } from './ports.ts'
 import type { Context } from './context.ts'
+import { writeGeneratedFiles } from './generated-files.ts'
 import type { Process } from './process.ts'
 import { describeProcesses } from './processes.ts'
 import { loadSecrets } from './secrets.ts'
@@ -68,11 +69,20 @@ test('a server that is used by its address is no process, and its clients get th
   const kafka = { from: 'address', address: 'kafka.example:9092', detail: '' } as const
   const others = describeProcesses({ ...context, servers: { ...context.servers, kafka } })
   expect(others.map(({ name }) => name)).not.toContain('kafka')
-  expect(named('orders-dapr', others).env['KAFKA_BROKERS']).toBe('kafka.example:9092')
+  writeGeneratedFiles({ ...context, paths: { ...context.paths, generated: folder }, servers: { kafka } })
+  const secrets = JSON.parse(readFileSync(join(folder, 'dapr', 'orders', 'secrets.json'), 'utf8'))
+  expect(secrets.kafka).toEqual({ brokers: 'kafka.example:9092' })
 })
 
 test('without the shop there are only the servers and the task that sets them up', () => {
   expect(describeProcesses(context, ['mysql']).map(({ name }) => name)).toEqual(['mysql', 'setup'])
+})
+
+test("a secret of a service's own is a variable of that service; its sidecar's is in no process", () => {
+  const holders = processes.filter(({ env }) => 'JWT_ENCRYPTION_KEY' in env)
+  expect(holders.map(({ name }) => name)).toEqual(['users'])
+  expect(Buffer.from(named('users').env['JWT_ENCRYPTION_KEY'] ?? '', 'base64')).toHaveLength(32)
+  expect(named('payments').env).not.toHaveProperty('PROVIDER_API_KEY')
 })
 
 test('settings in the environment reach the service whose line names them, and no other', () => {

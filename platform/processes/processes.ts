@@ -37,7 +37,11 @@ export function describeProcesses(context: Context, only?: ServerName[]): Proces
 function setUpServers(context: Context, names: ServerName[]): Process {
   return task(context, {
     name: 'setup',
-    command: [...nodeCommand(context, 'platform/start/setup.ts'), context.paths.state, ...names],
+    command: [
+      ...nodeCommand(context, 'platform/start/setup.ts'),
+      join(context.paths.generated, 'setup.json'),
+      ...names,
+    ],
   })
 }
 

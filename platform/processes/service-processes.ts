@@ -2,11 +2,12 @@
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { daprdCommand } from '../daprd/command.ts'
-import { kafkaBrokers, otlpEndpoint } from './addresses.ts'
+import { otlpEndpoint } from './addresses.ts'
 import type { Context } from './context.ts'
 import type { Paths } from './paths.ts'
 import type { Process } from './process.ts'
-import { services, type ComponentType, type ServiceName } from './services.ts'
+import { secretVariables } from './service-secret.ts'
+import { namespace, services, type ComponentType, type ServiceName } from './services.ts'
 
 /**
  * In Kubernetes it is 35: Kafka's consumer drains for up to 30 s. Here every consumer is safe
@@ -84,13 +85,12 @@ function describeSidecar(context: Context, service: ServiceName): Process {
       sentryPort: ports.sentry,
     }),
     env: {
-      NAMESPACE: 'default',
+      NAMESPACE: namespace,
       DAPR_TRUST_ANCHORS: trustAnchors,
       DAPR_HOST_IP: '127.0.0.1',
       DAPR_COMPONENTS_SOCKETS_FOLDER: componentSockets(paths, service),
       DAPR_API_TOKEN: secrets.services[service].daprToken,
       APP_API_TOKEN: secrets.services[service].appToken,
-      KAFKA_BROKERS: kafkaBrokers(context),
       OTEL_SERVICE_NAME: `${service}-dapr`,
     },
     cwd: paths.root,
@@ -108,6 +108,7 @@ function describeSidecar(context: Context, service: ServiceName): Process {
 function describeServiceItself(context: Context, service: ServiceName): Process {
   const { ports, paths, secrets, env } = context
   const own = ports.services[service]
+  const { daprToken, appToken, named } = secrets.services[service]
   const settings = services[service].settings.flatMap((name) => (env[name] ? [[name, env[name]] as const] : []))
   return {
     name: service,
@@ -119,8 +120,11 @@ function describeServiceItself(context: Context, service: ServiceName): Process 
       ADMIN_PORT: String(own.admin),
       DAPR_GRPC_PORT: String(own.daprGrpc),
       DAPR_HTTP_PORT: String(own.daprHttp),
-      DAPR_API_TOKEN: secrets.services[service].daprToken,
-      APP_API_TOKEN: secrets.services[service].appToken,
+      DAPR_API_TOKEN: daprToken,
+      APP_API_TOKEN: appToken,
+      ...Object.fromEntries(
+        Object.entries(secretVariables(service)).map(([name, secret]) => [name, named[secret] ?? '']),
+      ),
       ...Object.fromEntries(settings),
     },
     cwd: paths.root,

@@ -9,7 +9,7 @@ type ServiceLine = {
   protocol: 'grpc' | 'http'
   /** Variables of the environment of `npm start` that are passed on to this service. */
   settings?: string[]
-  /** Secrets besides its database's, each random and created once. */
+  /** Secrets besides its database's, each random and created once (service-secret.ts). */
   secrets?: string[]
   /** HTTP services outside the shop that its sidecar may call. */
   httpEndpoints?: HttpEndpoint[]
@@ -48,6 +48,9 @@ const serviceLines = {
   },
 } satisfies Record<string, ServiceLine>
 
+/** Part of every sidecar's identity, on one machine as in a cluster. */
+export const namespace = 'shop'
+
 export type ServiceName = keyof typeof serviceLines
 
 export const serviceNames = Object.keys(serviceLines) as ServiceName[]
@@ -62,7 +65,7 @@ const pluggablePrograms = {
 export type ComponentType = (typeof pluggablePrograms)[keyof typeof pluggablePrograms]
 export type Database = 'mongodb' | 'mysql'
 
-/** The secrets that hold a database's address. */
+/** The keys of a service's secret that hold a database's address. */
 const databaseSecrets: Record<string, Database> = {
   'mongodb-uri': 'mongodb',
   'mysql-url': 'mysql',
@@ -85,7 +88,7 @@ type Resource = {
   kind: string
   spec: {
     type?: string
-    metadata?: { name: string; value?: string; secretKeyRef?: { name: string } }[]
+    metadata?: { name: string; value?: string; secretKeyRef?: { name: string; key: string } }[]
     topic?: string
     deadLetterTopic?: string
   }
@@ -97,7 +100,7 @@ function describeService(name: string, line: ServiceLine): Service {
   const subscriptions = readResources('dapr-config', name).filter(({ kind }) => kind === 'Subscription')
   const metadata = components.flatMap(({ spec }) => spec.metadata ?? [])
   const types = new Set(components.map(({ spec }) => spec.type))
-  const secrets = metadata.flatMap(({ secretKeyRef }) => secretKeyRef?.name ?? [])
+  const secrets = metadata.flatMap(({ secretKeyRef }) => secretKeyRef?.key ?? [])
   return {
     settings: [],
     secrets: [],

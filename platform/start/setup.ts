@@ -1,8 +1,8 @@
 // Run by the supervisor at each start: creates the users, databases and topics that do not exist
 // yet, on each server as soon as it responds. The sidecars wait for this task, and so for servers
-// that really respond. Arguments: the shop's state folder, then the names of the servers.
+// that really respond. In Kubernetes it is a Job. Arguments: the file with its input
+// (setup-input.ts), then the names of the servers.
 import { readFileSync } from 'node:fs'
-import { join } from 'node:path'
 import { Kafka, logLevel } from 'kafkajs'
 import { MongoClient } from 'mongodb'
 import { createConnection } from 'mysql2/promise'
@@ -22,7 +22,9 @@ const partitions = 6
 
 async function setUpMongodb(input: SetupInput): Promise<void> {
   if (input.ownMongodb) await createMongodbRoot(input)
-  const client = await MongoClient.connect(input.mongodbUri, { serverSelectionTimeoutMS: timeoutMs })
+  // In a cluster the administrator may be created only now, next to MongoDB.
+  const connect = () => MongoClient.connect(input.mongodbUri, { serverSelectionTimeoutMS: 2_000 })
+  const client = await poll('MongoDB lets the administrator in', connect, retrying)
   try {
     for (const name of owners('mongodb')) {
       const user = { pwd: input.passwords[name], roles: [{ role: 'readWrite', db: name }] }
@@ -54,7 +56,12 @@ async function createMongodbRoot(input: SetupInput): Promise<void> {
     const hello = await admin.command({ hello: 1 })
     if (!hello['setName']) {
       const host = new URL(input.mongodbUri).host
-      await admin.command({ replSetInitiate: { _id: 'shop', members: [{ _id: 0, host }] } })
+      const initiate = async () => {
+        await admin.command({ replSetInitiate: { _id: 'shop', members: [{ _id: 0, host }] } })
+        return true
+      }
+      // It must reach itself by that name, which in a cluster takes a moment to resolve.
+      await poll('the replica set is initiated', initiate, { ...retrying, isFatal: isNotNodeNotFound })
       const hasPrimary = async () => Boolean((await admin.command({ hello: 1 }))['isWritablePrimary'])
       await poll('the replica set has a primary', hasPrimary, retrying)
     }
@@ -125,14 +132,18 @@ function owners(database: 'mongodb' | 'mysql'): ServiceName[] {
   return serviceNames.filter((name) => services[name].databases.includes(database))
 }
 
+const isNotNodeNotFound = (error: unknown) => (error as { codeName?: string }).codeName !== 'NodeNotFound'
+
 const steps: Record<string, (input: SetupInput) => Promise<void>> = {
+  /** Only from MongoDB's own host: in a cluster, from a container in its pod. */
+  'mongodb-root': createMongodbRoot,
   mongodb: setUpMongodb,
   mysql: setUpMysql,
   kafka: setUpKafka,
 }
 
-const [state = '', ...names] = process.argv.slice(2)
-const input = JSON.parse(readFileSync(join(state, 'generated', 'setup.json'), 'utf8')) as SetupInput
+const [file = '', ...names] = process.argv.slice(2)
+const input = JSON.parse(readFileSync(file, 'utf8')) as SetupInput
 const started = Date.now()
 const results = await Promise.allSettled(
   names.flatMap((name) => {

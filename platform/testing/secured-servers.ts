@@ -14,7 +14,7 @@ import { findPart } from '../parts/find.ts'
 import { ensureKafkaArchive } from '../parts/kafka-archive.ts'
 import { parts } from '../parts/parts.ts'
 import { runLogged } from '../parts/run-logged.ts'
-import { createAuthority, type Authority, type Certificate } from './certificates.ts'
+import { createAuthority, type Authority, type Certificate } from '../certificates.ts'
 import { freePorts } from '../free-ports.ts'
 
 type Secured = {

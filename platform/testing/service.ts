@@ -12,6 +12,7 @@ import { daprdCommand } from '../daprd/command.ts'
 import { poll } from '../poll.ts'
 import { createProgress } from '../progress.ts'
 import { ensureParts } from '../parts/ensure.ts'
+import { kafkaSecret, secretVariables } from '../processes/service-secret.ts'
 import { services, type ComponentType, type ServiceName } from '../processes/services.ts'
 import { socketOf } from './component-process.ts'
 import { freePorts } from '../free-ports.ts'
@@ -60,7 +61,7 @@ export async function startService(name: ServiceName): Promise<RunningService> {
   const { daprd } = await ensureParts(['daprd'], createProgress())
 
   await createDatabase(database)
-  writeFileSync(join(folder, 'secrets.json'), JSON.stringify(secretsOf(database)), { mode: 0o600 })
+  writeFileSync(join(folder, 'secrets.json'), JSON.stringify(secretsOf(name, database)), { mode: 0o600 })
   writeResources(name, folder, database)
 
   const env = {
@@ -102,12 +103,15 @@ export async function startService(name: ServiceName): Promise<RunningService> {
       resources: [resources],
       graceSeconds: 1,
     })
-    start('sidecar', file, args, { DAPR_HOST_IP: '127.0.0.1', KAFKA_BROKERS: process.env['TEST_KAFKA_BROKERS'] })
+    start('sidecar', file, args, { DAPR_HOST_IP: '127.0.0.1' })
     start('service', process.execPath, [`services/${name}/main.ts`], {
       APP_PORT: String(app),
       ADMIN_PORT: String(admin),
       DAPR_GRPC_PORT: String(daprGrpc),
       DAPR_HTTP_PORT: String(daprHttp),
+      ...Object.fromEntries(
+        Object.keys(secretVariables(name)).map((variable) => [variable, randomBytes(32).toString('base64')]),
+      ),
     })
     const isReady = async () => {
       const ended = [...children].find(([, child]) => child.end())
@@ -144,17 +148,17 @@ export async function startService(name: ServiceName): Promise<RunningService> {
 
 class Ended extends Error {}
 
-function secretsOf(database: string): Record<string, string> {
+function secretsOf(name: ServiceName, database: string): Record<string, Record<string, string>> {
   const mysql = new URL(process.env['TEST_MYSQL_URL'] ?? '')
   const { username, password, host } = mysql
   mysql.pathname = `/${database}`
   return {
-    'mongodb-uri': process.env['TEST_MONGODB_URI'] ?? '',
-    'mysql-url': mysql.href,
-    'mysql-dsn': `${decodeURIComponent(username)}:${decodeURIComponent(password)}@tcp(${host})/${database}`,
-    'jwt-encryption-key': randomBytes(32).toString('base64'),
-    'provider-api-key': 'test',
-    'provider-authorization': 'Bearer test',
+    [name]: {
+      'mongodb-uri': process.env['TEST_MONGODB_URI'] ?? '',
+      'mysql-url': mysql.href,
+      'mysql-dsn': `${decodeURIComponent(username)}:${decodeURIComponent(password)}@tcp(${host})/${database}`,
+    },
+    [kafkaSecret]: { brokers: process.env['TEST_KAFKA_BROKERS'] ?? '' },
   }
 }
 
@@ -174,7 +178,10 @@ function writeResources(name: ServiceName, folder: string, database: string): vo
   const secretStore = {
     type: 'secretstores.local.file',
     version: 'v1',
-    metadata: [{ name: 'secretsFile', value: join(folder, 'secrets.json') }],
+    metadata: [
+      { name: 'secretsFile', value: join(folder, 'secrets.json') },
+      { name: 'multiValued', value: 'true' },
+    ],
   }
   writeFileSync(
     join(folder, 'resources', 'secrets.yaml'),

@@ -10,7 +10,7 @@ import { freePorts } from '../../platform/free-ports.ts'
 import { poll } from '../../platform/poll.ts'
 import { createClient } from './component-client.ts'
 import { createTopic, event, mongodbUnderTest, mysqlUnderTest, openStore } from './stores.ts'
-import { collect } from '../image/collect.ts'
+import { collect } from '../../images/collect.ts'
 
 // Tests the images as far as possible without a container runtime: their files are complete and run
 // with the Containerfile's environment, command and health check, as its user, in a socket folder

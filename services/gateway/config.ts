@@ -6,6 +6,8 @@ const count = z.coerce.number().int().min(1)
 /** The gateway's settings: those of every service, and those about its clients. */
 export const gatewayEnv = {
   ...serviceEnv,
+  /** Its API is for this machine, or, in a pod, for everyone who reaches the pod's address. */
+  APP_HOST: z.string().default('127.0.0.1'),
   /** Origins that may call the API from a browser, separated by commas. Default: none. */
   CORS_ORIGINS: z
     .string()

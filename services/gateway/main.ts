@@ -37,7 +37,7 @@ await runApp('gateway', config, async ({ dapr, log, ready, onClose }) => {
     app,
   )
   server.on('clientError', refuse)
-  server.listen(config.APP_PORT, '127.0.0.1')
+  server.listen(config.APP_PORT, config.APP_HOST)
   await once(server, 'listening')
   onClose('HTTP server', () => closeServer(server))
 })

@@ -199,7 +199,7 @@ describe('an operator', () => {
 
 describe('signing keys', () => {
   const periodMs = 1_000
-  const secret = async () => Buffer.alloc(32, 1).toString('base64')
+  const secret = Buffer.alloc(32, 1)
   /** A period that no other test and no service uses. */
   const newPeriod = () => Math.floor(Math.random() * 1e12)
   const keysAt = (period: () => number, encryptionKey = secret) =>
@@ -230,12 +230,7 @@ describe('signing keys', () => {
     await keysAt(() => period).current()
     const stored = await state.get(`signing-key:{keys}:${period}`, z.looseObject({}))
     expect(JSON.stringify(stored!.value)).not.toContain('"d"')
-    await expect(
-      keysAt(
-        () => period,
-        async () => Buffer.alloc(32, 2).toString('base64'),
-      ).current(),
-    ).rejects.toThrow(/another jwt-encryption-key/)
+    await expect(keysAt(() => period, Buffer.alloc(32, 2)).current()).rejects.toThrow(/another jwt-encryption-key/)
   })
 })
 
@@ -243,7 +238,7 @@ test('a refresh token expires', async () => {
   const user = await register()
   const { refreshToken } = await logIn(user.email)
   const store = createUserStore({ state })
-  const keys = createSigningKeys({ state, encryptionKey: async () => '', now: () => new Date() })
+  const keys = createSigningKeys({ state, encryptionKey: Buffer.alloc(32), now: () => new Date() })
   const inAMonth = () => new Date(Date.now() + 30 * 24 * 60 * 60 * 1_000 + 1_000)
   const later = createSessions({ state, keys, findAccount: store.find, now: inAMonth, newId: ulid })
   await expect(later.refresh(refreshToken)).rejects.toEqual(code('bad_refresh_token'))

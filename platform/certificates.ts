@@ -1,4 +1,4 @@
-// Certificate authorities for tests. Requires `openssl`.
+// Certificate authorities for tests and test clusters. Requires `openssl`.
 import { execFileSync } from 'node:child_process'
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -17,8 +17,11 @@ export type Authority = {
   issue(commonName: string, names?: string[]): Certificate
 }
 
-/** Creates an authority with its files in `folder`. @throws Error with openssl's output */
-export function createAuthority(folder: string, name: string): Authority {
+/**
+ * Creates an authority with its files in `folder`; it and its certificates are valid for `days`.
+ * @throws Error with openssl's output
+ */
+export function createAuthority(folder: string, name: string, days: number = 2): Authority {
   const openssl = (...args: string[]) => execFileSync('openssl', args, { cwd: folder, stdio: 'pipe' })
   // Everything is in config files: the effects of -addext and of the machine's own openssl.cnf
   // differ between versions.
@@ -53,7 +56,7 @@ export function createAuthority(folder: string, name: string): Authority {
     '-key',
     `${name}.key`,
     '-days',
-    '2',
+    String(days),
     '-config',
     `${name}.cnf`,
     '-extensions',
@@ -85,7 +88,7 @@ export function createAuthority(folder: string, name: string): Authority {
         `${name}.key`,
         '-CAcreateserial',
         '-days',
-        '2',
+        String(days),
         '-extfile',
         `${file}.cnf`,
         '-extensions',

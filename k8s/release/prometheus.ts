@@ -1,0 +1,41 @@
+// The two figures of the SLO, from Prometheus' HTTP API.
+import { z } from 'zod'
+import type { Figures } from './decision.ts'
+
+const answer = z.object({
+  status: z.literal('success'),
+  data: z.object({ result: z.array(z.object({ value: z.tuple([z.number(), z.string()]) })) }),
+})
+
+/** What a label's value is to be quoted as. */
+const quoted = (text: string) => JSON.stringify(text)
+
+/**
+ * Counts the requests of a service in the last seconds, by what k8s/components/monitors scrapes.
+ * @returns undefined when nothing was scraped
+ * @throws Error when Prometheus does not answer within 10 s, or not as expected
+ */
+export async function readFigures(
+  prometheus: string,
+  { namespace, service, seconds }: { namespace: string; service: string; seconds: number },
+): Promise<Figures | undefined> {
+  const labels = `namespace=${quoted(namespace)},service=${quoted(service)}`
+  const count = (metric: string, more = '') =>
+    query(prometheus, `sum(increase(http_server_duration_seconds_${metric}{${labels}${more}}[${seconds}s]))`)
+  const [requests, failed, fast] = await Promise.all([
+    count('count'),
+    count('count', ',status=~"5.."'),
+    count('bucket', ',le="0.5"'),
+  ])
+  if (requests === undefined) return undefined
+  return { requests, failed: failed ?? 0, slow: Math.max(0, requests - (fast ?? 0)) }
+}
+
+async function query(prometheus: string, expression: string): Promise<number | undefined> {
+  const url = new URL('/api/v1/query', prometheus)
+  url.searchParams.set('query', expression)
+  const response = await fetch(url, { signal: AbortSignal.timeout(10_000) })
+  if (!response.ok) throw new Error(`Prometheus answers ${response.status}: ${(await response.text()).slice(0, 300)}`)
+  const [first] = answer.parse(await response.json()).data.result
+  return first === undefined ? undefined : Number(first.value[1])
+}
