@@ -24,14 +24,14 @@ rm -f "$stopping"
 
 if [ -f "$log" ] && [ "$(wc -c <"$log")" -gt 20000000 ]; then mv -f "$log" "$log.1"; fi
 # Unmoved by signals to the group, and by a pipe that Tilt has closed.
-exec 3> >(trap '' TERM INT HUP PIPE && exec tee -a "$log" 2>/dev/null)
+exec > >(trap '' TERM INT HUP PIPE && exec tee -a "$log" 2>/dev/null) 2>&1
 tee_pid=$!
 
 # Ends with a code, once all has been said.
 finish() {
   trap '' TERM INT HUP
   rm -f "$pid_file" "$stopping" "$state/$name.wrapper"
-  exec 3>&-
+  exec >/dev/null 2>&1
   local waited=0
   while kill -0 "$tee_pid" 2>/dev/null && [ "$waited" -lt 40 ]; do
     sleep 0.05
@@ -76,6 +76,8 @@ stop() {
     set -m
     { sleep "$stop_seconds" && kill -KILL -- "-$pid"; } >/dev/null 2>&1 &
     local killer=$!
+    # So that bash does not report its end.
+    disown "$killer"
     set +m
     wait "$pid"
     kill -KILL -- "-$killer" 2>/dev/null
@@ -88,7 +90,7 @@ echo $$ >"$state/$name.wrapper"
 while true; do
   # A group of its own: Tilt's signals reach this script alone.
   set -m
-  "${command[@]}" >&3 2>&1 3>&- </dev/null &
+  "${command[@]}" </dev/null &
   pid=$!
   set +m
   echo "$pid $restarts" >"$pid_file.new" && mv "$pid_file.new" "$pid_file"
@@ -98,10 +100,10 @@ while true; do
   pid=0
   rm -f "$pid_file"
   if [ "$code" -lt 128 ] && [ $((SECONDS - started)) -lt 10 ]; then
-    echo "$name ended with code $code" >&3
+    echo "$name ended with code $code"
     finish $((code == 0 ? 1 : code))
   fi
-  echo "$name ended with code $code and is started again" >&3
+  echo "$name ended with code $code and is started again"
   restarts=$((restarts + 1))
   sleep 1 &
   wait $!
