@@ -24,7 +24,8 @@ export type Build = {
 
 /**
  * Lists the builds of a folder with `overlays/` and `components/`. A component whose kustomization
- * has the annotation `needs` (names of other components) is added after those.
+ * has the annotation `needs` (names of other components) is added after those; one that `conflicts`
+ * with a component of the overlay is not added.
  */
 export function listBuilds(k8s: string): Build[] {
   const components = foldersOf(join(k8s, 'components'))
@@ -33,7 +34,8 @@ export function listBuilds(k8s: string): Build[] {
     const missing = (name: string) => !included.has(join(k8s, 'components', name))
     const added = components
       .filter(missing)
-      .map((name) => [...neededBy(join(k8s, 'components', name)).filter(missing), name])
+      .filter((name) => annotation(join(k8s, 'components', name), 'conflicts').every(missing))
+      .map((name) => [...annotation(join(k8s, 'components', name), 'needs').filter(missing), name])
     return [
       { name: overlay, overlay, components: [] },
       ...added.map((names) => ({ name: [overlay, names.at(-1)].join('+'), overlay, components: names })),
@@ -51,8 +53,8 @@ function foldersOf(folder: string): string[] {
 const readKustomization = (folder: string) =>
   parse(readFileSync(join(folder, 'kustomization.yaml'), 'utf8')) as Kustomization
 
-const neededBy = (component: string) =>
-  (readKustomization(component).metadata?.annotations?.['needs'] ?? '').split(/[ ,]+/).filter(Boolean)
+const annotation = (component: string, name: 'needs' | 'conflicts') =>
+  (readKustomization(component).metadata?.annotations?.[name] ?? '').split(/[ ,]+/).filter(Boolean)
 
 /** The folders of all components that a kustomization includes, also by its resources. */
 function includedComponents(folder: string, found = new Set<string>()): Set<string> {

@@ -10,7 +10,7 @@ export type EdgePlace = {
   listen: string[]
   /** The gateway's host and port. */
   gateway: string
-  /** Of one client address. */
+  /** Of one client address; `connections` counts those with a request in hand. */
   limits: { requestsPerSecond: number; burst: number; connections: number }
   /** Addresses and networks of the proxies in front. */
   trustedProxies: string[]
@@ -20,22 +20,22 @@ export type EdgePlace = {
  * Requests are counted by the gateway too, and by kind. Here it is about floods: an office behind
  * one address is many shoppers, and an import a welcome flood.
  */
-const defaultLimits = { requestsPerSecond: 2_000, burst: 4_000, connections: 1_000 }
+const defaultLimits = { requestsPerSecond: 2_000, burst: 4_000, connections: 256 }
 
-/** Returns the files that nginx.conf includes, by name. */
+/** Returns the files that nginx.conf includes, by their path next to it. */
 export function edgeIncludes({ listen, gateway, limits, trustedProxies }: EdgePlace): Record<string, string> {
   const { requestsPerSecond, burst, connections } = limits
   return {
-    'listen.conf': lines(listen.map((address) => `listen ${address};`)),
+    'place/listen.conf': lines(listen.map((address) => `listen ${address};`)),
     // Never marked as failed: it is the only one, and answers again as soon as it is back.
-    'gateway.conf': lines([`server ${gateway} max_fails=0;`]),
-    'limits.conf': lines([
+    'place/gateway.conf': lines([`server ${gateway} max_fails=0;`]),
+    'place/limits.conf': lines([
       `limit_req_zone $binary_remote_addr zone=requests:10m rate=${requestsPerSecond}r/s;`,
       `limit_req zone=requests burst=${burst} nodelay;`,
       'limit_conn_zone $binary_remote_addr zone=connections:10m;',
       `limit_conn connections ${connections};`,
     ]),
-    'trusted-proxies.conf': lines([
+    'place/trusted-proxies.conf': lines([
       ...trustedProxies.map((proxy) => `set_real_ip_from ${proxy};`),
       'geo $realip_remote_addr $edge_trusts_peer {',
       '  default 0;',

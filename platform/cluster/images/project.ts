@@ -3,12 +3,13 @@ import { execFile } from 'node:child_process'
 import { existsSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
+import { gunzipSync } from 'node:zlib'
 import { contentsOf, hashFiles, programs } from '../../../images/collect.ts'
 import { cacheFolder, lock } from '../../parts/cache.ts'
 import { runLogged } from '../../parts/run-logged.ts'
 import { root } from '../../processes/paths.ts'
 import type { Progress } from '../../progress.ts'
-import { readManifest, writeArchive, type ImageArchive, type OciManifest } from './archive.ts'
+import { readManifest, writeArchive, type ImageArchive, type OciConfig, type OciManifest } from './archive.ts'
 import { ensureImage } from './made.ts'
 import { ensureDebian, ensureNode } from './stand-ins.ts'
 
@@ -39,7 +40,7 @@ export async function ensureProjectImages(names: readonly string[], progress: Pr
       {
         name: `docker.io/sidecart/${name}:latest`,
         base,
-        inputs: [hashFiles(root, files), buildNode.id],
+        inputs: [1, hashFiles(root, files), buildNode.id],
         usualSeconds,
         make: (folder, log) => buildTarget({ name, base, from: [debian, buildNode], folder, log }),
       },
@@ -124,25 +125,29 @@ async function save(
   { name, base, folder, log }: { name: string; base: ImageArchive; folder: string; log: string },
 ): Promise<void> {
   rmSync(join(layout(), 'index.json'), { force: true })
-  await runLogged(log, 'buildah', [
-    ...storage(),
-    'push',
-    '--disable-compression',
-    '--format',
-    'oci',
-    tag,
-    `oci:${layout()}`,
-  ])
+  await runLogged(log, 'buildah', [...storage(), 'push', '--format', 'oci', tag, `oci:${layout()}`])
   const blob = (digest: string) => join(layout(), 'blobs', ...digest.split(':'))
   const index = JSON.parse(readFileSync(join(layout(), 'index.json'), 'utf8')) as { manifests: { digest: string }[] }
-  const manifest = readFileSync(blob(index.manifests.at(-1)?.digest ?? ''))
-  const { config, layers } = JSON.parse(manifest.toString()) as OciManifest
-  const blobs = Object.fromEntries(layers.map(({ digest }) => [digest, blob(digest)]))
-  writeArchive(folder, { name, manifest, config: readFileSync(blob(config.digest)), blobs, base })
-  // What a base has is needed again; the rest is in the archive now.
-  const kept = new Set(readManifest(base).layers.map(({ digest }) => digest.replace('sha256:', '')))
+  const manifest = JSON.parse(readFileSync(blob(index.manifests.at(-1)?.digest ?? ''), 'utf8')) as OciManifest
+  const config = readFileSync(blob(manifest.config.digest))
+  // buildah compresses what it writes, and asks for a layer by the digest that it has without that.
+  // So a base is kept uncompressed: its 200 MB are then there at the next push.
+  if (name.includes('/node:')) {
+    const { diff_ids } = (JSON.parse(config.toString()) as OciConfig).rootfs
+    manifest.layers = manifest.layers.map((layer, i) => {
+      if (!layer.mediaType.endsWith('+gzip')) return layer
+      const content = gunzipSync(readFileSync(blob(layer.digest)))
+      const digest = diff_ids[i] ?? ''
+      writeFileSync(blob(digest), content)
+      return { mediaType: layer.mediaType.replace('+gzip', ''), digest, size: content.length }
+    })
+  }
+  const blobs = Object.fromEntries(manifest.layers.map(({ digest }) => [digest, blob(digest)]))
+  writeArchive(folder, { name, manifest: Buffer.from(JSON.stringify(manifest)), config, blobs, base })
+  // Bases are needed again; the rest is in the archive now.
+  const kept = new Set((name.includes('/node:') ? manifest : readManifest(base)).layers.map(({ digest }) => digest))
   const sums = join(layout(), 'blobs', 'sha256')
-  for (const sum of readdirSync(sums)) if (!kept.has(sum)) rmSync(join(sums, sum))
+  for (const sum of readdirSync(sums)) if (!kept.has(`sha256:${sum}`)) rmSync(join(sums, sum))
 }
 
 /**
