@@ -142,7 +142,7 @@ export const parts: Record<PartName, Part> = {
     versionArguments: ['--version'],
     accepts: inRange([1, 18], [2]),
     // Its main program is ours, so its content is part of the key.
-    cacheKey: `daprd-${daprVersion}-${hashOf(daprdMain)}`,
+    cacheKey: `daprd-${daprVersion}-static-${hashOf(daprdMain)}`,
     file: 'daprd',
     recipe: fromGo({
       module: 'github.com/dapr/dapr',
