@@ -157,7 +157,9 @@ async function build(
     ...storage(),
     'build',
     '--pull-never',
-    anew ? '--no-cache' : '--layers',
+    // Without it all of a stage would be one layer.
+    '--layers',
+    ...(anew ? ['--no-cache'] : []),
     '--identity-label=false',
     ...Object.entries(flags).flatMap(([flag, value]) => [`--${flag}`, value]),
     ...(await hostSettings(name, folder)),
