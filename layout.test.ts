@@ -49,7 +49,8 @@ const layers: Record<string, string[]> = {
   k8s: ['platform', 'lib'],
   'pluggable/tests': ['images', 'pluggable', 'platform', 'lib', 'protos'],
   bench: ['pluggable', 'platform', 'lib', 'protos'],
-  e2e: ['platform', 'lib', 'protos'],
+  e2e: ['k8s', 'platform', 'lib', 'protos'],
+  tilt: ['platform', 'lib', 'protos'],
   cli: ['bench', 'e2e', 'k8s', 'pluggable/tests', 'platform', 'lib', 'protos'],
 }
 

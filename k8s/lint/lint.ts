@@ -3,6 +3,7 @@ import { spawn } from 'node:child_process'
 import { globSync, mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseAllDocuments, stringify } from 'yaml'
+import { kubernetesVersion } from '../../platform/cluster/parts.ts'
 import { root } from '../../platform/processes/paths.ts'
 import type { Progress } from '../../platform/progress.ts'
 import { listBuilds, renderBuild, type Build } from './builds.ts'
@@ -67,7 +68,14 @@ async function renderBuilds(tools: Tools, k8s: string, work: string, builds: Bui
 }
 
 async function kubeScore(tools: Tools, { build, yaml }: Rendered): Promise<Finding[]> {
-  const args = ['score', '--output-format', 'json', '--kubernetes-version', 'v1.34', '-']
+  const args = [
+    'score',
+    '--output-format',
+    'json',
+    '--kubernetes-version',
+    kubernetesVersion.replace(/^(\d+\.\d+).*/, 'v$1'),
+    '-',
+  ]
   // It ends with 1 when there are findings.
   const { stdout } = await capture([tools['kube-score'], ...args], { input: yaml, codes: [0, 1] })
   return findingsOfKubeScore(stdout).map((finding) => ({ ...finding, where: build.name }))

@@ -1,11 +1,13 @@
 // JSON schemas for kubeconform, strict: a field that Kubernetes or a CRD does not know is an error.
 import { createHash } from 'node:crypto'
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseAllDocuments } from 'yaml'
-import { ensureCrds, filesFromGo } from '../../platform/cluster/crds.ts'
+import { ensureCrds } from '../../platform/cluster/crds.ts'
+import { kubernetesVersion } from '../../platform/cluster/parts.ts'
 import { cacheFolder } from '../../platform/parts/cache.ts'
 import { buildOnce } from '../../platform/parts/ensure.ts'
+import { copiedFromGo } from '../../platform/parts/recipes.ts'
 import type { Progress } from '../../platform/progress.ts'
 
 export type Schema = { [key: string]: unknown }
@@ -22,8 +24,6 @@ export type CustomResourceDefinition = {
 type OpenApi = { definitions: Record<string, Schema> }
 type GroupVersionKind = { group: string; version: string; kind: string }
 
-export const kubernetesVersion = 'v1.34.0'
-
 /**
  * Makes the schemas of Kubernetes and of the CRDs unless they are cached.
  * @returns a template of their files' names for kubeconform's `-schema-location`
@@ -35,12 +35,12 @@ export async function ensureSchemas(progress: Progress): Promise<string> {
   const cacheKey = `schemas-${kubernetesVersion}-${createHash('sha256').update(from.join()).digest('hex').slice(0, 8)}`
   const folder = join(cacheFolder(), cacheKey)
   if (!existsSync(folder)) {
-    const download = filesFromGo('k8s.io/kubernetes', kubernetesVersion, ['api/openapi-spec/swagger.json'])
+    const download = copiedFromGo('k8s.io/kubernetes', `v${kubernetesVersion}`, {
+      'api/openapi-spec/swagger.json': 'swagger.json',
+    })
     const recipe = async (target: string, log: string) => {
-      const source = join(target, 'source')
-      mkdirSync(source)
-      await download(source, log)
-      const openApi = JSON.parse(readFileSync(join(source, 'swagger.json'), 'utf8')) as OpenApi
+      await download(target, log)
+      const openApi = JSON.parse(readFileSync(join(target, 'swagger.json'), 'utf8')) as OpenApi
       const definitions = crds
         .flatMap(({ files }) => files)
         .flatMap((file) => parseAllDocuments(readFileSync(file, 'utf8')))

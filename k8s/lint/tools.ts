@@ -2,6 +2,7 @@
 import { execFileSync } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
+import { ensureClusterParts, inPart } from '../../platform/cluster/parts.ts'
 import { cacheFolder } from '../../platform/parts/cache.ts'
 import { buildOnce } from '../../platform/parts/ensure.ts'
 import { fromGo, type Recipe } from '../../platform/parts/recipes.ts'
@@ -9,12 +10,6 @@ import { runLogged } from '../../platform/parts/run-logged.ts'
 import type { Progress } from '../../platform/progress.ts'
 
 const goTools = {
-  kustomize: {
-    module: 'sigs.k8s.io/kustomize/kustomize/v5',
-    version: 'v5.7.1',
-    package: 'sigs.k8s.io/kustomize/kustomize/v5',
-    usualSeconds: 50,
-  },
   kubeconform: {
     module: 'github.com/yannh/kubeconform',
     version: 'v0.7.0',
@@ -39,7 +34,7 @@ type GoTool = keyof typeof goTools
 
 const checkovVersion = '3.3.30'
 
-export type Tools = Record<GoTool, string> & {
+export type Tools = Record<GoTool | 'kustomize', string> & {
   /** The command to which checkov's options are added. Absent where there is no Python. */
   checkov: string[] | undefined
 }
@@ -49,9 +44,11 @@ export type Tools = Record<GoTool, string> & {
  * @throws Error when Go is missing or a build fails
  */
 export async function ensureTools(progress: Progress): Promise<Tools> {
+  await ensureClusterParts(['kustomize'], progress)
   const paths: Partial<Record<GoTool, string>> = {}
   for (const name of Object.keys(goTools) as GoTool[]) paths[name] = await ensureGoTool(name, progress)
-  return { ...(paths as Record<GoTool, string>), checkov: await ensureCheckov(progress) }
+  const kustomize = inPart('kustomize')
+  return { ...(paths as Record<GoTool, string>), kustomize, checkov: await ensureCheckov(progress) }
 }
 
 async function ensureGoTool(name: GoTool, progress: Progress): Promise<string> {

@@ -3,16 +3,15 @@
 //
 // The OpenTelemetry operator's are not among them: k8s/components/otel-collector is a plain
 // Deployment.
-import { execFileSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { copyFileSync, existsSync, mkdirSync, readdirSync } from 'node:fs'
-import { basename, dirname, join } from 'node:path'
+import { existsSync, readFileSync, readdirSync } from 'node:fs'
+import { join } from 'node:path'
 import { cacheFolder } from '../parts/cache.ts'
 import { buildOnce } from '../parts/ensure.ts'
 import { daprVersion } from '../parts/parts.ts'
-import type { Recipe } from '../parts/recipes.ts'
-import { runLogged } from '../parts/run-logged.ts'
+import { copiedFromGo } from '../parts/recipes.ts'
 import type { Progress } from '../progress.ts'
+import type { Kubectl } from './kubectl.ts'
 
 export type CrdSource = {
   title: string
@@ -102,12 +101,9 @@ export async function ensureCrds(
     const cacheKey = `crds-${source.name}-${source.version}-${hashOfText(source.files.join())}`
     const folder = join(cacheFolder(), cacheKey)
     if (!existsSync(folder)) {
-      const { title, module, version, files } = source
-      const recipe = filesFromGo(
-        module,
-        version,
-        files.map((file) => `${source.folder}/${file}`),
-      )
+      const { title, module, version } = source
+      const paths = source.files.map((file) => [`${source.folder}/${file}`, file])
+      const recipe = copiedFromGo(module, version, Object.fromEntries(paths))
       await buildOnce({ title: `CRDs of ${title}`, cacheKey, recipe, usualSeconds: 5 }, progress)
     }
     const files = readdirSync(folder).map((file) => join(folder, file))
@@ -116,32 +112,13 @@ export async function ensureCrds(
   return found
 }
 
-/** Copies files of a Go module's archive into the folder, without their own folders. */
-export function filesFromGo(module: string, version: string, files: string[]): Recipe {
-  return async (folder, log) => {
-    const source = await downloadModule(module, version, log)
-    for (const file of files) {
-      if (!existsSync(join(source, file))) throw new Error(`${module} ${version} has no ${file}`)
-      copyFileSync(join(source, file), join(folder, basename(file)))
-    }
-  }
-}
-
-/**
- * Downloads a Go module's archive, without its dependencies.
- * @returns the folder with its files, in Go's module cache
- */
-async function downloadModule(module: string, version: string, log: string): Promise<string> {
-  // Outside every module: a go.mod in a parent folder must not interfere.
-  const cwd = join(dirname(log), 'go-download')
-  mkdirSync(cwd, { recursive: true })
-  const options = { cwd, env: { ...process.env, GOWORK: 'off', GO111MODULE: 'on' } }
-  await runLogged(log, 'go', ['mod', 'download', `${module}@${version}`], options)
-  const listed = execFileSync('go', ['mod', 'download', '-json', `${module}@${version}`], {
-    ...options,
-    encoding: 'utf8',
-  })
-  return (JSON.parse(listed) as { Dir: string }).Dir
-}
-
 const hashOfText = (text: string) => createHash('sha256').update(text).digest('hex').slice(0, 8)
+
+/** Installs them all, and waits until the API server knows their kinds. */
+export async function applyCrds(kubectl: Kubectl, progress: Progress): Promise<void> {
+  const files = (await ensureCrds(progress)).flatMap((source) => source.files)
+  await progress.step({ title: 'CRDs', usualSeconds: 5 }, async () => {
+    await kubectl.apply(files.map((file) => readFileSync(file, 'utf8')).join('\n---\n'))
+    await kubectl(['wait', 'crd', '--all', '--for', 'condition=Established', '--timeout', '60s'])
+  })
+}

@@ -1,4 +1,4 @@
-import { createServer, type Server } from 'node:http'
+import { createServer } from 'node:http'
 import type { Socket } from 'node:net'
 import { once } from 'node:events'
 import { parseEnv } from '#lib/config.ts'
@@ -6,6 +6,7 @@ import { runApp } from '#lib/run-service.ts'
 import { createApp } from './app.ts'
 import { createClients } from './clients.ts'
 import { gatewayEnv } from './config.ts'
+import { closeServer } from './http/closing.ts'
 import { HttpError, problemMediaType, problemOf } from './http/problem.ts'
 
 const config = parseEnv(gatewayEnv)
@@ -38,7 +39,7 @@ await runApp('gateway', config, async ({ dapr, log, ready, onClose }) => {
   server.on('clientError', refuse)
   server.listen(config.APP_PORT, config.APP_HOST)
   await once(server, 'listening')
-  onClose('HTTP server', () => close(server))
+  onClose('HTTP server', () => closeServer(server))
 })
 
 /**
@@ -62,14 +63,4 @@ function refuse(error: Error & { code?: string }, socket: Socket): void {
     'Connection: close',
   ]
   socket.end(`${head.join('\r\n')}\r\n\r\n${json}`)
-}
-
-/** Closes the server after the requests in flight, or after 5 s. */
-async function close(server: Server): Promise<void> {
-  const timer = setTimeout(() => server.closeAllConnections(), 5_000)
-  await new Promise((resolve) => {
-    server.close(resolve)
-    server.closeIdleConnections()
-  })
-  clearTimeout(timer)
 }

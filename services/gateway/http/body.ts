@@ -3,7 +3,7 @@ import { invalid } from '#lib/errors.ts'
 import { fieldProblem, HttpError } from './problem.ts'
 import { fieldName } from './validation.ts'
 
-const maxBodyBytes = 256 * 1024
+export const maxBodyBytes = 256 * 1024
 const maxDepth = 20
 
 const badJson = (message: string) => fieldProblem('bad_json', 'body', message)

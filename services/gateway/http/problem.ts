@@ -80,6 +80,13 @@ export const problemSchema = z
       .string()
       .optional()
       .meta({ description: 'Finds the request in Jaeger.', examples: ['4bf92f3577b34da6a3ce929d0e0e4736'] }),
+    requestId: z
+      .string()
+      .optional()
+      .meta({
+        description: 'What X-Request-Id says, where the edge refuses a request that got no trace.',
+        examples: ['3d412df3ac62d20c59f77dfcb42a9999'],
+      }),
     errors: z
       .array(
         z.object({
