@@ -1,9 +1,10 @@
 // `tilt up -- --cluster` takes up edits in running pods, on a copy of this clone.
 import { readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { delimiter, dirname, join } from 'node:path'
 import { afterAll, beforeAll, expect, inject, it } from 'vitest'
 import { attachCluster, updateShop } from '../../platform/cluster/cluster.ts'
 import { runKubectl } from '../../platform/cluster/kubectl.ts'
+import { inPart } from '../../platform/cluster/parts.ts'
 import { createClusterPaths } from '../../platform/cluster/paths.ts'
 import { poll } from '../../platform/poll.ts'
 import { root } from '../../platform/processes/paths.ts'
@@ -90,9 +91,10 @@ it('a cluster that is not local is refused', async () => {
     config,
     text.replace(/name: sidecart$/m, 'name: production').replace(/current-context: .*/, 'current-context: production'),
   )
-  const ci = await startTilt(copy, { command: 'ci', env: { KUBECONFIG: config }, args: ['--', '--cluster'] })
+  const PATH = `${process.env['PATH']}${delimiter}${dirname(inPart('kubectl'))}`
+  const ci = await startTilt(copy, { command: 'ci', env: { KUBECONFIG: config, PATH }, args: ['--', '--cluster'] })
   expect((await ci.child.ended).code).not.toBe(0)
-  expect(ci.output()).toMatch(/production.*(might be|is) (a )?production|allow_k8s_contexts/)
+  expect(ci.output()).toContain('Stop! production might be production.')
 })
 
 it('tilt ci places orders and ends with exit code 0', async () => {
