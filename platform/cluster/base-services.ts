@@ -3,10 +3,12 @@
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join, relative } from 'node:path'
 import { stringify } from 'yaml'
+import type { Progress } from '../progress.ts'
+import type { ImageArchive } from './images/archive.ts'
 import type { Kubectl } from './kubectl.ts'
 import { pauseImage } from './node-files.ts'
 import { clusterParts, inPart } from './parts.ts'
-import { ensureProgramImage, type ImageArchive } from './program-images.ts'
+import { ensureProgramImage } from './program-images.ts'
 
 const metricsServerImage = `registry.k8s.io/metrics-server/metrics-server:v${versionOf('metrics-server')}`
 
@@ -14,13 +16,15 @@ function versionOf(name: 'coredns' | 'metrics-server'): string {
   return clusterParts[name].cacheKey.slice(name.length + 1)
 }
 
-/** Returns the images of the node itself; their parts must be there. */
-export function baseImages(): Promise<ImageArchive[]> {
-  return Promise.all([
-    ensureProgramImage(pauseImage, inPart('pause'), '65535'),
-    ensureProgramImage(`registry.k8s.io/coredns/coredns:v${versionOf('coredns')}`, inPart('coredns')),
-    ensureProgramImage(metricsServerImage, inPart('metrics-server')),
-  ])
+/** Makes the images of the node itself, of parts that must be there. */
+export function baseImages(progress: Progress): Promise<ImageArchive[]> {
+  return Promise.all(
+    [
+      { name: pauseImage, program: inPart('pause'), user: '65535' },
+      { name: `registry.k8s.io/coredns/coredns:v${versionOf('coredns')}`, program: inPart('coredns') },
+      { name: metricsServerImage, program: inPart('metrics-server') },
+    ].map((image) => ensureProgramImage(image, progress)),
+  )
 }
 
 /** Applies DNS and metrics-server; does not wait for them. */

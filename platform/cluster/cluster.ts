@@ -8,6 +8,7 @@ import type { Progress } from '../progress.ts'
 import { applyBaseServices, baseImages } from './base-services.ts'
 import { applyDapr, daprImages, renderDapr, requireSidecars } from './dapr.ts'
 import { importedImages, importImages, withImageIds } from './image-import.ts'
+import { ensureImages, imageNames } from './images/images.ts'
 import { createKubectl, type Kubectl } from './kubectl.ts'
 import { nodeName } from './network.ts'
 import { runningNode, startNode, stopNode, type NodeRecord } from './node.ts'
@@ -15,7 +16,6 @@ import { ensureClusterParts, inPart } from './parts.ts'
 import type { ClusterPaths } from './paths.ts'
 import { waitForWorkloads } from './pods.ts'
 import { applyServers, applyServices, renderOverlay, shopSecrets } from './shop.ts'
-import { ensureShopImages } from './shop-images.ts'
 
 export type Cluster = {
   paths: ClusterPaths
@@ -70,8 +70,8 @@ async function startNew(paths: ClusterPaths, { progress, bare = false }: StartOp
   const { daprd } = await ensureParts(['daprd'], progress)
   if (daprd.from === 'address') throw new Error('a cluster needs the program daprd')
   // Made while the node starts.
-  const systemImages = Promise.all([baseImages(), daprImages(daprd)])
-  const shopImages = bare ? Promise.resolve([]) : ensureShopImages(progress)
+  const systemImages = Promise.all([baseImages(progress), daprImages(daprd, progress)])
+  const shopImages = bare ? Promise.resolve([]) : ensureImages(imageNames(), progress)
   const chart = renderDapr(inPart('helm'))
   // Whoever awaits them later sees their errors; until then they are nobody's.
   for (const promise of [systemImages, shopImages, chart]) promise.catch(() => {})
@@ -140,7 +140,7 @@ async function untilApiAnswers(kubectl: Kubectl, isGone: () => boolean): Promise
 export async function updateShop(cluster: Cluster, progress: Progress, only?: readonly string[]): Promise<void> {
   const { paths, node, kubectl } = cluster
   const isGone = () => runningNode(paths) === undefined
-  const images = await ensureShopImages(progress, only)
+  const images = await ensureImages(only ?? imageNames(), progress)
   await progress.step({ title: 'Images of the shop' }, (note) => importImages(paths, node, images, note))
   const resources = withImageIds(await renderOverlay(kubectl, 'test'), importedImages(paths))
   await progress.step({ title: "The shop's servers" }, (note) =>

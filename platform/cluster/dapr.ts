@@ -1,27 +1,31 @@
 // Dapr's control plane, from its own Helm chart.
 import { execFile } from 'node:child_process'
 import { globSync, readFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 import { promisify } from 'node:util'
 import type { Found } from '../parts/find.ts'
 import { daprVersion } from '../parts/parts.ts'
 import { root } from '../processes/paths.ts'
+import type { Progress } from '../progress.ts'
+import type { ImageArchive } from './images/archive.ts'
 import type { Kubectl } from './kubectl.ts'
 import { inPart } from './parts.ts'
-import { ensureProgramImage, type ImageArchive } from './program-images.ts'
+import { ensureProgramImage } from './program-images.ts'
 import { listOf, parseResources, type Resource } from './resources.ts'
 
 const namespace = 'dapr-system'
 
-/** Returns Dapr's images as its chart names them, with our builds in them. */
-export function daprImages(daprd: Exclude<Found, { from: 'nowhere' | 'address' }>): Promise<ImageArchive[]> {
-  const image = (name: string) => `ghcr.io/dapr/${name}:${daprVersion}`
-  return Promise.all([
-    ensureProgramImage(image('daprd'), daprd.path),
-    ...['sentry', 'operator', 'injector', 'placement'].map((name) =>
-      ensureProgramImage(image(name), inPart('dapr', name)),
+/** Makes Dapr's images as its chart names them, with our builds in them. */
+export function daprImages(
+  daprd: Exclude<Found, { from: 'nowhere' | 'address' }>,
+  progress: Progress,
+): Promise<ImageArchive[]> {
+  const programs = ['sentry', 'operator', 'injector', 'placement'].map((name) => inPart('dapr', name))
+  return Promise.all(
+    [daprd.path, ...programs].map((program) =>
+      ensureProgramImage({ name: `ghcr.io/dapr/${basename(program)}:${daprVersion}`, program }, progress),
     ),
-  ])
+  )
 }
 
 /** A chart's resources in the order that its programs need. */

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest'
-import type { ImageArchive } from './program-images.ts'
+import type { ImageArchive } from './images/archive.ts'
 import { fullName, inRounds, withImageIds } from './image-import.ts'
 import type { Resource } from './resources.ts'
 

@@ -9,7 +9,7 @@ import { poll } from '../poll.ts'
 import { ctrCommand } from './node-programs.ts'
 import type { NodeRecord } from './node.ts'
 import { containerdFromHost, type ClusterPaths } from './paths.ts'
-import type { ImageArchive } from './program-images.ts'
+import type { ImageArchive } from './images/archive.ts'
 import { programPath } from './requirements.ts'
 import type { Resource } from './resources.ts'
 
