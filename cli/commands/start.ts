@@ -2,6 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import Table from 'cli-table3'
 import { ensureDemoLogin, type DemoLogin } from '../../platform/accounts.ts'
 import { findPart } from '../../platform/parts/find.ts'
+import { parts } from '../../platform/parts/parts.ts'
 import { createPaths } from '../../platform/processes/paths.ts'
 import { createProgress, duration } from '../../platform/progress.ts'
 import { startShop, type Shop } from '../../platform/start/shop.ts'
@@ -60,6 +61,7 @@ function printAddresses({ ports }: Shop, login: DemoLogin, jaeger: Status | unde
   table.push(
     ['API', `${api}/v1`],
     ['API docs', `${api}/docs`],
+    ['Edge', describeEdge(ports)],
     ['Jaeger', describeJaeger(jaegerAddress(ports), jaeger)],
     [
       'Metrics',
@@ -69,6 +71,12 @@ function printAddresses({ ports }: Shop, login: DemoLogin, jaeger: Status | unde
     ['Demo admin', `${login.admin.email}  ${login.admin.password}`],
   )
   console.log(table.toString())
+}
+
+function describeEdge({ api, services }: Shop['ports']): string {
+  const { without, howToGet } = parts.nginx
+  if (api === services.gateway.app) return `no nginx: ${without}. To get it: ${howToGet}`
+  return `nginx, in front of the gateway (http://127.0.0.1:${services.gateway.app})`
 }
 
 const jaegerAddress = (ports: Shop['ports']) => `http://127.0.0.1:${ports.jaegerQuery}`

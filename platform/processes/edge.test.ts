@@ -1,8 +1,9 @@
 import { globSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
-import { edgeIncludes } from './edge.ts'
-import { root } from './paths.ts'
+import { edgeFiles, edgeIncludes } from './edge.ts'
+import { createPaths, root } from './paths.ts'
+import { createPorts } from './ports.ts'
 
 const inCluster = join(root, 'k8s', 'components', 'edge')
 const withoutComments = (text: string) => text.replaceAll(/^#.*\n/gm, '')
@@ -25,4 +26,14 @@ test('nginx.conf includes these files, each of which is written, and no other', 
   const included = [...conf.matchAll(/^ *include ([^;]+);/gm)].map(([, file]) => file)
   const place = { listen: [], gateway: '', limits: { requestsPerSecond: 1, burst: 1, connections: 1 } }
   expect(included.toSorted()).toEqual(Object.keys(edgeIncludes({ ...place, trustedProxies: [] })).toSorted())
+})
+
+test('one machine has its own ports in them, and the limit of its environment', () => {
+  const place = { ports: createPorts(30_000), paths: createPaths('default') }
+  expect(edgeFiles({ ...place, env: { EDGE_RATE_LIMIT_PER_S: '7' } })).toMatchObject({
+    'place/listen.conf': 'listen 127.0.0.1:30000;\n',
+    'place/gateway.conf': 'server 127.0.0.1:30100 max_fails=0;\n',
+    'place/limits.conf': expect.stringMatching(/rate=7r\/s;[^]*burst=14 /),
+  })
+  expect(() => edgeFiles({ ...place, env: { EDGE_RATE_LIMIT_PER_S: 'many' } })).toThrow(/EDGE_RATE_LIMIT_PER_S must/)
 })

@@ -17,10 +17,16 @@ export type EdgePlace = {
 }
 
 /**
- * Requests are counted by the gateway too, and by kind. Here it is about floods: an office behind
- * one address is many shoppers, and an import a welcome flood.
+ * The gateway counts too, by kind of request. Here it is about floods: an office behind one address
+ * is many shoppers, and an import is welcome.
+ * @throws RangeError when EDGE_RATE_LIMIT_PER_S is no number
  */
-const defaultLimits = { requestsPerSecond: 2_000, burst: 4_000, connections: 256 }
+function limits({ EDGE_RATE_LIMIT_PER_S: text }: NodeJS.ProcessEnv): EdgePlace['limits'] {
+  const requestsPerSecond = Number(text || 2_000)
+  if (!Number.isInteger(requestsPerSecond) || requestsPerSecond < 1)
+    throw new RangeError(`EDGE_RATE_LIMIT_PER_S must be a whole number from 1, not "${text}"`)
+  return { requestsPerSecond, burst: 2 * requestsPerSecond, connections: 256 }
+}
 
 /** Returns the files that nginx.conf includes, by their path next to it. */
 export function edgeIncludes({ listen, gateway, limits, trustedProxies }: EdgePlace): Record<string, string> {
@@ -48,13 +54,13 @@ export function edgeIncludes({ listen, gateway, limits, trustedProxies }: EdgePl
 const lines = (list: string[]) => list.map((line) => `${line}\n`).join('')
 
 /** Returns all files of the edge's folder on this machine. */
-export function edgeFiles({ ports, paths }: Pick<Context, 'ports' | 'paths'>): Record<string, string> {
+export function edgeFiles({ ports, paths, env }: Pick<Context, 'ports' | 'paths' | 'env'>): Record<string, string> {
   return {
     'nginx.conf': readFileSync(join(paths.root, 'edge', 'nginx.conf'), 'utf8'),
     ...edgeIncludes({
       listen: [`127.0.0.1:${ports.api}`],
       gateway: `127.0.0.1:${ports.services.gateway.app}`,
-      limits: defaultLimits,
+      limits: limits(env),
       trustedProxies: [],
     }),
   }

@@ -1,7 +1,7 @@
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterAll, expect, test } from 'vitest'
+import { afterAll, describe, expect, test } from 'vitest'
 import { createPaths } from './paths.ts'
 import { allPorts, createPorts } from './ports.ts'
 import type { Context } from './context.ts'
@@ -88,6 +88,26 @@ test("a secret of a service's own is a variable of that service; its sidecar's i
 test('settings in the environment reach the service whose line names them, and no other', () => {
   const receivers = processes.filter(({ env }) => 'CORS_ORIGINS' in env)
   expect(receivers.map(({ name }) => name)).toEqual(['gateway'])
+})
+
+describe('the edge', () => {
+  const withEdge = (env: NodeJS.ProcessEnv = {}) =>
+    describeProcesses({ ...context, servers: { ...context.servers, nginx: found('/bin/nginx') }, env })
+
+  test('has the port of the API and ends before the gateway, whose requests it passes on', () => {
+    const edge = named('edge', withEdge())
+    expect(edge.ports).toEqual([context.ports.api])
+    expect(edge).toMatchObject({ stopsBefore: ['gateway'], stopSignal: 'SIGQUIT' })
+    expect(named('gateway', withEdge()).ports).not.toContain(context.ports.api)
+  })
+
+  test('is one hop more that the gateway trusts, and none where there is no nginx', () => {
+    const hops = (list: Process[]) => named('gateway', list).env['TRUST_PROXY_HOPS']
+    expect(hops(withEdge())).toBe('1')
+    expect(hops(withEdge({ TRUST_PROXY_HOPS: '2' }))).toBe('3')
+    expect(hops(processes)).toBeUndefined()
+    expect(processes.map(({ name }) => name)).not.toContain('edge')
+  })
 })
 
 test('a Jaeger that is still to be built starts later, and no process waits for it or its build', () => {

@@ -27,8 +27,13 @@ test('command and environment are passed on unchanged, without a shell', () => {
   expect(rendered.processes['orders-dapr']).toMatchObject({
     entrypoint: ['/opt/daprd', '--app-id', 'orders'],
     environment: ['TOKEN=a$b', 'PEM=-----BEGIN\nx\n-----END'],
-    shutdown: { timeout_seconds: 7 },
+    shutdown: { timeout_seconds: 7, signal: 15 },
   })
+})
+
+test('a process is stopped with the signal that it asks for', () => {
+  const { processes } = render({ ...sidecar, stopSignal: 'SIGQUIT' })
+  expect(processes['orders-dapr']).toMatchObject({ shutdown: { signal: 3 } })
 })
 
 test('a process does not depend on one that is not in the list', () => {
