@@ -1,6 +1,6 @@
 // What others know of the orders: the payment provider's charges, and the broker's dead letters.
 import { deadLetterTopics } from '../../platform/processes/services.ts'
-import { runIn } from './kubectl.ts'
+import { kubectl, runIn } from './kubectl.ts'
 
 /** Returns how many charges the payment provider has for each order. */
 export async function chargesByOrder(): Promise<Map<string, number>> {
@@ -22,8 +22,12 @@ export async function chargesByOrder(): Promise<Map<string, number>> {
   return new Map(Object.entries(JSON.parse(await runIn('payments', script)) as Record<string, number>))
 }
 
-/** Returns the dead-letter topics that are not empty. */
+/** Returns the partitions of dead-letter topics that hold anything: `orders.dlq:3:1`. */
 export async function deadLetters(): Promise<string[]> {
-  void deadLetterTopics
-  return []
+  const tool = "java -cp '/opt/kafka/libs/*' org.apache.kafka.tools.GetOffsetShell"
+  const command = `${tool} --bootstrap-server kafka:9092 --topic '${deadLetterTopics.join('|')}'`
+  const output = await kubectl(['exec', 'kafka-0', '--', 'sh', '-c', command])
+  const partitions = output.trim().split('\n')
+  if (partitions.length < deadLetterTopics.length) throw new Error(`the broker names too few topics: ${output}`)
+  return partitions.filter((line) => !line.endsWith(':0'))
 }
