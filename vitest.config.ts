@@ -10,8 +10,8 @@ import { defineConfig } from 'vitest/config'
 //   one at a time.
 // - `e2e/*.test.ts`: against the whole shop (platform/testing/e2e-setup.ts), by SHOP_API,
 //   SHOP_JAEGER and SHOP_INSTANCE.
-// - `e2e/cluster/*.test.ts`: against the shop in a cluster (platform/testing/cluster-setup.ts),
-//   by `npm run cluster -- test` or `npm test -- --cluster`; needs Linux and root.
+// - `e2e/cluster/*.test.ts`: against the shop in a real cluster, which needs Linux and root
+//   (platform/testing/cluster-setup.ts), by `npm run cluster -- test` or `npm test -- --cluster`.
 // - `tilt/*.test.ts`: drive a real Tilt, on copies of the clone.
 // - `docs/*.test.ts`: follow a page of the docs; they may start a shop of their own.
 const elsewhere = ['**/node_modules/**', '**/.sidecart/**']

@@ -7,6 +7,7 @@ import { ensureConformanceSuite } from '../../pluggable/tests/conformance/suite.
 import { ensureParts } from '../../platform/parts/ensure.ts'
 import { partNames } from '../../platform/parts/parts.ts'
 import { startServers } from '../../platform/start/shop.ts'
+import { checkKubernetes } from './lint-k8s.ts'
 import { checkProtosAgainstMain } from './proto-compatibility.ts'
 
 /**
@@ -37,6 +38,7 @@ export async function test(
     check(progress, 'Format', 'oxfmt', ['--check', '.']),
     progress.step({ title: 'Generated code' }, generatedIsFresh),
     progress.step({ title: 'Protos are compatible' }, () => checkProtosAgainstMain(root, bin('buf'))),
+    progress.step({ title: 'Kubernetes YAML and workflows' }, () => checkKubernetes(progress)),
   ])
   progress.close()
   const failures = checked.flatMap((result) => (result.status === 'rejected' ? [(result.reason as Error).message] : []))

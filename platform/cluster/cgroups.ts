@@ -28,6 +28,13 @@ export function createCgroup(name: string): void {
         writeFileSync(join(folder, 'cgroup.subtree_control'), `+${controller}`)
       }
     }
+    // All pods together would otherwise weigh as much as one of the machine's other processes: beside
+    // a compiler they took minutes to start.
+    for (const [file, weight] of [
+      ['cpu.shares', '20480'],
+      ['cpu.weight', '2000'],
+    ] as const)
+      if (existsSync(join(folder, file))) writeFileSync(join(folder, file), weight)
     // Version 1: a new cpuset is empty, and none of its children may be filled.
     for (const file of ['cpuset.cpus', 'cpuset.mems']) {
       if (isUnified() || !existsSync(join(folder, file))) continue
