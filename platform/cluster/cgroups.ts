@@ -28,8 +28,8 @@ export function createCgroup(name: string): void {
         writeFileSync(join(folder, 'cgroup.subtree_control'), `+${controller}`)
       }
     }
-    // All pods together would otherwise weigh as much as one of the machine's other processes: beside
-    // a compiler they took minutes to start.
+    // All pods together would otherwise weigh as much as one of the machine's other processes:
+    // beside a compiler they took minutes to start.
     for (const [file, weight] of [
       ['cpu.shares', '20480'],
       ['cpu.weight', '2000'],
