@@ -4,9 +4,9 @@
 # environment and how to stop it. It holds secrets, so Tilt is told no more than its name: what a
 # Tiltfile says is in Tilt's log and its API.
 #
-# - What the process says is written to its log as well, and after Tilt's end to that alone: Tilt ends
-#   2 s after Ctrl-C, and a sidecar that writes to a closed pipe dies before it has left its consumer
-#   group.
+# - What the process says is written to its log as well, and after Tilt's end to that alone: Tilt
+#   ends 2 s after Ctrl-C, and a sidecar that writes to a closed pipe dies before it has left its
+#   consumer group.
 # - A process that is killed is started again. One that ends by itself within 10 s has a reason that
 #   somebody must see to: this script ends too, and Tilt shows the error.
 # - Ctrl-C gives all processes SIGTERM at the same time. A server then waits for those that need it
