@@ -106,7 +106,7 @@ type UiResource = {
 }
 
 /**
- * Waits until every resource that starts by itself is up. @throws Error with the names of the others
+ * Waits until every resource that starts by itself is up. @throws Error that names the others
  */
 export async function untilUp(tilt: RunningTilt, timeoutMs = 300_000): Promise<void> {
   const attempt = async () => {
