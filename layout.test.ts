@@ -50,6 +50,7 @@ const layers: Record<string, string[]> = {
   'pluggable/tests': ['images', 'pluggable', 'platform', 'lib', 'protos'],
   bench: ['pluggable', 'platform', 'lib', 'protos'],
   e2e: ['k8s', 'platform', 'lib', 'protos'],
+  tilt: ['platform', 'lib', 'protos'],
   cli: ['bench', 'e2e', 'k8s', 'pluggable/tests', 'platform', 'lib', 'protos'],
 }
 

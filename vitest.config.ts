@@ -12,6 +12,7 @@ import { defineConfig } from 'vitest/config'
 //   SHOP_JAEGER and SHOP_INSTANCE.
 // - `e2e/cluster/*.test.ts`: against the shop in a real cluster, which needs Linux and root
 //   (platform/testing/cluster-setup.ts), by `npm run cluster -- test` or `npm test -- --cluster`.
+// - `tilt/*.test.ts`: drive a real Tilt, on copies of the clone.
 // - `docs/*.test.ts`: follow a page of the docs; they may start a shop of their own.
 const elsewhere = ['**/node_modules/**', '**/.sidecart/**']
 
@@ -61,6 +62,16 @@ export default defineConfig({
           fileParallelism: false,
           testTimeout: 120_000,
           hookTimeout: 180_000,
+        },
+      },
+      {
+        test: {
+          name: 'tilt',
+          include: ['tilt/**/*.test.ts'],
+          exclude: elsewhere,
+          fileParallelism: false,
+          testTimeout: 240_000,
+          hookTimeout: 600_000,
         },
       },
       {

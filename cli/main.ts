@@ -47,6 +47,46 @@ program
     (await import('./commands/logs.ts')).logs(names, options),
   )
 
+program
+  .command('tilt')
+  .argument('[args...]', 'for Tilt, such as `up` or `ci`')
+  .description('run Tilt, which is built first if it is not on PATH')
+  .helpOption(false)
+  .allowUnknownOption()
+  .action(async (args: string[]) => (await import('./commands/tilt.ts')).tilt(args))
+
+program
+  .command('tilt-plan', { hidden: true })
+  .description("prepare the shop for Tilt and write its processes as JSON: the Tiltfile's part")
+  .requiredOption('--pid <pid>', "Tilt's process", wholeNumber)
+  .requiredOption('--program <path>', "Tilt's program")
+  .requiredOption('--output <file>', 'the file to write')
+  .action(async (options: { pid: number; program: string; output: string }) =>
+    (await import('./commands/tilt.ts')).writePlan(options),
+  )
+
+program
+  .command('tilt-logins', { hidden: true })
+  .description("create the demo logins of a shop that Tilt runs: a resource's part")
+  .action(async () => (await import('./commands/tilt.ts')).createLogins())
+
+program
+  .command('tilt-image', { hidden: true })
+  .argument('<name>', 'a target of images/Containerfile')
+  .description('build an image and bring it into the cluster, for the Tiltfile')
+  .requiredOption('--output <file>', 'the file to write its reference to')
+  .action(async (name: string, options: { output: string }) =>
+    (await import('./commands/tilt-cluster.ts')).loadImage(name, options.output),
+  )
+
+program
+  .command('cluster-seed', { hidden: true })
+  .description('seed the shop in the cluster, for the Tiltfile')
+  .argument('[options...]')
+  .allowUnknownOption()
+  .passThroughOptions()
+  .action(async (args: string[]) => (await import('./commands/tilt-cluster.ts')).seedCluster(args))
+
 registerTrace(program)
 registerSeed(program)
 registerImport(program)

@@ -1,12 +1,16 @@
-import { readFileSync } from 'node:fs'
+import { execFileSync } from 'node:child_process'
+import { existsSync, globSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { expect, test } from 'vitest'
-import { importsOf, packageFolders, reachableFrom } from './collect.ts'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { serviceNames } from '../platform/processes/services.ts'
+import { collect, contentsOf, importsOf, packageFolders, programs } from './collect.ts'
 
-const root = join(import.meta.dirname, '..', '..')
+const root = join(import.meta.dirname, '..')
 const lock = JSON.parse(readFileSync(join(root, 'package-lock.json'), 'utf8')) as {
   packages: Record<string, { version: string; dev?: boolean }>
 }
+const names = Object.keys(programs(root))
 
 test('imports are found as Node resolves them', () => {
   const source = `
@@ -26,32 +30,100 @@ const later = await import('./later.ts')
   expect(importsOf(source)).toEqual(['./effect.ts', 'pack', '@scope/pack/deep.js', '../six.ts', './later.ts'])
 })
 
-test.each(['outbox-mysql', 'outbox-mongodb', 'bindings-mongodb'])(
-  '%s imports no test, no other program, and only what npm ci --omit=dev installs',
-  (component) => {
-    const { files, packages } = reachableFrom(root, [`pluggable/${component}/main.ts`])
-    expect(files.filter((file) => /test|conformance|chaos|^(services|platform|bench|e2e)/.test(file))).toEqual([])
-    expect(files.filter((file) => file.endsWith('main.ts'))).toEqual([`pluggable/${component}/main.ts`])
-    const folders = packageFolders(root, packages)
-    expect(folders).toContain('node_modules/@grpc/grpc-js')
-    expect(folders.filter((folder) => !lock.packages[folder] || lock.packages[folder].dev)).toEqual([])
-  },
-)
-
-test("the images' Node version is the repository's", () => {
-  const containerfile = readFileSync(join(root, 'pluggable', 'image', 'Containerfile'), 'utf8')
-  const versions = [...containerfile.matchAll(/^FROM node:(\S+)-slim /gm)].map(([, version]) => version)
-  expect(versions).toEqual([lock.packages['node_modules/node']?.version, lock.packages['node_modules/node']?.version])
+test('every service and every pluggable component has an image', () => {
+  const components = globSync('pluggable/*/main.ts', { cwd: root }).map((file) => file.split('/')[1]!)
+  expect(names.toSorted()).toEqual([...serviceNames, ...components, 'payment-sandbox', 'setup'].toSorted())
 })
 
-test('the Containerfile copies all folders that a component imports from', () => {
-  const containerfile = readFileSync(join(root, 'pluggable', 'image', 'Containerfile'), 'utf8')
-  const copied = [...containerfile.matchAll(/^COPY (\S+) (\S+)$/gm)]
-    .filter(([, from, to]) => from === to)
-    .map(([, from]) => from)
-  const programs = ['outbox-mysql', 'outbox-mongodb', 'bindings-mongodb'].map(
-    (component) => `pluggable/${component}/main.ts`,
+test('an unknown name is refused with those that there are', () => {
+  expect(() => contentsOf(root, 'oders')).toThrow(/no image oders, but: .*orders/)
+})
+
+test.each(names)('%s imports no test, no other program, and only what npm ci --omit=dev installs', (name) => {
+  const { files, packages, program } = contentsOf(root, name)
+  expect(files.filter((file) => /test|conformance|chaos|^(bench|e2e|cli)/.test(file))).toEqual([])
+  expect(files.filter((file) => file.endsWith('main.ts') && file !== program)).toEqual([])
+  expect(files).toContain(program)
+  const folders = packageFolders(root, packages)
+  expect(folders.length).toBeGreaterThan(10)
+  expect(folders.filter((folder) => !lock.packages[folder] || lock.packages[folder].dev)).toEqual([])
+})
+
+describe('a collected image', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'collect-'))
+  const files = () => globSync('**/*', { cwd: folder, withFileTypes: true }).filter((entry) => entry.isFile())
+  const digest = (from: string) =>
+    execFileSync('sh', ['-c', 'tar --sort=name --owner=0 --group=0 --create --directory "$0" . | sha256sum', from])
+
+  beforeAll(() => collect(root, 'payment-sandbox', join(folder, 'one')))
+  afterAll(() => rmSync(folder, { recursive: true }))
+
+  test('starts, as far as its settings allow', () => {
+    const { program } = contentsOf(root, 'payment-sandbox')
+    expect(existsSync(join(folder, 'one', 'app', program))).toBe(true)
+    expect(existsSync(join(folder, 'one', 'packages', 'node_modules', 'express', 'package.json'))).toBe(true)
+  })
+
+  test('holds no declarations, source maps or tests', () => {
+    const unneeded = files().filter(
+      ({ name, parentPath }) =>
+        /\.(d\.[cm]?ts|map|test\.[cm]?[jt]s)$/.test(name) || /\/(__tests__|tests?)(\/|$)/.test(parentPath),
+    )
+    expect([files().length > 200, unneeded.map(({ name }) => name)]).toEqual([true, []])
+  })
+
+  test('holds the licences of its packages', () => {
+    const licences = files().filter(({ name }) => /^licen[sc]e/i.test(name))
+    expect(licences.length).toBeGreaterThan(20)
+  })
+
+  test('has the same bytes each time', () => {
+    collect(root, 'payment-sandbox', join(folder, 'two'))
+    expect(digest(join(folder, 'one')).equals(digest(join(folder, 'two')))).toBe(true)
+    expect(statSync(join(folder, 'one', 'app', 'LICENSE')).mtimeMs).toBe(0)
+  })
+})
+
+describe('the Containerfile', () => {
+  const containerfile = readFileSync(join(root, 'images', 'Containerfile'), 'utf8')
+  const stages = Object.fromEntries(
+    [...containerfile.matchAll(/^FROM (\S+) AS (\S+)\n([^]*?)(?=^FROM|$(?![^]))/gm)].map(([, from, name, text]) => [
+      name,
+      { from: from!, text: text! },
+    ]),
   )
-  const folders = new Set(reachableFrom(root, programs).files.map((file) => file.split('/')[0]))
-  expect([...folders].filter((folder) => !copied.includes(folder))).toEqual([])
+
+  test('has a target for every program, which runs it', () => {
+    for (const name of names) {
+      expect(stages[name]?.text).toContain(`COPY --from=${name}-files /image/packages ./\n`)
+      expect(stages[name]?.text).toContain(`COPY --from=${name}-files /image/app ./\n`)
+      expect(stages[name]?.text).toContain(`LABEL org.opencontainers.image.title=${name}\n`)
+      expect(stages[name]?.text).toContain(`CMD ["node", "${programs(root)[name]}"]`)
+      expect(stages[`${name}-files`]?.text).toContain(`RUN node images/collect.ts ${name} /image\n`)
+    }
+  })
+
+  test('is based on the Node of package-lock.json and on one Debian', () => {
+    const bases = Object.values(stages)
+      .map(({ from }) => from)
+      .filter((from) => !(from in stages))
+    const version = lock.packages['node_modules/node']?.version
+    expect([...new Set(bases)].toSorted()).toEqual(['debian:bookworm-slim', `node:${version}-slim`])
+  })
+
+  test('makes images that run as another user than root and leave health checks to Kubernetes', () => {
+    const chain = (name: string): string => (stages[name] ? chain(stages[name].from) + stages[name].text : '')
+    for (const name of [...names, 'edge']) expect(chain(name)).toMatch(/^USER 65532:65532$/m)
+    expect(containerfile).not.toContain('HEALTHCHECK')
+  })
+
+  test('gets all that programs are made of, and no more', () => {
+    const ignored = readFileSync(join(root, '.dockerignore'), 'utf8').split('\n')
+    expect(ignored[ignored.findIndex((line) => line !== '' && !line.startsWith('#'))]).toBe('*')
+    const allowed = ignored.filter((line) => line.startsWith('!')).map((line) => line.slice(1))
+    const needed = [...names.flatMap((name) => contentsOf(root, name).files), 'package-lock.json', 'edge/nginx.conf']
+    expect(needed.filter((file) => !allowed.some((path) => file === path || file.startsWith(`${path}/`)))).toEqual([])
+    expect(allowed.filter((path) => !existsSync(join(root, path)))).toEqual([])
+    expect(ignored).toEqual(expect.arrayContaining(['**/*.test.ts', '**/node_modules', '**/.sidecart']))
+  })
 })

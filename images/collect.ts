@@ -145,7 +145,8 @@ export function hashFiles(root: string, files: string[]): string {
 }
 
 /** Of a package: declarations, sources that Node would refuse to strip, and what its authors need. */
-const forDevelopers = /\.([cm]?ts|map|md|markdown|flow)$|(^|\/)(__tests__|tests?|benchmarks?|\.github)(\/|$)/i
+const forDevelopers =
+  /\.([cm]?ts|map|md|markdown|flow|test\.[cm]?js)$|(^|\/)(__tests__|tests?|benchmarks?|\.github)(\/|$)/i
 const legal = /(^|\/)(licen[sc]e|notice|copying|authors)[^/]*$/i
 
 /** Copies one image's packages to `target`/packages and the rest to `target`/app. */

@@ -16,7 +16,7 @@ const root = join(import.meta.dirname, '..')
 const read = (file: string) => readFileSync(join(root, file), 'utf8')
 const pages = ['pluggable/README.md', ...globSync('docs/pluggable/*.md', { cwd: root })]
 const prose = pages.map(read).join('\n')
-const containerfile = read('pluggable/image/Containerfile')
+const containerfile = read('images/Containerfile')
 const sources = globSync('pluggable/**/*.ts', { cwd: root, exclude: ['**/*.test.ts', 'pluggable/tests/**'] })
   .map(read)
   .join('\n')

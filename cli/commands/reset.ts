@@ -6,11 +6,23 @@ import { findLeftovers } from '../../platform/supervise/leftovers.ts'
 import { createPaths } from '../../platform/processes/paths.ts'
 import { deadLetterTopics, serviceNames, services, topics } from '../../platform/processes/services.ts'
 import { isRunning } from '../../platform/start/readiness.ts'
+import { resetInTilt } from '../../platform/start/tilt.ts'
+import { findTilt } from '../../platform/supervise/tilt.ts'
 import { deleteData, stopShop } from '../../platform/start/stop.ts'
 
-/** Stops the shop and deletes its data. Secrets and certificates stay. */
+/**
+ * Stops the shop and deletes its data. Secrets and certificates stay. A shop that Tilt runs is
+ * started again.
+ */
 export async function reset(): Promise<void> {
-  const paths = createPaths(currentInstance().instance)
+  const { instance, portBase } = currentInstance()
+  const paths = createPaths(instance)
+  const tilt = findTilt(paths)
+  if (tilt !== undefined) {
+    await resetInTilt({ instance, portBase }, tilt, emptyOwnServers)
+    console.log('The shop is empty.')
+    return
+  }
   const ran = (await isRunning(paths)) || findLeftovers(paths).length > 0
   if (ran) await stopShop(paths)
   deleteData(paths)

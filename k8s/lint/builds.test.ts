@@ -14,6 +14,7 @@ it('adds to each overlay each component that it leaves out, after those that the
   write('base', { components: ['../components/always'] })
   write('overlays/test', { resources: ['../../base'], components: ['../../components/edge'] })
   write('overlays/local', { resources: ['../../base'] })
+  write('overlays/test-canary', { resources: ['../test'], components: ['../../components/tls'] })
   write('components/always', {})
   write('components/edge', {})
   write('components/other-edge', { metadata: { annotations: { conflicts: 'edge' } } })
@@ -25,5 +26,6 @@ it('adds to each overlay each component that it leaves out, after those that the
     ['local+tls', 'edge', 'tls'],
     ['test'],
     ['test+tls', 'tls'],
+    ['test-canary'],
   ])
 })

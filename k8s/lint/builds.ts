@@ -25,17 +25,18 @@ export type Build = {
 /**
  * Lists the builds of a folder with `overlays/` and `components/`. A component whose kustomization
  * has the annotation `needs` (names of other components) is added after those; one that `conflicts`
- * with a component of the overlay is not added.
+ * with a component of the overlay is not added. An overlay of an overlay is built as it is.
  */
 export function listBuilds(k8s: string): Build[] {
   const components = foldersOf(join(k8s, 'components'))
   return foldersOf(join(k8s, 'overlays')).flatMap((overlay) => {
+    if (extendsAnother(join(k8s, 'overlays', overlay))) return [{ name: overlay, overlay, components: [] }]
     const included = includedComponents(join(k8s, 'overlays', overlay))
     const missing = (name: string) => !included.has(join(k8s, 'components', name))
     const added = components
       .filter(missing)
-      .filter((name) => annotation(join(k8s, 'components', name), 'conflicts').every(missing))
       .map((name) => [...annotation(join(k8s, 'components', name), 'needs').filter(missing), name])
+      .filter((names) => names.flatMap((name) => annotation(join(k8s, 'components', name), 'conflicts')).every(missing))
     return [
       { name: overlay, overlay, components: [] },
       ...added.map((names) => ({ name: [overlay, names.at(-1)].join('+'), overlay, components: names })),
@@ -55,6 +56,10 @@ const readKustomization = (folder: string) =>
 
 const annotation = (component: string, name: 'needs' | 'conflicts') =>
   (readKustomization(component).metadata?.annotations?.[name] ?? '').split(/[ ,]+/).filter(Boolean)
+
+/** Such an overlay is built as it is: the other is built with each component. */
+const extendsAnother = (overlay: string) =>
+  (readKustomization(overlay).resources ?? []).some((name) => /^\.\.\/[^./]+$/.test(name))
 
 /** The folders of all components that a kustomization includes, also by its resources. */
 function includedComponents(folder: string, found = new Set<string>()): Set<string> {

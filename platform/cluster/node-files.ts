@@ -126,7 +126,6 @@ function kubeletConfig(cgroup: string) {
     volumePluginDir: `${inside}/volume-plugins`,
     failSwapOn: false,
     makeIPTablesUtilChains: false,
-    localStorageCapacityIsolation: false,
     // Images are not collected: no registry would give them back.
     imageGCHighThresholdPercent: 100,
     evictionHard: {

@@ -11,7 +11,7 @@ import { fits, parseVersion } from './version.ts'
 export const partNames = ['mongodb', 'mysql', 'kafka', 'jaeger', 'daprd', 'sentry', 'process-compose'] as const
 
 /** What a shop can do without; `without` says how. They are found or made where they are used. */
-export const optionalPartNames = ['nginx'] as const
+export const optionalPartNames = ['nginx', 'tilt'] as const
 
 export type OptionalPartName = (typeof optionalPartNames)[number]
 
@@ -142,7 +142,7 @@ export const parts: Record<PartName, Part> = {
     versionArguments: ['--version'],
     accepts: inRange([1, 18], [2]),
     // Its main program is ours, so its content is part of the key.
-    cacheKey: `daprd-${daprVersion}-${hashOf(daprdMain)}`,
+    cacheKey: `daprd-${daprVersion}-static-${hashOf(daprdMain)}`,
     file: 'daprd',
     recipe: fromGo({
       module: 'github.com/dapr/dapr',
@@ -197,6 +197,28 @@ export const parts: Record<PartName, Part> = {
     tools: ['go'],
     usualSeconds: 60,
     howToGet: 'install Go (https://go.dev/dl) to have it built, or put process-compose >= 1.64 on PATH',
+  },
+  tilt: {
+    title: 'Tilt',
+    binaryVariable: 'TILT_BINARY',
+    commands: ['tilt'],
+    installedIn: [...systemFolders, join(homedir(), '.local', 'bin')],
+    versionArguments: ['version'],
+    // Its own words only: a template engine has the same name.
+    accepts: (printed) => printed.includes('built') && inRange([0, 33], [1])(printed),
+    cacheKey: 'tilt-0.33.0',
+    file: 'tilt',
+    recipe: fromGo({
+      module: 'github.com/tilt-dev/tilt',
+      version: 'v0.33.0',
+      program: { package: 'github.com/tilt-dev/tilt/cmd/tilt' },
+      binary: 'tilt',
+      ldflags: '-X main.version=0.33.0 -X main.date=2023-06-28',
+    }),
+    tools: ['go'],
+    usualSeconds: 210,
+    howToGet: 'install Go (https://go.dev/dl) to have it built, or Tilt >= 0.33 (https://docs.tilt.dev/install)',
+    without: '`npm start` needs no Tilt',
   },
   nginx: {
     title: 'nginx',

@@ -1,6 +1,6 @@
 // The files that servers and sidecars read and that hold addresses of this machine or secrets. They
 // are written at each start, only their owner can read them, and they are not in the repository.
-import { mkdirSync, rmSync } from 'node:fs'
+import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { stringify } from 'yaml'
 import { kafkaBrokers, otlpEndpoint } from './addresses.ts'
@@ -11,10 +11,8 @@ import { isMariaDb } from './servers.ts'
 import { authorizationKey, kafkaSecret, serviceSecret } from './service-secret.ts'
 import { serviceNames, services, type HttpEndpoint, type ServiceName } from './services.ts'
 
-/** Writes all of them into an empty folder, so that no file of an older version is read. */
 export function writeGeneratedFiles(context: Context): void {
   const { generated } = context.paths
-  rmSync(generated, { recursive: true, force: true })
   mkdirSync(generated, { recursive: true, mode: 0o700 })
   writePrivate(join(generated, 'kafka.properties'), kafkaProperties(context))
   writePrivate(join(generated, 'mysql-init.sql'), mysqlInit(context))
@@ -22,12 +20,9 @@ export function writeGeneratedFiles(context: Context): void {
   writePrivate(join(generated, 'jaeger.yaml'), jaegerConfig(context))
   writePrivate(join(generated, 'sentry.yaml'), sentryConfig())
   writePrivate(join(generated, 'dapr', 'this-machine.yaml'), thisMachine(context))
-  if (context.servers.nginx) writeEdgeFiles(context)
+  if (context.servers.nginx)
+    for (const [name, text] of Object.entries(edgeFiles(context))) writePrivate(join(edgeFolder(context), name), text)
   for (const service of serviceNames) writeSidecarFiles(context, service)
-}
-
-function writeEdgeFiles(context: Context): void {
-  for (const [name, text] of Object.entries(edgeFiles(context))) writePrivate(join(edgeFolder(context), name), text)
 }
 
 function kafkaProperties({ ports, paths }: Context): string {

@@ -1,6 +1,6 @@
 // The shop's secrets: random, created once, kept in one file that only its owner can read.
 import { randomBytes } from 'node:crypto'
-import { chmodSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { chmodSync, existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { serviceNames, services, type ServiceName } from './services.ts'
 
@@ -80,6 +80,8 @@ function mapServices<T>(make: (name: ServiceName) => T): Record<ServiceName, T> 
 /** Writes a file that only its owner can read, even if it existed with wider permissions. */
 export function writePrivate(file: string, content: string): void {
   mkdirSync(dirname(file), { recursive: true, mode: 0o700 })
+  // Sidecars watch some of them, and reload at any touch: what is as it should be is left alone.
+  if (existsSync(file) && (statSync(file).mode & 0o777) === 0o600 && readFileSync(file, 'utf8') === content) return
   writeFileSync(file, content, { mode: 0o600 })
   chmodSync(file, 0o600)
 }

@@ -46,7 +46,7 @@ function describeComponent(context: Context, service: ServiceName, type: Compone
     },
     cwd: paths.root,
     ports: [port],
-    health: { http: { port, path: '/metrics', status: 200 } },
+    health: { http: { port, path: '/readyz', status: 200 } },
     waitsFor: {},
     stopsBefore: ['mongodb', 'mysql', 'kafka', 'jaeger'],
     stopSeconds: 10,

@@ -5,7 +5,7 @@ import { buildOnce } from '../parts/ensure.ts'
 import { parts } from '../parts/parts.ts'
 import { createPaths } from '../processes/paths.ts'
 import { createProgress } from '../progress.ts'
-import { startProcess } from '../supervise/process-compose.ts'
+import { startProcess } from '../supervise/supervisor.ts'
 
 // The shop is already answering shoppers: they come before the compiler.
 setPriority(10)

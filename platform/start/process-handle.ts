@@ -1,7 +1,7 @@
 import { poll } from '../poll.ts'
 import type { Paths } from '../processes/paths.ts'
 import { recordRunning } from '../supervise/leftovers.ts'
-import { processStates, startProcess, stopProcess } from '../supervise/process-compose.ts'
+import { processStates, startProcess, stopProcess } from '../supervise/supervisor.ts'
 import { isReady } from './readiness.ts'
 
 /** One process of a running shop. All of it throws when the shop has no process of that name. */

@@ -5,10 +5,12 @@ import { poll } from '../poll.ts'
 import type { Paths } from '../processes/paths.ts'
 import { jaegerBuildName } from '../processes/processes.ts'
 import { recordRunning } from '../supervise/leftovers.ts'
-import { processStates, type ProcessState } from '../supervise/process-compose.ts'
+import { processStates, type ProcessState } from '../supervise/supervisor.ts'
+import { findTilt } from '../supervise/tilt.ts'
 
 /** Returns whether the shop's supervisor runs, whatever the state of its processes. */
 export async function isRunning(paths: Paths): Promise<boolean> {
+  if (findTilt(paths) !== undefined) return true
   return (
     existsSync(paths.supervisorSocket) &&
     processStates(paths).then(

@@ -1,5 +1,5 @@
-// Starts a shop, or only some of its servers, for the commands and the tests. `startNew` is the
-// whole start, step by step.
+// Starts a shop, or only some of its servers, for the commands and the tests. `prepareShop` is the
+// whole start, step by step, up to the supervisor.
 import { mkdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { lock } from '../parts/cache.ts'
@@ -19,9 +19,11 @@ import type { ServerName } from '../processes/servers.ts'
 import { createProgress, type Progress } from '../progress.ts'
 import { freePortBase, recordedPorts, recordPorts, takenPorts } from '../supervise/instance.ts'
 import { disown, findLeftovers, isAbandoned, recordPids, takeOwnership } from '../supervise/leftovers.ts'
-import { processStates, startSupervisor } from '../supervise/process-compose.ts'
+import { startSupervisor } from '../supervise/process-compose.ts'
 import { renderSupervisorConfig } from '../supervise/process-compose-config.ts'
-import { recordDescription } from '../supervise/status.ts'
+import { recordDescription } from '../supervise/description.ts'
+import { processStates } from '../supervise/supervisor.ts'
+import { findTilt } from '../supervise/tilt.ts'
 import { trustAnchors } from './certificate-authority.ts'
 import { createDataFolders } from './data-folders.ts'
 import { processHandle, type ProcessHandle } from './process-handle.ts'
@@ -64,6 +66,8 @@ export type StartOptions = {
    * joins when it is ready. Without it, the start waits for the build.
    */
   jaegerMayJoinLater?: boolean
+  /** It is prepared again while it runs: nothing is ended or emptied. */
+  whileItRuns?: boolean
   progress?: Progress
 }
 
@@ -81,6 +85,12 @@ export async function startShop(options: StartOptions): Promise<Shop> {
     console.error(`Process ${holder} is already starting this shop: waiting …`),
   )
   try {
+    const tilt = findTilt(paths)
+    if (tilt !== undefined)
+      throw new Error(
+        `Tilt (process ${tilt.pid}) already runs this shop. Stop it there, or with \`npm stop\`; ` +
+          'or start another shop: PORT_BASE=31000 npm start',
+      )
     const runs = (await isRunning(paths)) && !isAbandoned(paths.owner)
     const shop = runs ? await attach(paths, options.only) : await startNew(options, paths, progress)
     if (!runs && options.detach) disown(paths.owner)
@@ -106,12 +116,31 @@ export async function attachShop(instance: string): Promise<Shop> {
 }
 
 async function startNew(options: StartOptions, paths: Paths, progress: Progress): Promise<Shop> {
-  await endLeftovers(paths, progress)
-  takeOwnership(paths.owner)
+  const takeOver = () => takeOwnership(paths.owner)
+  const { context, processes, supervisor } = await prepareShop(options, paths, progress, takeOver)
+  writePrivate(paths.supervisorConfig, renderSupervisorConfig(processes, paths.logs))
+  await superviseUntilReady(supervisor, processes, paths, progress)
+  return createShop(context, false)
+}
+
+/**
+ * Does everything up to starting the processes, which it returns: ends leftovers, finds or builds
+ * the servers, writes what they and the sidecars read.
+ * @param takeOver records who will stop the shop
+ */
+export async function prepareShop(
+  options: StartOptions,
+  paths: Paths,
+  progress: Progress,
+  takeOver: () => void,
+): Promise<{ context: Context; processes: Process[]; supervisor: string }> {
+  const runs = options.whileItRuns === true
+  if (!runs) await endLeftovers(paths, progress)
+  takeOver()
   if (options.fresh) deleteDataAndLogs(paths)
 
   const base = options.portBase === 'free' ? await freePortBase(paths) : options.portBase
-  await refuseTakenPorts(createPorts(base))
+  if (!runs) await refuseTakenPorts(createPorts(base))
 
   const { supervisor, ...found } = await ensureServers(options, progress)
   const edge = found.servers.nginx !== undefined
@@ -119,20 +148,21 @@ async function startNew(options: StartOptions, paths: Paths, progress: Progress)
   const secrets = loadSecrets(paths.secrets)
   const context: Context = { ...found, ports, paths, secrets, trustAnchors: '', env: process.env }
 
+  // So that no file of an older version is read.
+  if (!runs) rmSync(paths.generated, { recursive: true, force: true })
   writeGeneratedFiles(context)
-  prepareSocketFolders(paths)
-  prepareNameResolution(paths)
+  if (!runs) {
+    prepareSocketFolders(paths)
+    prepareNameResolution(paths)
+  }
   const needsSentry = options.only === undefined || options.only.includes('sentry')
   const [anchors] = await Promise.all([needsSentry ? trustAnchors(context) : '', createDataFolders(context, progress)])
 
   const processes = describeProcesses({ ...context, trustAnchors: anchors }, options.only)
   writePrivate(join(paths.generated, 'setup.json'), JSON.stringify(setupInput(context)))
-  writePrivate(paths.supervisorConfig, renderSupervisorConfig(processes, paths.logs))
   recordDescription(paths, processes)
   recordPorts(paths, base, edge)
-
-  await superviseUntilReady(supervisor, processes, paths, progress)
-  return createShop(context, false)
+  return { context, processes, supervisor }
 }
 
 async function endLeftovers(paths: Paths, progress: Progress): Promise<void> {

@@ -59,7 +59,8 @@ export function startSupervisor(binary: string, paths: Paths): number {
   return child.pid
 }
 
-function bareEnvironment(paths: Paths): NodeJS.ProcessEnv {
+/** What every process of a shop inherits. It holds no secret. */
+export function bareEnvironment(paths: Paths): NodeJS.ProcessEnv {
   const kept = [
     'PATH',
     'HOME',

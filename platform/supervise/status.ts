@@ -1,14 +1,13 @@
 // What runs, for people and for programs.
-import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { buildLog } from '../parts/ensure.ts'
 import { residentBytes } from '../process-info.ts'
 import type { Paths } from '../processes/paths.ts'
-import type { Kind, Process } from '../processes/process.ts'
+import type { Kind } from '../processes/process.ts'
 import { jaegerBuildName } from '../processes/processes.ts'
-import { writePrivate } from '../processes/secrets.ts'
+import { described } from './description.ts'
 import { recordRunning } from './leftovers.ts'
-import { processStates, type ProcessState } from './process-compose.ts'
+import { processStates, type ProcessState } from './supervisor.ts'
 
 export type Status = {
   name: string
@@ -35,16 +34,6 @@ export type State =
   | 'building'
   | 'not built'
 
-type Described = Pick<Process, 'name' | 'kind' | 'ports'>
-
-const describedFile = (paths: Paths) => join(paths.generated, 'processes.json')
-
-/** Records what `statuses` adds to what the supervisor knows. */
-export function recordDescription(paths: Paths, processes: Process[]): void {
-  const described = processes.map(({ name, kind, ports }): Described => ({ name, kind, ports }))
-  writePrivate(describedFile(paths), JSON.stringify(described))
-}
-
 /**
  * Returns every process of a running shop, in the order of their description. @throws Error when
  * the shop does not run
@@ -52,8 +41,7 @@ export function recordDescription(paths: Paths, processes: Process[]): void {
 export async function statuses(paths: Paths): Promise<Status[]> {
   const states = await processStates(paths)
   recordRunning(paths.pids, states)
-  const described = JSON.parse(readFileSync(describedFile(paths), 'utf8')) as Described[]
-  return described.flatMap(({ name, kind, ports }) => {
+  return described(paths).flatMap(({ name, kind, ports }) => {
     const found = states.find((state) => state.name === name)
     if (found === undefined || kind === 'task') return []
     const pid = found.is_running ? found.pid : 0

@@ -1,7 +1,8 @@
 // Starts the whole shop for e2e/, next to any other shop: with its own ports, data and secrets.
+// With SHOP_INSTANCE the tests run against that shop instead, which must run already.
 import type { TestProject } from 'vitest/node'
 import { ensureDemoLogin } from '../accounts.ts'
-import { startShop } from '../start/shop.ts'
+import { attachShop, startShop } from '../start/shop.ts'
 
 declare module 'vitest' {
   export interface ProvidedContext {
@@ -19,7 +20,8 @@ declare module 'vitest' {
 }
 
 export default async function setup(project: TestProject): Promise<(() => Promise<void>) | undefined> {
-  const shop = await startShop({ instance: 'e2e', portBase: 'free', fresh: true })
+  const running = process.env['SHOP_INSTANCE']
+  const shop = running ? await attachShop(running) : await startShop({ instance: 'e2e', portBase: 'free', fresh: true })
   const login = await ensureDemoLogin(shop)
   const provided = {
     shopApi: `http://127.0.0.1:${shop.ports.api}`,
