@@ -20,16 +20,9 @@ export function createCgroup(name: string): void {
   for (const hierarchy of hierarchies()) {
     const folder = join(hierarchy, name)
     mkdirSync(folder, { recursive: true })
-    if (isUnified()) {
-      // Most machines have them on already.
-      const controllers = readFileSync(join(top, 'cgroup.controllers'), 'utf8').trim().split(' ')
-      for (const controller of controllers) {
-        writeFileSync(join(top, 'cgroup.subtree_control'), `+${controller}`)
-        writeFileSync(join(folder, 'cgroup.subtree_control'), `+${controller}`)
-      }
-    }
-    // All pods together would otherwise weigh as much as one of the machine's other processes: beside
-    // a compiler they took minutes to start.
+    if (isUnified()) for (const parent of [top, folder]) enableControllers(parent)
+    // All pods together would otherwise weigh as much as one of the machine's other processes:
+    // beside a compiler they took minutes to start.
     for (const [file, weight] of [
       ['cpu.shares', '20480'],
       ['cpu.weight', '2000'],
@@ -41,6 +34,17 @@ export function createCgroup(name: string): void {
       writeFileSync(join(folder, file), readFileSync(join(hierarchy, file)))
     }
   }
+}
+
+/** What kubelet needs; most machines have them on already. */
+const controllers = ['cpu', 'cpuset', 'io', 'memory', 'pids', 'hugetlb']
+
+/** Version 2: lets the children of a cgroup have limits. */
+function enableControllers(folder: string): void {
+  const read = (file: string) => readFileSync(join(folder, file), 'utf8').trim().split(' ')
+  const [available, enabled] = [read('cgroup.controllers'), read('cgroup.subtree_control')]
+  for (const name of controllers.filter((each) => available.includes(each) && !enabled.includes(each)))
+    writeFileSync(join(folder, 'cgroup.subtree_control'), `+${name}`)
 }
 
 /** Returns the folders of a cgroup that exist, in all hierarchies. */

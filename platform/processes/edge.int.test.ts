@@ -179,6 +179,16 @@ describe.skipIf(nginx === undefined)('the edge', () => {
     expect(JSON.stringify(lines)).not.toContain('secret')
   })
 
+  it('logs the trace that the gateway began, where the client sent none', async () => {
+    const began = `00-${traceId.replace('4', 'a')}-00f067aa0ba902b7-01`
+    const edge = await startEdge({
+      answer: (response, own) => ok(response.setHeader('traceparent', began) as ServerResponse, own),
+    })
+    await send(edge, '/')
+    const [line] = await poll('a line', () => edge.log().length === 1 && edge.log())
+    expect(line).toMatchObject({ traceId: traceId.replace('4', 'a') })
+  })
+
   const forwarded = { 'x-forwarded-for': '9.9.9.9', 'x-forwarded-proto': 'https', 'x-forwarded-host': 'evil.example' }
 
   it('appends to X-Forwarded-For, and believes a stranger neither his address nor his protocol', async () => {
