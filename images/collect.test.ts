@@ -1,10 +1,11 @@
-import { execFileSync } from 'node:child_process'
-import { existsSync, globSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs'
+import { execFileSync, spawnSync } from 'node:child_process'
+import { cpSync, existsSync, globSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { serviceNames } from '../platform/processes/services.ts'
 import { collect, contentsOf, importsOf, packageFolders, programs } from './collect.ts'
+import { sbomOf } from './sbom.ts'
 
 const root = join(import.meta.dirname, '..')
 const lock = JSON.parse(readFileSync(join(root, 'package-lock.json'), 'utf8')) as {
@@ -58,10 +59,13 @@ describe('a collected image', () => {
   beforeAll(() => collect(root, 'payment-sandbox', join(folder, 'one')))
   afterAll(() => rmSync(folder, { recursive: true }))
 
-  test('starts, as far as its settings allow', () => {
-    const { program } = contentsOf(root, 'payment-sandbox')
-    expect(existsSync(join(folder, 'one', 'app', program))).toBe(true)
-    expect(existsSync(join(folder, 'one', 'packages', 'node_modules', 'express', 'package.json'))).toBe(true)
+  test('starts with nothing else around it, as far as its settings allow', () => {
+    const image = join(folder, 'image')
+    for (const part of ['packages', 'app']) cpSync(join(folder, 'one', part), image, { recursive: true })
+    const program = join(image, programs(root)['payment-sandbox']!)
+    const { stderr } = spawnSync(process.execPath, [program], { cwd: image, env: {}, encoding: 'utf8' })
+    expect(stderr).toContain('invalid environment variables')
+    rmSync(image, { recursive: true })
   })
 
   test('holds no declarations, source maps or tests', () => {
@@ -126,4 +130,15 @@ describe('the Containerfile', () => {
     expect(allowed.filter((path) => !existsSync(join(root, path)))).toEqual([])
     expect(ignored).toEqual(expect.arrayContaining(['**/*.test.ts', '**/node_modules', '**/.sidecart']))
   })
+})
+
+test("an image's bill of materials lists its packages and Node, and is the same each time", async () => {
+  const [once, again] = await Promise.all([sbomOf(root, 'payment-sandbox'), sbomOf(root, 'payment-sandbox')])
+  expect(once).toEqual(again)
+  const listed = once.components.map(({ name }) => name)
+  const folders = packageFolders(root, contentsOf(root, 'payment-sandbox').packages)
+  expect(listed.toSorted()).toEqual(
+    [...folders.map((path) => path.replace(/^.*node_modules\//, '')), 'node'].toSorted(),
+  )
+  expect(once.dependencies[0]?.ref).toBe(once.metadata.component['bom-ref'])
 })

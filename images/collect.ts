@@ -144,7 +144,7 @@ export function hashFiles(root: string, files: string[]): string {
   return hash.digest('hex').slice(0, 16)
 }
 
-/** Of a package: declarations, sources that Node would refuse to strip, and what its authors need. */
+/** Of a package: declarations, sources that Node would refuse to strip, what its authors need. */
 const forDevelopers =
   /\.([cm]?ts|map|md|markdown|flow|test\.[cm]?js)$|(^|\/)(__tests__|tests?|benchmarks?|\.github)(\/|$)/i
 const legal = /(^|\/)(licen[sc]e|notice|copying|authors)[^/]*$/i

@@ -18,8 +18,8 @@ type Sbom = {
 }
 
 /**
- * Returns the bill of materials of an image. It needs the packages of `npm ci`. Two calls return the
- * same. Throws Error when there is no such image, or when npm's list lacks a package of it.
+ * Returns the bill of materials of an image, the same each time. It needs the packages of `npm ci`.
+ * Throws Error when there is no such image, or when npm's list lacks a package of it.
  */
 export async function sbomOf(root: string, name: string): Promise<Sbom> {
   const contents = contentsOf(root, name)
@@ -63,5 +63,6 @@ export async function sbomOf(root: string, name: string): Promise<Sbom> {
 if (import.meta.main) {
   const [name = ''] = process.argv.slice(2)
   if (!name) throw new Error('usage: node images/sbom.ts <image>')
-  console.log(JSON.stringify(await sbomOf(join(import.meta.dirname, '..'), name), undefined, 2))
+  const sbom = await sbomOf(join(import.meta.dirname, '..'), name)
+  process.stdout.write(`${JSON.stringify(sbom, undefined, 2)}\n`)
 }

@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises'
 import { context, propagation } from '@opentelemetry/api'
 import { Client, credentials, Metadata, status, type ServiceError } from '@grpc/grpc-js'
 import type * as z from 'zod'
@@ -43,6 +44,32 @@ export type Dapr = ReturnType<typeof createDapr>
 export type StateStore = ReturnType<Dapr['state']>
 
 const defaultTimeoutMs = 2_000
+
+/**
+ * How long a call that its callee never got is repeated. A pod that ends refuses calls for some
+ * 10 ms, until its sidecar ends too and the callers' sidecars turn to another pod.
+ */
+const undeliveredMs = 1_000
+const undeliveredPauseMs = 50
+
+/**
+ * Whether a callee's sidecar, or its pod, refused the connection: then the call was not begun, and
+ * repeating it is safe whatever it does. Go's words, which daprd passes on.
+ */
+const isUndelivered = ({ code, details }: ServiceError): boolean =>
+  code === status.UNAVAILABLE && details.includes('connect: connection refused')
+
+async function delivered<T>(attempt: () => Promise<T>): Promise<T> {
+  const giveUpAt = Date.now() + undeliveredMs
+  for (;;) {
+    try {
+      return await attempt()
+    } catch (error) {
+      if (!isUndelivered(error as ServiceError) || Date.now() > giveUpAt) throw error
+      await delay(undeliveredPauseMs)
+    }
+  }
+}
 
 /** Creates the one connection to this service's own sidecar. It reconnects by itself. */
 export function createDapr(options: { grpcPort: number; httpPort: number; apiToken: string }) {
@@ -92,12 +119,15 @@ export function createDapr(options: { grpcPort: number; httpPort: number; apiTok
   return {
     close: () => channel.close(),
 
-    /** Returns the RPCs of another app, called through both sidecars (gRPC proxying). */
+    /**
+     * Returns the RPCs of another app, called through both sidecars (gRPC proxying). While no
+     * instance of it listens, a call waits for up to 1 s.
+     */
     client<D>(definition: D, appId: string): RpcClient<D> {
       const methods = Object.entries(definition as Definition).map(([name, method]) => [
         name,
         (request: unknown, call?: CallOptions) =>
-          unary(method, request, { 'dapr-app-id': appId }, call).catch((error) => {
+          delivered(() => unary(method, request, { 'dapr-app-id': appId }, call)).catch((error) => {
             throw fromGrpcError(error, appId)
           }),
       ])

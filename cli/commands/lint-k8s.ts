@@ -1,4 +1,5 @@
 import type { Command } from 'commander'
+import type { Progress } from '../../platform/progress.ts'
 
 export function register(program: Command): void {
   program
@@ -10,19 +11,22 @@ export function register(program: Command): void {
 Needs no cluster. Runs kustomize, kubeconform, kube-score and actionlint, which are built with Go, and
 checkov, which is installed with Python, all into the cache.`,
     )
-    .action(lintK8s)
+    .action(async () => {
+      const { createProgress } = await import('../../platform/progress.ts')
+      const progress = createProgress()
+      await checkKubernetes(progress).finally(() => progress.close())
+    })
 }
 
-/** Prints each finding; exit code 1 if there are any. */
-async function lintK8s(): Promise<void> {
-  const { createProgress } = await import('../../platform/progress.ts')
+/**
+ * Runs the linters of k8s/ and .github/workflows.
+ * @throws Error with one line for each finding
+ */
+export async function checkKubernetes(progress: Progress): Promise<void> {
   const { describeFindings } = await import('../../k8s/lint/findings.ts')
   const { lintKubernetes } = await import('../../k8s/lint/lint.ts')
-  const progress = createProgress()
   const { builds, findings, leftOut } = await lintKubernetes(progress)
-  progress.close()
   for (const reason of leftOut) console.log(`Left out: ${reason}`)
-  for (const line of describeFindings(findings)) console.log(line)
-  console.log(findings.length === 0 ? `No findings in ${builds} builds.` : `${findings.length} findings.`)
-  if (findings.length > 0) process.exitCode = 1
+  if (findings.length > 0) throw new Error(`Lint Kubernetes failed:\n${describeFindings(findings).join('\n')}`)
+  console.log(`No findings in ${builds} builds of k8s/overlays, nor in the workflows.`)
 }

@@ -7,6 +7,7 @@ import { ensureConformanceSuite } from '../../pluggable/tests/conformance/suite.
 import { ensureParts } from '../../platform/parts/ensure.ts'
 import { partNames } from '../../platform/parts/parts.ts'
 import { startServers } from '../../platform/start/shop.ts'
+import { checkKubernetes } from './lint-k8s.ts'
 import { checkProtosAgainstMain } from './proto-compatibility.ts'
 
 /**
@@ -27,7 +28,7 @@ export async function test(
     process.exitCode = await run('vitest', ['run', ...args])
     return
   }
-  await ensureParts(partNames, progress)
+  await ensureParts([...partNames, 'tilt'], progress)
   // Built here, where its progress is visible.
   await ensureConformanceSuite(progress)
   const checked = await Promise.allSettled([
@@ -37,6 +38,7 @@ export async function test(
     check(progress, 'Format', 'oxfmt', ['--check', '.']),
     progress.step({ title: 'Generated code' }, generatedIsFresh),
     progress.step({ title: 'Protos are compatible' }, () => checkProtosAgainstMain(root, bin('buf'))),
+    progress.step({ title: 'Kubernetes YAML and workflows' }, () => checkKubernetes(progress)),
   ])
   progress.close()
   const failures = checked.flatMap((result) => (result.status === 'rejected' ? [(result.reason as Error).message] : []))
@@ -45,7 +47,8 @@ export async function test(
   const codes = [await run('vitest', ['run', '--project', 'unit', '--project', 'int', '--project', 'chaos'])]
   if (globSync(join(root, 'e2e', '**', '*.test.ts')).length > 0)
     codes.push(await run('vitest', ['run', '--project', 'e2e']))
-  // Separately, since it starts a second shop.
+  // Separately, since they start shops of their own.
+  codes.push(await run('vitest', ['run', '--project', 'tilt']))
   codes.push(await run('vitest', ['run', '--project', 'docs']))
   if (cluster) codes.push(await run('vitest', ['run', '--project', 'cluster']))
   else console.log('Left out: the tests in a real cluster (Linux and root). npm test -- --cluster runs them too.')

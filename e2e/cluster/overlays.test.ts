@@ -1,5 +1,6 @@
-// Every overlay, and every overlay with each component that it leaves out, is accepted by a real API
-// server that knows all kinds. What cannot run here, such as what needs AWS, is proven no further.
+// Every overlay, and every overlay with each component that it leaves out, is accepted by a real
+// API server that knows all kinds. What cannot run here, such as what needs AWS, is proven no
+// further.
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'

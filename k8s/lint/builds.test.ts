@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { expect, it, onTestFinished } from 'vitest'
 import { listBuilds } from './builds.ts'
 
-it('adds to each overlay each component that it leaves out, after those that the component needs, and never one that conflicts', () => {
+it('adds to each overlay each component that it leaves out, with what that needs, unless they conflict', () => {
   const k8s = mkdtempSync(join(tmpdir(), 'builds-'))
   onTestFinished(() => rmSync(k8s, { recursive: true }))
   const write = (folder: string, kustomization: object) => {

@@ -13,12 +13,16 @@ type KubeconformOutput = {
   resources?: { filename: string; kind: string; name: string; status: string; msg: string }[]
 }
 
-export function findingsOfKubeconform(json: string): Omit<Finding, 'where'>[] {
+/** The build is the name of the file that was checked. */
+const buildOf = (file: string) => file.replace(/^.*\/|\.yaml$/g, '')
+
+export function findingsOfKubeconform(json: string): Finding[] {
   const { resources } = JSON.parse(json) as KubeconformOutput
   return (resources ?? [])
     .filter(({ status }) => status !== 'statusValid' && status !== 'statusSkipped')
-    .map(({ kind, name, status, msg }) => ({
+    .map(({ filename, kind, name, status, msg }) => ({
       linter: 'kubeconform',
+      where: buildOf(filename),
       resource: `${kind}/${name}`,
       rule: status === 'statusInvalid' ? 'invalid' : 'error',
       message: msg,
@@ -68,7 +72,7 @@ export function findingsOfCheckov(json: string): Finding[] {
   return outputs.flatMap(({ results }) => [
     ...(results?.failed_checks ?? []).map(({ check_id, check_name, resource, file_path }): Finding => ({
       linter: 'checkov',
-      where: file_path.replace(/^.*\/|\.yaml$/g, ''),
+      where: buildOf(file_path),
       resource,
       rule: check_id,
       message: check_name,

@@ -38,10 +38,11 @@ export async function lintKubernetes(progress: Progress, k8s = join(root, 'k8s')
   mkdirSync(work, { recursive: true })
   const builds = listBuilds(k8s)
   const { rendered, findings } = await renderBuilds(tools, k8s, work, builds)
+  const folder = writeDifferences(work, rendered)
   const found = await Promise.all([
     ...rendered.map((build) => kubeScore(tools, build)),
-    ...rendered.map((build) => kubeconform(tools, schemas, build)),
-    checkov(tools, work, rendered),
+    kubeconform(tools, schemas, folder),
+    checkov(tools, folder),
     actionlint(tools),
   ])
   return {
@@ -81,19 +82,12 @@ async function kubeScore(tools: Tools, { build, yaml }: Rendered): Promise<Findi
   return findingsOfKubeScore(stdout).map((finding) => ({ ...finding, where: build.name }))
 }
 
-async function kubeconform(tools: Tools, schemas: string, { build, yaml }: Rendered): Promise<Finding[]> {
-  const args = ['-strict', '-output', 'json', '-schema-location', schemas, '-']
-  const { stdout } = await capture([tools.kubeconform, ...args], { input: yaml, codes: [0, 1] })
-  return findingsOfKubeconform(stdout).map((finding) => ({ ...finding, where: build.name }))
-}
-
 /**
- * One run over all builds, since most of a run's time is its start. Of an overlay with a component
- * it sees what differs from the overlay alone.
+ * Writes a file for each build. Of an overlay with a component it holds what differs from the
+ * overlay alone: what was looked at once need not be again.
  */
-async function checkov(tools: Tools, work: string, rendered: Rendered[]): Promise<Finding[]> {
-  if (tools.checkov === undefined) return []
-  const folder = join(work, 'checkov')
+function writeDifferences(work: string, rendered: Rendered[]): string {
+  const folder = join(work, 'differences')
   mkdirSync(folder, { recursive: true })
   const documents = new Map(rendered.map(({ build, yaml }) => [build.name, documentsOf(yaml)]))
   for (const { build } of rendered) {
@@ -102,14 +96,27 @@ async function checkov(tools: Tools, work: string, rendered: Rendered[]): Promis
     const different = own.filter((document) => !known.has(document))
     if (different.length > 0) writeFileSync(join(folder, `${build.name}.yaml`), different.join('---\n'))
   }
+  return folder
+}
+
+const documentsOf = (yaml: string) => parseAllDocuments(yaml).map((document) => stringify(document.toJS()))
+
+/** One run over all builds: reading the schemas takes most of its time. */
+async function kubeconform(tools: Tools, schemas: string, folder: string): Promise<Finding[]> {
+  const args = ['-strict', '-output', 'json', '-schema-location', schemas, folder]
+  const { stdout } = await capture([tools.kubeconform, ...args], { codes: [0, 1] })
+  return findingsOfKubeconform(stdout)
+}
+
+/** One run over all builds: starting takes most of its time. */
+async function checkov(tools: Tools, folder: string): Promise<Finding[]> {
+  if (tools.checkov === undefined) return []
   const args = ['-d', folder, '--framework', 'kubernetes', '--skip-download', '--quiet', '--compact', '-o', 'json']
   // Else it skips the folder without a word, since a part of its path starts with a dot.
   const env = { ...process.env, CKV_IGNORE_HIDDEN_DIRECTORIES: 'false' }
   const { stdout } = await capture([...tools.checkov, ...args], { codes: [0, 1], env })
   return findingsOfCheckov(stdout)
 }
-
-const documentsOf = (yaml: string) => parseAllDocuments(yaml).map((document) => stringify(document.toJS()))
 
 async function actionlint(tools: Tools): Promise<Finding[]> {
   const files = globSync('.github/workflows/*.yml', { cwd: root })

@@ -54,10 +54,14 @@ export function decide(
     if (ratio > allowed && ratio > old * 2)
       return {
         action: 'roll back',
-        reason: `${percent(ratio)} of the canary's requests ${what}; ${percent(allowed)} may, and the old version has ${percent(old)}`,
+        reason:
+          `${percent(ratio)} of the canary's requests ${what}; ${percent(allowed)} may, ` +
+          `and the old version has ${percent(old)}`,
       }
   }
-  const reason = `${Math.round(canary.requests)} requests, ${percent(canary.failed / canary.requests)} failed, ${percent(canary.slow / canary.requests)} slow`
+  const { requests, failed, slow } = canary
+  const ofAll = (count: number) => percent(count / requests)
+  const reason = `${Math.round(requests)} requests, ${ofAll(failed)} failed, ${ofAll(slow)} slow`
   return { action: isEnd ? 'promote' : 'wait', reason }
 }
 

@@ -40,7 +40,8 @@ export function databaseUrls(
   mongodb.username = service
   mongodb.password = password
   mongodb.pathname = `/${service}`
-  mongodb.searchParams.set('authSource', service)
+  // Users of MongoDB Atlas, which has such a name, are all in its database "admin".
+  if (mongodb.protocol !== 'mongodb+srv:') mongodb.searchParams.set('authSource', service)
 
   const mysql = new URL(root.mysqlUrl)
   mysql.username = service
@@ -48,10 +49,11 @@ export function databaseUrls(
   mysql.pathname = `/${service}`
 
   const address = `${mysql.hostname}:${mysql.port || 3306}`
+  const tls = mysql.searchParams.get('tls')
   return {
     mongodbUri: mongodb.toString(),
     mysqlUrl: mysql.toString(),
-    mysqlDsn: `${service}:${password}@tcp(${address})/${service}?parseTime=true`,
+    mysqlDsn: `${service}:${password}@tcp(${address})/${service}?parseTime=true${tls ? `&tls=${tls}` : ''}`,
   }
 }
 

@@ -1,5 +1,6 @@
-// The Kubernetes Secrets that k8s/overlays/local and k8s/overlays/test need. In production a secret
-// manager has them (k8s/overlays/production), with the same names and keys.
+// The Kubernetes Secrets of a shop in a cluster: names and keys are the same in every overlay of
+// k8s/. Those of a cluster of its own are applied as they are; production has them in a secret
+// manager (k8s/components/external-secrets).
 import type { Servers } from '../parts/ensure.ts'
 import { kafkaBrokers, rootUrls } from './addresses.ts'
 import { createPorts } from './ports.ts'
@@ -14,24 +15,40 @@ export type Secret = {
   stringData: Record<string, string>
 }
 
+/** Servers that are not the cluster's own, as administrator. */
+export type OtherServers = {
+  mongodbUri: string
+  mysqlUrl: string
+  kafkaBrokers: string
+  /** SASL/SCRAM over TLS. */
+  kafkaLogin: { username: string; password: string }
+}
+
 /**
  * Returns all of them, from a shop's random secrets (`loadSecrets`), so that a second call with the
- * same ones changes nothing in the cluster.
+ * same ones changes nothing. Without `servers` they are for k8s/components/servers.
  */
-export function clusterSecrets(secrets: Secrets): Secret[] {
+export function clusterSecrets(secrets: Secrets, servers?: OtherServers): Secret[] {
   const address = (url: string) => ({ from: 'address', address: url, detail: url }) as const
-  const servers: Partial<Servers> = {
-    // Not by the name of its replica set, which is another one for each server that overlays use.
-    mongodb: address(`mongodb://root:${secrets.mongodbRoot}@mongodb:27017/?authSource=admin&directConnection=true`),
-    mysql: address(`mysql://root:${secrets.mysqlRoot}@mysql:3306/`),
-    kafka: address('kafka:9092'),
+  // MongoDB not by the name of its replica set, which is another one for each program.
+  const own: Omit<OtherServers, 'kafkaLogin'> = {
+    mongodbUri: `mongodb://root:${secrets.mongodbRoot}@mongodb:27017/?authSource=admin&directConnection=true`,
+    mysqlUrl: `mysql://root:${secrets.mysqlRoot}@mysql:3306/`,
+    kafkaBrokers: 'kafka:9092',
   }
-  const known = { ports: createPorts(), secrets, servers }
+  const urls = servers ?? own
+  const found: Partial<Servers> = {
+    mongodb: address(urls.mongodbUri),
+    mysql: address(urls.mysqlUrl),
+    kafka: address(urls.kafkaBrokers),
+  }
+  const known = { ports: createPorts(), secrets, servers: found }
   const brokers = kafkaBrokers(known)
   const setup = {
     ...rootUrls(known),
     mongodbBootstrapUri: 'mongodb://127.0.0.1:27017/?directConnection=true',
     kafkaBrokers: brokers,
+    ...(servers && { kafkaLogin: servers.kafkaLogin }),
     passwords: Object.fromEntries(serviceNames.map((name) => [name, secrets.services[name].database])),
     mongodbRoot: secrets.mongodbRoot,
     // Its pod creates the administrator.
@@ -43,9 +60,10 @@ export function clusterSecrets(secrets: Secrets): Secret[] {
       secret(`${name}-api-token`, { token: secrets.services[name].daprToken }),
       secret(`${name}-app-token`, { token: secrets.services[name].appToken }),
     ]),
-    secret(kafkaSecret, { brokers }),
-    secret('mongodb', { key: secrets.mongodbRoot }),
-    secret('mysql', { 'root-password': secrets.mysqlRoot }),
+    secret(kafkaSecret, { brokers, ...servers?.kafkaLogin }),
+    ...(servers
+      ? []
+      : [secret('mongodb', { key: secrets.mongodbRoot }), secret('mysql', { 'root-password': secrets.mysqlRoot })]),
     secret('setup', { 'setup.json': JSON.stringify(setup) }),
   ].filter(({ stringData }) => Object.keys(stringData).length > 0)
 }

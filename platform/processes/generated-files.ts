@@ -20,9 +20,12 @@ export function writeGeneratedFiles(context: Context): void {
   writePrivate(join(generated, 'jaeger.yaml'), jaegerConfig(context))
   writePrivate(join(generated, 'sentry.yaml'), sentryConfig())
   writePrivate(join(generated, 'dapr', 'this-machine.yaml'), thisMachine(context))
-  if (context.servers.nginx)
-    for (const [name, text] of Object.entries(edgeFiles(context))) writePrivate(join(edgeFolder(context), name), text)
+  if (context.servers.nginx) writeEdgeFiles(context)
   for (const service of serviceNames) writeSidecarFiles(context, service)
+}
+
+function writeEdgeFiles(context: Context): void {
+  for (const [name, text] of Object.entries(edgeFiles(context))) writePrivate(join(edgeFolder(context), name), text)
 }
 
 function kafkaProperties({ ports, paths }: Context): string {

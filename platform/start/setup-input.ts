@@ -9,6 +9,8 @@ export type SetupInput = {
   mongodbBootstrapUri: string
   mysqlUrl: string
   kafkaBrokers: string
+  /** SASL/SCRAM with SHA-512, over TLS. */
+  kafkaLogin?: { username: string; password: string }
   /** Of each service's database user. */
   passwords: Record<ServiceName, string>
   mongodbRoot: string

@@ -75,7 +75,13 @@ async function createMongodbRoot(input: SetupInput): Promise<void> {
 }
 
 async function setUpMysql(input: SetupInput): Promise<void> {
-  const connect = () => createConnection({ uri: input.mysqlUrl, connectTimeout: 2_000 })
+  // `tls` is the stores' parameter (docs/pluggable/settings.md). Here the authorities are Node's
+  // and those of NODE_EXTRA_CA_CERTS.
+  const url = new URL(input.mysqlUrl)
+  const tls = url.searchParams.get('tls')
+  url.searchParams.delete('tls')
+  const connect = () =>
+    createConnection({ uri: url.href, connectTimeout: 2_000, ...(tls && tls !== 'false' ? { ssl: {} } : {}) })
   const connection = await poll('MySQL responds', connect, retrying)
   try {
     for (const name of owners('mysql')) {
@@ -97,6 +103,7 @@ async function setUpKafka(input: SetupInput): Promise<void> {
     logLevel: logLevel.NOTHING,
     connectionTimeout: 2_000,
     retry: { retries: 0 },
+    ...(input.kafkaLogin && { ssl: true, sasl: { mechanism: 'scram-sha-512', ...input.kafkaLogin } }),
   })
   const admin = kafka.admin()
   await poll('Kafka responds', () => admin.connect().then(() => true), retrying)

@@ -30,6 +30,8 @@ export type RunningService = {
   adminUrl: string
   /** The name of its databases, on TEST_MONGODB_URI and TEST_MYSQL_URL. */
   database: string
+  /** Ends the service's own process, as Kubernetes does first when a pod ends. */
+  stopService: () => Promise<void>
   /** Kills a component like a crash; `start` starts it again. */
   component: (type: ComponentType) => { kill: () => Promise<void>; start: () => Promise<void> }
   /** Stops everything and drops its databases. */
@@ -138,6 +140,7 @@ export async function startService(name: ServiceName): Promise<RunningService> {
     },
     adminUrl: `http://127.0.0.1:${admin}`,
     database,
+    stopService: async () => void (await children.get('service')?.kill('SIGTERM')),
     component: (type) => ({
       kill: async () => void (await children.get(type)?.kill('SIGKILL')),
       start: () => startComponent(type),

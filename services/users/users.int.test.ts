@@ -255,3 +255,13 @@ test('while its store is down it says so soon; it resumes when the store is back
   await store.start()
   await vi.waitFor(() => logIn(user.email), { timeout: 20_000, interval: 100 })
 })
+
+// The last one: the service does not come back.
+test('a call that finds no service waits a second for one, in case a pod is just being replaced', async () => {
+  const user = await register()
+  await service.stopService()
+  const asked = Date.now()
+  await expect(users.getUser({ userId: user.id })).rejects.toMatchObject({ kind: 'unavailable' })
+  expect(Date.now() - asked).toBeGreaterThan(950)
+  expect(Date.now() - asked).toBeLessThan(10_000)
+})

@@ -1,6 +1,6 @@
 // The project's own images, by buildah from images/Containerfile.
 import { execFile } from 'node:child_process'
-import { existsSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { gunzipSync } from 'node:zlib'
@@ -43,7 +43,7 @@ export async function ensureProjectImages(names: readonly string[], progress: Pr
       {
         name: nameOf(name),
         base,
-        inputs: [3, hashFiles(root, files), buildNode.id],
+        inputs: [4, hashFiles(root, files), buildNode.id],
         usualSeconds,
         make: (folder, log) => makeTarget({ name, base, from: [debian, buildNode], folder, log }),
       },
@@ -94,7 +94,10 @@ async function makeTarget({ name, base, from, folder, log }: Build): Promise<voi
     for (const image of from) await load(image, log)
     const tag = `localhost/sidecart/${name}`
     await build(name, tag, { folder, log })
+    // Its own name: what prune() leaves of the layers.
+    if (name === 'node') await build('packages', 'localhost/sidecart/packages', { folder, log })
     await save(tag, { folder, log, name: nameOf(name), base })
+    await prune()
   })
   if (sbom) writeFileSync(join(folder, sbomFile), JSON.stringify(await sbom, undefined, 2))
 }
@@ -113,6 +116,12 @@ export async function digestOfNewBuild(name: string, scratch: string): Promise<s
     await buildah('rmi', tag)
     return id
   })
+}
+
+/** Every edit leaves 30 MB of layers. Those of the newest images, and npm's packages, stay. */
+async function prune(): Promise<void> {
+  const all = (await buildah('images', '--all', '--quiet')).split('\n')
+  if (all.length > 400) await buildah('rmi', '--prune', '--force')
 }
 
 const nameOf = (target: string) => `docker.io/sidecart/${target}:latest`
@@ -148,7 +157,9 @@ async function build(
     ...storage(),
     'build',
     '--pull-never',
-    anew ? '--no-cache' : '--layers',
+    // Without it all of a stage would be one layer.
+    '--layers',
+    ...(anew ? ['--no-cache'] : []),
     '--identity-label=false',
     ...Object.entries(flags).flatMap(([flag, value]) => [`--${flag}`, value]),
     ...(await hostSettings(name, folder)),
@@ -220,9 +231,11 @@ async function hostSettings(name: string, folder: string): Promise<string[]> {
   const volumes: [from: string, to: string, how: 'ro' | 'rw'][] = []
   if (name === 'edge') {
     const { stdout } = await execute('apt-config', ['dump', 'Acquire'])
-    const aptSettings = join(folder, '.apt.conf')
-    writeFileSync(aptSettings, stdout)
-    volumes.push([aptSettings, '/etc/apt/apt.conf.d/90host', 'ro'])
+    const settings = join(folder, '.apt')
+    mkdirSync(settings)
+    writeFileSync(join(settings, 'host'), stdout)
+    // In place of a folder that is there: a new one would stay in the image.
+    volumes.push([settings, '/etc/apt/apt.conf.d', 'ro'])
   } else {
     const npm = async (key: string) => (await execute('npm', ['config', 'get', key])).stdout.trim()
     const [cache = '', user = '', global = '', authority = ''] = await Promise.all(

@@ -1,6 +1,6 @@
-// Images of the servers, of the programs that the local shop uses too, for a cluster that reaches no
-// registry. Each takes the commands, the settings and the folders of the public image that it stands
-// in for, as far as k8s/components/servers uses them; so overlays/test only changes images' names.
+// Images of the servers, of the programs that the local shop uses too, for a cluster that reaches
+// no registry. Each takes the commands, the settings and the folders of the public image that it
+// stands in for, as far as k8s/components/servers uses them; so overlays/test only changes names.
 import { cpSync, existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { createHash } from 'node:crypto'

@@ -15,7 +15,7 @@ const leftOut = ['man', 'doc', 'locale', 'info', 'lintian', 'linda', 'groff'].ma
   (folder) => `--dpkgopt=path-exclude=/usr/share/${folder}/*`,
 )
 
-/** Makes a stand-in for debian:bookworm-slim with mmdebstrap, which verifies Debian's signatures. */
+/** Makes a stand-in for debian:bookworm-slim. mmdebstrap verifies Debian's signatures. */
 export function ensureDebian(progress: Progress): Promise<ImageArchive> {
   // usr-is-merged: otherwise apt chooses usrmerge, which brings 50 MB of Perl.
   const packages = ['libstdc++6', 'netbase', 'usr-is-merged']
