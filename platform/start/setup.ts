@@ -75,8 +75,8 @@ async function createMongodbRoot(input: SetupInput): Promise<void> {
 }
 
 async function setUpMysql(input: SetupInput): Promise<void> {
-  // `tls` is the stores' parameter (docs/pluggable/settings.md). Here the authorities are Node's and
-  // those of NODE_EXTRA_CA_CERTS.
+  // `tls` is the stores' parameter (docs/pluggable/settings.md). Here the authorities are Node's
+  // and those of NODE_EXTRA_CA_CERTS.
   const url = new URL(input.mysqlUrl)
   const tls = url.searchParams.get('tls')
   url.searchParams.delete('tls')
