@@ -68,7 +68,7 @@ export default defineConfig({
         test: {
           name: 'tilt',
           include: ['tilt/**/*.test.ts'],
-          exclude: elsewhere,
+          exclude: [...elsewhere, 'tilt/cluster/**'],
           fileParallelism: false,
           testTimeout: 240_000,
           hookTimeout: 600_000,
@@ -77,7 +77,7 @@ export default defineConfig({
       {
         test: {
           name: 'cluster',
-          include: ['e2e/cluster/**/*.test.ts'],
+          include: ['e2e/cluster/**/*.test.ts', 'tilt/cluster/*.test.ts'],
           exclude: elsewhere,
           globalSetup: 'platform/testing/cluster-setup.ts',
           // They share one shop on one node.

@@ -25,7 +25,9 @@ export type RunningTilt = {
   interrupt: () => Promise<void>
 }
 
-/** ok, pending, error, not_applicable, none, as Tilt has it, of the last update and of the process. */
+/**
+ * ok, pending, error, not_applicable, none, as Tilt has it, of the last update and of the process.
+ */
 export type ResourceState = { update: string; runtime: string; disabled: boolean; labels: string[] }
 
 /** Returns Tilt's program; builds it first if it is missing. */
@@ -105,7 +107,9 @@ type UiResource = {
   status: { updateStatus?: string; runtimeStatus?: string; disableStatus?: { state: string } }
 }
 
-/** Waits until every resource that starts by itself is up. @throws Error with the names of others */
+/**
+ * Waits until every resource that starts by itself is up. @throws Error with the names of others
+ */
 export async function untilUp(tilt: RunningTilt, timeoutMs = 300_000): Promise<void> {
   const attempt = async () => {
     if (tilt.child.end()) throw new Error(`Tilt ended: ${tilt.child.tail()}`)
@@ -135,7 +139,8 @@ export async function copyClone(name: string): Promise<string> {
   rmSync(copy, { recursive: true, force: true })
   mkdirSync(copy, { recursive: true })
   const run = promisify(execFile)
-  const files = `git ls-files -z --cached --others --exclude-standard | xargs -0 sh -c 'for f; do [ -e "$f" ] && printf "%s\\0" "$f"; done' _`
+  const existing = `xargs -0 sh -c 'for f; do [ -e "$f" ] && printf "%s\\0" "$f"; done' _`
+  const files = `git ls-files -z --cached --others --exclude-standard | ${existing}`
   await run('bash', ['-c', `${files} | tar --null -T - -cf - | tar -xf - -C "$1"`, '_', copy], { cwd: root })
   await run('bash', ['-c', 'cp -RPl node_modules "$1"', '_', copy], { cwd: root })
   return copy

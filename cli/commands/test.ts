@@ -28,7 +28,7 @@ export async function test(
     process.exitCode = await run('vitest', ['run', ...args])
     return
   }
-  await ensureParts(partNames, progress)
+  await ensureParts([...partNames, 'tilt'], progress)
   // Built here, where its progress is visible.
   await ensureConformanceSuite(progress)
   const checked = await Promise.allSettled([
@@ -47,7 +47,8 @@ export async function test(
   const codes = [await run('vitest', ['run', '--project', 'unit', '--project', 'int', '--project', 'chaos'])]
   if (globSync(join(root, 'e2e', '**', '*.test.ts')).length > 0)
     codes.push(await run('vitest', ['run', '--project', 'e2e']))
-  // Separately, since it starts a second shop.
+  // Separately, since they start shops of their own.
+  codes.push(await run('vitest', ['run', '--project', 'tilt']))
   codes.push(await run('vitest', ['run', '--project', 'docs']))
   if (cluster) codes.push(await run('vitest', ['run', '--project', 'cluster']))
   else console.log('Left out: the tests in a real cluster (Linux and root). npm test -- --cluster runs them too.')

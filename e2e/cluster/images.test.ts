@@ -48,7 +48,7 @@ describe.each(names)('the image of %s', (name) => {
     progress.close()
     config = readConfig(image)
     files = filesOf(image)
-  })
+  }, 600_000)
 
   it('runs as a user other than root, and says what it is', () => {
     expect(config.config.User).toBe('65532:65532')

@@ -1,12 +1,12 @@
 import { attachCluster } from '../../platform/cluster/cluster.ts'
 import { createClusterPaths } from '../../platform/cluster/paths.ts'
 
-// oxlint-disable-next-line typescript/no-explicit-any -- what the API server answers is asserted on, not typed
+// oxlint-disable-next-line typescript/no-explicit-any -- responses are asserted on, not typed
 type Resources = { items: any[] }
 
 const cluster = attachCluster(createClusterPaths())
 
-/** Runs kubectl in the shop's namespace and returns what it prints. @throws Error with its message */
+/** Runs kubectl in the shop's namespace and returns its output. @throws Error with its message */
 export async function kubectl(args: string[]): Promise<string> {
   if (cluster === undefined) throw new Error('no cluster runs')
   return cluster.kubectl(['--namespace', 'shop', ...args])

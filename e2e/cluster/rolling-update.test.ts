@@ -1,5 +1,5 @@
 // What a release, a crash and a maintenance do to shoppers: nothing.
-import { afterAll, beforeAll, expect, it } from 'vitest'
+import { beforeAll, expect, it } from 'vitest'
 import { poll } from '../../platform/poll.ts'
 import { serviceNames } from '../../platform/processes/services.ts'
 import { product, untilAvailable } from '../shop-client.ts'
@@ -8,7 +8,7 @@ import { chargesByOrder, deadLetters } from './ledgers.ts'
 import { outcomes, startShoppers, type Report } from './shoppers.ts'
 
 const units = 100_000
-/** Three shoppers with a pause place about as many orders as leave half of two cores to a release. */
+/** With their pauses they leave half of two cores to what is tested. */
 const shoppers = 3
 
 let sku: string
@@ -30,7 +30,6 @@ async function expectEveryOrderOnce(report: Report, sold: number): Promise<void>
 }
 
 let sold = 0
-afterAll(() => console.log(`${sold} orders in all`))
 
 async function underLoad(work: () => Promise<void>): Promise<Report> {
   const { stop } = await startShoppers(shoppers, sku)
@@ -58,8 +57,9 @@ it.each([...serviceNames, 'edge'])(
       })
     })
     sold += report.orders.length
-    console.log(
-      `${deployment}: ${report.requests} requests, ${report.orders.length} orders, ${report.failures.length} failed`,
+    process.stdout.write(
+      `${deployment}: ${report.requests} requests, ${report.orders.length} orders, ${report.failures.length} failed
+`,
     )
     expect(report.failures).toEqual([])
     expect(report.orders.length).toBeGreaterThan(0)

@@ -1,7 +1,7 @@
 // The script against a real Prometheus that scrapes two versions of a gateway.
 import { spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Histogram, Registry } from 'prom-client'
@@ -9,12 +9,9 @@ import { afterAll, beforeAll, expect, it } from 'vitest'
 import { stringify } from 'yaml'
 import { serveAdmin } from '#lib/admin-server.ts'
 import { freePorts } from '../../platform/free-ports.ts'
-import { fromApt } from '../../platform/parts/apt.ts'
-import { cacheFolder } from '../../platform/parts/cache.ts'
-import { buildOnce } from '../../platform/parts/ensure.ts'
 import { poll } from '../../platform/poll.ts'
 import { root } from '../../platform/processes/paths.ts'
-import { createProgress } from '../../platform/progress.ts'
+import { ensurePrometheus } from './prometheus-programs.ts'
 import { readFigures } from './prometheus.ts'
 
 const closers: (() => unknown)[] = []
@@ -59,9 +56,13 @@ beforeAll(async () => {
   const [port] = await freePorts(1)
   prometheus = `http://127.0.0.1:${port}`
   const args = [`--config.file=${join(folder, 'prometheus.yml')}`, `--storage.tsdb.path=${join(folder, 'data')}`]
-  const child: ChildProcess = spawn(await ensurePrometheus(), [...args, `--web.listen-address=127.0.0.1:${port}`], {
-    stdio: 'ignore',
-  })
+  const child: ChildProcess = spawn(
+    (await ensurePrometheus()).prometheus,
+    [...args, `--web.listen-address=127.0.0.1:${port}`],
+    {
+      stdio: 'ignore',
+    },
+  )
   closers.push(async () => {
     child.kill()
     if (child.exitCode === null) await once(child, 'exit')
@@ -112,12 +113,3 @@ it('rolls back one that does not, and one that nobody asks', async () => {
   expect(broken.code).toBe(1)
   expect((await run('gateway-unknown')).code).toBe(1)
 })
-
-async function ensurePrometheus(): Promise<string> {
-  const cacheKey = 'prometheus-apt'
-  const program = join(cacheFolder(), cacheKey, 'bin', 'prometheus')
-  if (existsSync(program)) return program
-  const recipe = fromApt('prometheus', 'usr/bin/prometheus', [2, 30], ['--version'])
-  await buildOnce({ title: 'Prometheus', cacheKey, recipe, usualSeconds: 10 }, createProgress())
-  return program
-}

@@ -9,6 +9,8 @@ import type { Kubectl } from './kubectl.ts'
 import { pauseImage } from './node-files.ts'
 import { clusterParts, inPart } from './parts.ts'
 import { ensureProgramImage } from './program-images.ts'
+import { listOf } from './resources.ts'
+import { volumeResources } from './volumes.ts'
 
 const metricsServerImage = `registry.k8s.io/metrics-server/metrics-server:v${versionOf('metrics-server')}`
 
@@ -27,10 +29,11 @@ export function baseImages(progress: Progress): Promise<ImageArchive[]> {
   )
 }
 
-/** Applies DNS and metrics-server; does not wait for them. */
+/** Applies DNS, metrics-server and volumes; does not wait for them. */
 export async function applyBaseServices(kubectl: Kubectl, generated: string): Promise<void> {
   await Promise.all([
     kubectl.apply(readFileSync(join(import.meta.dirname, 'manifests', 'coredns.yaml'), 'utf8')),
+    kubectl.apply(listOf(volumeResources())),
     kubectl(['kustomize', metricsServer(generated)]).then((yaml) => kubectl.apply(yaml)),
   ])
 }

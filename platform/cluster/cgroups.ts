@@ -20,20 +20,31 @@ export function createCgroup(name: string): void {
   for (const hierarchy of hierarchies()) {
     const folder = join(hierarchy, name)
     mkdirSync(folder, { recursive: true })
-    if (isUnified()) {
-      // Most machines have them on already.
-      const controllers = readFileSync(join(top, 'cgroup.controllers'), 'utf8').trim().split(' ')
-      for (const controller of controllers) {
-        writeFileSync(join(top, 'cgroup.subtree_control'), `+${controller}`)
-        writeFileSync(join(folder, 'cgroup.subtree_control'), `+${controller}`)
-      }
-    }
+    if (isUnified()) for (const parent of [top, folder]) enableControllers(parent)
+    // All pods together would otherwise weigh as much as one of the machine's other processes:
+    // beside a compiler they took minutes to start.
+    for (const [file, weight] of [
+      ['cpu.shares', '20480'],
+      ['cpu.weight', '2000'],
+    ] as const)
+      if (existsSync(join(folder, file))) writeFileSync(join(folder, file), weight)
     // Version 1: a new cpuset is empty, and none of its children may be filled.
     for (const file of ['cpuset.cpus', 'cpuset.mems']) {
       if (isUnified() || !existsSync(join(folder, file))) continue
       writeFileSync(join(folder, file), readFileSync(join(hierarchy, file)))
     }
   }
+}
+
+/** What kubelet needs; most machines have them on already. */
+const controllers = ['cpu', 'cpuset', 'io', 'memory', 'pids', 'hugetlb']
+
+/** Version 2: lets the children of a cgroup have limits. */
+function enableControllers(folder: string): void {
+  const read = (file: string) => readFileSync(join(folder, file), 'utf8').trim().split(' ')
+  const [available, enabled] = [read('cgroup.controllers'), read('cgroup.subtree_control')]
+  for (const name of controllers.filter((each) => available.includes(each) && !enabled.includes(each)))
+    writeFileSync(join(folder, 'cgroup.subtree_control'), `+${name}`)
 }
 
 /** Returns the folders of a cgroup that exist, in all hierarchies. */

@@ -25,6 +25,7 @@ import type { Programs } from './node-programs.ts'
 import { inPart } from './parts.ts'
 import type { ClusterPaths } from './paths.ts'
 import { findPrograms, programPath } from './requirements.ts'
+import { makeVolumeFolders } from './volumes.ts'
 
 /** A running node as it is recorded, so that another command can find and end it. */
 export type NodeRecord = {
@@ -68,6 +69,7 @@ export async function startNode(paths: ClusterPaths): Promise<NodeRecord> {
   try {
     createCgroup(cgroup)
     writeNodeFiles(paths, network, cgroup)
+    makeVolumeFolders(paths)
     const programs = Object.fromEntries(
       ['kube-apiserver', 'kube-controller-manager', 'kube-scheduler', 'kubelet', 'kube-proxy'].map((name) => [
         name,

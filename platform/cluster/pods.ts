@@ -124,7 +124,7 @@ export async function waitForWorkloads(
   namespace: string,
   {
     note = () => {},
-    timeoutMs = 180_000,
+    timeoutMs = 300_000,
     isGone = () => false,
   }: { note?: (text: string) => void; timeoutMs?: number; isGone?: () => boolean } = {},
 ): Promise<void> {

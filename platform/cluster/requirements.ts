@@ -16,6 +16,9 @@ const programs = {
   unshare: 'util-linux',
   hostname: 'hostname',
   openssl: 'openssl',
+  buildah: 'buildah',
+  mmdebstrap: 'mmdebstrap',
+  strip: 'binutils',
 } as const
 
 const otherWays = `Other ways to a cluster, each then used with --context:

@@ -4,8 +4,9 @@
 # environment and how to stop it. It holds secrets, so Tilt is told no more than its name: what a
 # Tiltfile says is in Tilt's log and its API.
 #
-# - The process writes to its own log, which is repeated here: when Tilt ends, its pipes close, and
-#   a sidecar that writes to a closed pipe dies before it has left its consumer group.
+# - What the process says is written to its log as well, and after Tilt's end to that alone: Tilt
+#   ends 2 s after Ctrl-C, and a sidecar that writes to a closed pipe dies before it has left its
+#   consumer group.
 # - A process that is killed is started again. One that ends by itself within 10 s has a reason that
 #   somebody must see to: this script ends too, and Tilt shows the error.
 # - Ctrl-C gives all processes SIGTERM at the same time. A server then waits for those that need it
@@ -22,15 +23,20 @@ restarts=0
 rm -f "$stopping"
 
 if [ -f "$log" ] && [ "$(wc -c <"$log")" -gt 20000000 ]; then mv -f "$log" "$log.1"; fi
-: >>"$log"
-# From where it ends now: tail may start later than the process.
-tail -c "+$(($(wc -c <"$log") + 1))" -F "$log" 2>/dev/null &
-tail_pid=$!
+# Unmoved by signals to the group, and by a pipe that Tilt has closed.
+exec > >(trap '' TERM INT HUP PIPE && exec tee -a "$log" 2>/dev/null) 2>&1
+tee_pid=$!
 
+# Ends with a code, once all has been said.
 finish() {
   trap '' TERM INT HUP
-  rm -f "$pid_file" "$stopping"
-  kill "$tail_pid" 2>/dev/null
+  rm -f "$pid_file" "$stopping" "$state/$name.wrapper"
+  exec >/dev/null 2>&1
+  local waited=0
+  while kill -0 "$tee_pid" 2>/dev/null && [ "$waited" -lt 40 ]; do
+    sleep 0.05
+    waited=$((waited + 1))
+  done
   exit "$1"
 }
 
@@ -68,13 +74,14 @@ stop() {
   if [ "$pid" -ne 0 ]; then
     kill -s "$stop_signal" "$pid" 2>/dev/null
     set -m
-    { sleep "$stop_seconds" && kill -KILL "$pid"; } >/dev/null 2>&1 &
+    { sleep "$stop_seconds" && kill -KILL -- "-$pid"; } >/dev/null 2>&1 &
     local killer=$!
+    # So that bash does not report its end.
+    disown "$killer"
     set +m
     wait "$pid"
     kill -KILL -- "-$killer" 2>/dev/null
   fi
-  rm -f "$state/$name.wrapper"
   finish 0
 }
 trap stop TERM INT HUP
@@ -83,7 +90,7 @@ echo $$ >"$state/$name.wrapper"
 while true; do
   # A group of its own: Tilt's signals reach this script alone.
   set -m
-  "${command[@]}" >>"$log" 2>&1 </dev/null &
+  "${command[@]}" </dev/null &
   pid=$!
   set +m
   echo "$pid $restarts" >"$pid_file.new" && mv "$pid_file.new" "$pid_file"
@@ -93,10 +100,7 @@ while true; do
   pid=0
   rm -f "$pid_file"
   if [ "$code" -lt 128 ] && [ $((SECONDS - started)) -lt 10 ]; then
-    # Its last words.
-    sleep 0.3
     echo "$name ended with code $code"
-    rm -f "$state/$name.wrapper"
     finish $((code == 0 ? 1 : code))
   fi
   echo "$name ended with code $code and is started again"

@@ -1,5 +1,5 @@
 // serve.sh, by which Tilt runs each process.
-import { execFileSync } from 'node:child_process'
+import { execFileSync, spawn } from 'node:child_process'
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -61,11 +61,15 @@ async function pidOf(name: string, not?: number): Promise<number> {
   })
 }
 
-const log = (name: string) => readFileSync(join(paths.logs, `${name}.log`), 'utf8')
+const logFile = (name: string) => join(paths.logs, `${name}.log`)
+const log = (name: string) => (existsSync(logFile(name)) ? readFileSync(logFile(name), 'utf8') : '')
+
+/** Resolves when a script has set its traps. */
+const untilReady = (name: string) => poll(`${name} is ready`, () => log(name).includes('ready'))
 
 test('a process gets its own environment alone, with any characters, and its output is repeated', async () => {
   const value = `a'b "c" $HOME \`d\` \\ é`
-  const child = serve(describe('env', { command: ['sh', '-c', 'env; sleep 1000'], env: { VALUE: value } }))
+  const child = serve(describe('env', { command: ['sh', '-c', 'env; exec sleep 1000'], env: { VALUE: value } }))
   await poll('the output', () => child.tail().includes(`VALUE=${value}`))
   expect(log('env')).not.toContain('VITEST')
   expect(log('env')).toContain('SIDECART_STATE=')
@@ -88,9 +92,10 @@ test('a process that ends by itself at once ends serve.sh too, with its code and
 })
 
 test('SIGTERM is passed on as the signal that the process wants, and waits for its end', async () => {
-  const script = 'trap "echo asked; exit 0" QUIT; while true; do sleep 0.05; done'
+  const script = 'trap "echo asked; exit 0" QUIT; echo ready; while true; do sleep 0.05; done'
   const child = serve(describe('quits', { command: ['bash', '-c', script], stopSignal: 'SIGQUIT' }))
   const pid = await pidOf('quits')
+  await untilReady('quits')
   await child.kill('SIGTERM')
   expect(isAlive(pid)).toBe(false)
   expect(log('quits')).toContain('asked')
@@ -98,23 +103,45 @@ test('SIGTERM is passed on as the signal that the process wants, and waits for i
 })
 
 test('a process that does not end in time is killed', async () => {
-  const stubborn = describe('stubborn', { command: ['bash', '-c', 'trap "" TERM; sleep 1000'], stopSeconds: 1 })
+  const stubborn = describe('stubborn', {
+    command: ['bash', '-c', 'trap "" TERM; echo ready; exec sleep 1000'],
+    stopSeconds: 1,
+  })
   const child = serve(stubborn)
   const pid = await pidOf('stubborn')
+  await untilReady('stubborn')
   await child.kill('SIGTERM')
   expect(isAlive(pid)).toBe(false)
 })
 
+test('when Tilt has gone and its pipe is closed, a process still stops in its own time, and says so', async () => {
+  const script = 'trap "sleep 0.3; echo stopped; exit 0" TERM; echo ready; while true; do echo tick; sleep 0.05; done'
+  const talkative = describe('talkative', { command: ['bash', '-c', script] })
+  const file = join(paths.state, 'talkative.sh')
+  writeFileSync(file, renderTiltFile(talkative, [talkative], paths))
+  // A group of its own, as Tilt starts it.
+  const child = spawn('bash', [file], { detached: true, stdio: ['ignore', 'pipe', 'pipe'] })
+  await untilReady('talkative')
+  child.stdout.destroy()
+  child.stderr.destroy()
+  const length = log('talkative').length
+  await poll('it is still heard', () => log('talkative').length > length + 50)
+  process.kill(-child.pid!, 'SIGTERM')
+  await poll('it has stopped', () => log('talkative').endsWith('stopped\n'))
+  await poll('serve.sh has ended', () => child.exitCode === 0)
+})
+
 test('of those that are stopped together, a server ends after what needs it; alone it waits for none', async () => {
-  const slow = 'trap "sleep 0.7; date +%s%N; exit 0" TERM; while true; do sleep 0.05; done'
+  const slow = 'trap "sleep 0.7; date +%s%N; exit 0" TERM; echo ready; while true; do sleep 0.05; done'
   const user = describe('user', { command: ['bash', '-c', slow], stopsBefore: ['server'] })
-  const fast = 'trap "date +%s%N; exit 0" TERM; while true; do sleep 0.05; done'
+  const fast = 'trap "date +%s%N; exit 0" TERM; echo ready; while true; do sleep 0.05; done'
   const server = describe('server', { kind: 'server', command: ['bash', '-c', fast] })
   const all = [user, server]
   const [userChild, serverChild] = [serve(user, all), serve(server, all)]
-  await Promise.all([pidOf('user'), pidOf('server')])
+  await Promise.all([untilReady('user'), untilReady('server')])
   await Promise.all([serverChild.kill('SIGTERM'), userChild.kill('SIGTERM')])
-  expect(BigInt(log('server').trim())).toBeGreaterThan(BigInt(log('user').trim()))
+  const ended = (name: string) => BigInt(log(name).replace('ready', '').trim())
+  expect(ended('server')).toBeGreaterThan(ended('user'))
 
   serve(user, all)
   const again = serve(server, all)

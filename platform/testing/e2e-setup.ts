@@ -1,7 +1,12 @@
 // Starts the whole shop for e2e/, next to any other shop: with its own ports, data and secrets.
-// With SHOP_INSTANCE the tests run against that shop instead, which must run already.
+// With SHOP_INSTANCE the tests run against that shop instead, and with SHOP_CLUSTER against the one
+// in this clone's cluster, where those that stop processes cannot run. Both must run already.
 import type { TestProject } from 'vitest/node'
 import { ensureDemoLogin } from '../accounts.ts'
+import { clusterLogin, nodePortUrl, podUrl } from '../cluster/access.ts'
+import { attachCluster } from '../cluster/cluster.ts'
+import { createClusterPaths } from '../cluster/paths.ts'
+import { shopSecrets } from '../cluster/shop.ts'
 import { attachShop, startShop } from '../start/shop.ts'
 
 declare module 'vitest' {
@@ -20,6 +25,7 @@ declare module 'vitest' {
 }
 
 export default async function setup(project: TestProject): Promise<(() => Promise<void>) | undefined> {
+  if (process.env['SHOP_CLUSTER']) return useCluster(project)
   const running = process.env['SHOP_INSTANCE']
   const shop = running ? await attachShop(running) : await startShop({ instance: 'e2e', portBase: 'free', fresh: true })
   const login = await ensureDemoLogin(shop)
@@ -35,4 +41,20 @@ export default async function setup(project: TestProject): Promise<(() => Promis
   process.env['SHOP_JAEGER'] = provided.shopJaeger
   process.env['SHOP_INSTANCE'] = provided.shopInstance
   return shop.reused ? undefined : shop.stop
+}
+
+async function useCluster(project: TestProject): Promise<undefined> {
+  const paths = createClusterPaths()
+  const cluster = attachCluster(paths)
+  if (cluster === undefined) throw new Error('No cluster runs. `npm run cluster -- up` starts one.')
+  const { kubectl, node } = cluster
+  const [api, jaeger, { admin }] = await Promise.all([
+    nodePortUrl(kubectl, node.network, 'edge', 80),
+    podUrl(kubectl, 'jaeger', 16686),
+    clusterLogin(kubectl, shopSecrets(paths.state)),
+  ])
+  project.provide('shopApi', api)
+  project.provide('shopJaeger', jaeger)
+  project.provide('adminEmail', admin.email)
+  project.provide('adminPassword', admin.password)
 }

@@ -94,7 +94,10 @@ async function makeTarget({ name, base, from, folder, log }: Build): Promise<voi
     for (const image of from) await load(image, log)
     const tag = `localhost/sidecart/${name}`
     await build(name, tag, { folder, log })
+    // Its own name: what prune() leaves of the layers.
+    if (name === 'node') await build('packages', 'localhost/sidecart/packages', { folder, log })
     await save(tag, { folder, log, name: nameOf(name), base })
+    await prune()
   })
   if (sbom) writeFileSync(join(folder, sbomFile), JSON.stringify(await sbom, undefined, 2))
 }
@@ -113,6 +116,12 @@ export async function digestOfNewBuild(name: string, scratch: string): Promise<s
     await buildah('rmi', tag)
     return id
   })
+}
+
+/** Every edit leaves 30 MB of layers. Those of the newest images, and npm's packages, stay. */
+async function prune(): Promise<void> {
+  const all = (await buildah('images', '--all', '--quiet')).split('\n')
+  if (all.length > 400) await buildah('rmi', '--prune', '--force')
 }
 
 const nameOf = (target: string) => `docker.io/sidecart/${target}:latest`
@@ -148,7 +157,9 @@ async function build(
     ...storage(),
     'build',
     '--pull-never',
-    anew ? '--no-cache' : '--layers',
+    // Without it all of a stage would be one layer.
+    '--layers',
+    ...(anew ? ['--no-cache'] : []),
     '--identity-label=false',
     ...Object.entries(flags).flatMap(([flag, value]) => [`--${flag}`, value]),
     ...(await hostSettings(name, folder)),
