@@ -128,12 +128,8 @@ function kubeletConfig(cgroup: string) {
     makeIPTablesUtilChains: false,
     // Images are not collected: no registry would give them back.
     imageGCHighThresholdPercent: 100,
-    evictionHard: {
-      'memory.available': '100Mi',
-      'nodefs.available': '1%',
-      'imagefs.available': '1%',
-      'nodefs.inodesFree': '1%',
-    },
+    // The disk is the machine's. Of a large one that is nearly full, 1% is still a lot.
+    evictionHard: { 'memory.available': '100Mi', 'nodefs.available': '200Mi', 'imagefs.available': '200Mi' },
     // Pods of a whole shop start at once; the default asks the API server 50 times a second at
     // most.
     serializeImagePulls: false,

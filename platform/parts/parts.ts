@@ -232,7 +232,7 @@ export const parts: Record<PartName, Part> = {
     recipe: fromApt('nginx', 'usr/sbin/nginx', [1, 22]),
     tools: ['apt-get', 'dpkg-deb'],
     usualSeconds: 3,
-    howToGet: 'install nginx >= 1.22, or set NGINX_BINARY; where there is apt-get, its package is unpacked',
+    howToGet: 'install nginx >= 1.22, or set NGINX_BINARY',
     without: 'the gateway answers alone',
   },
 }
