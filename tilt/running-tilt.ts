@@ -1,7 +1,7 @@
 // A real Tilt for the tests: started on a Tiltfile, asked by its command line, ended with the test.
 import { execFile } from 'node:child_process'
-import { mkdirSync, rmSync } from 'node:fs'
-import { join } from 'node:path'
+import { copyFileSync, existsSync, mkdirSync, rmSync } from 'node:fs'
+import { dirname, join } from 'node:path'
 import { promisify } from 'node:util'
 import { startChild, type Child } from '../platform/child.ts'
 import { ensureParts } from '../platform/parts/ensure.ts'
@@ -25,9 +25,7 @@ export type RunningTilt = {
   interrupt: () => Promise<void>
 }
 
-/**
- * ok, pending, error, not_applicable, none, as Tilt has it, of the last update and of the process.
- */
+/** ok, pending, error, not_applicable or none, of the last update and of the process. */
 export type ResourceState = { update: string; runtime: string; disabled: boolean; labels: string[] }
 
 /** Returns Tilt's program; builds it first if it is missing. */
@@ -108,7 +106,7 @@ type UiResource = {
 }
 
 /**
- * Waits until every resource that starts by itself is up. @throws Error with the names of others
+ * Waits until every resource that starts by itself is up. @throws Error that names the others
  */
 export async function untilUp(tilt: RunningTilt, timeoutMs = 300_000): Promise<void> {
   const attempt = async () => {
@@ -139,9 +137,12 @@ export async function copyClone(name: string): Promise<string> {
   rmSync(copy, { recursive: true, force: true })
   mkdirSync(copy, { recursive: true })
   const run = promisify(execFile)
-  const existing = `xargs -0 sh -c 'for f; do [ -e "$f" ] && printf "%s\\0" "$f"; done' _`
-  const files = `git ls-files -z --cached --others --exclude-standard | ${existing}`
-  await run('bash', ['-c', `${files} | tar --null -T - -cf - | tar -xf - -C "$1"`, '_', copy], { cwd: root })
-  await run('bash', ['-c', 'cp -RPl node_modules "$1"', '_', copy], { cwd: root })
+  const { stdout } = await run('git', ['ls-files', '-z', '--cached', '--others', '--exclude-standard'], { cwd: root })
+  for (const file of stdout.split('\0').filter((each) => each !== '' && existsSync(join(root, each)))) {
+    mkdirSync(dirname(join(copy, file)), { recursive: true })
+    copyFileSync(join(root, file), join(copy, file))
+  }
+  // Hard links, and the symbolic ones in .bin as they are.
+  await run('cp', ['-RPl', 'node_modules', copy], { cwd: root })
   return copy
 }
