@@ -1,9 +1,10 @@
 // Makes a shop's secrets for Kubernetes. They are random, made once, and kept in .sidecart/cluster,
 // which only its owner can read: a second run makes the same.
 //   npx node k8s/secrets.ts | kubectl apply -f -     for k8s/overlays/local and test
-//   npx node k8s/secrets.ts --entries FOLDER         for a secret manager: a JSON file each, with
-//     the servers' administrators from MONGODB_URI, MYSQL_URL, KAFKA_BROKERS, KAFKA_USERNAME and
-//     KAFKA_PASSWORD, and the payment provider's key from PROVIDER_API_KEY (docs/deploying.md)
+//   npx node k8s/secrets.ts --entries FOLDER         for a secret manager, a JSON file for each
+// The second takes the servers' administrators from MONGODB_URI, MYSQL_URL, KAFKA_BROKERS,
+// KAFKA_USERNAME and KAFKA_PASSWORD, and the payment provider's key from PROVIDER_API_KEY
+// (docs/deploying.md).
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { stringify } from 'yaml'
