@@ -106,8 +106,9 @@ cluster
   .command('up')
   .description('start a cluster of one node with the shop; bring it up to date if it runs')
   .option('--context <name>', 'use the cluster of a context of your kubeconfig instead')
+  .option('--overlay <name>', 'with --context: another one of k8s/overlays than "local"')
   .option('--bare', 'without the shop: DNS, metrics-server and Dapr')
-  .action(async (options: { bare?: boolean; context?: string }) => (await loadCluster()).up(options))
+  .action(async (options: { bare?: boolean; context?: string; overlay?: string }) => (await loadCluster()).up(options))
 
 cluster
   .command('test')

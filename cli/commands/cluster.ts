@@ -13,12 +13,14 @@ import { createProgress, duration, type Progress } from '../../platform/progress
 
 const paths = createClusterPaths()
 
+type UpOptions = { bare?: boolean; context?: string; overlay?: string }
+
 /** Starts the cluster and the shop in it, or brings a running one up to date. */
-export async function up({ bare = false, context }: { bare?: boolean; context?: string }): Promise<void> {
+export async function up({ bare = false, context, overlay }: UpOptions): Promise<void> {
   const began = Date.now()
   const progress = createProgress()
   if (context !== undefined) {
-    console.log(await upInContext(context, paths, progress))
+    console.log(await upInContext({ context, overlay }, paths, progress))
     progress.close()
     return
   }

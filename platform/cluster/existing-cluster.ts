@@ -12,12 +12,17 @@ import { waitForWorkloads } from './pods.ts'
 import { applyServers, applyServices, renderOverlay, shopSecrets } from './shop.ts'
 
 /**
- * Puts Dapr, unless it is there, and the shop (k8s/overlays/local) into the cluster of a context of
- * the kubeconfig. Its nodes must be able to get the images.
+ * Puts Dapr, unless it is there, and the shop into the cluster of a context of the kubeconfig. Its
+ * nodes must be able to get the images.
+ * @param options.overlay of k8s/overlays
  * @returns how to reach it
  * @throws Error with what did not become ready, and how to get images to a node
  */
-export async function upInContext(context: string, paths: ClusterPaths, progress: Progress): Promise<string> {
+export async function upInContext(
+  { context, overlay = 'local' }: { context: string; overlay?: string | undefined },
+  paths: ClusterPaths,
+  progress: Progress,
+): Promise<string> {
   const [kubectlPath, helm] = await Promise.all([
     findOrBuild('kubectl', progress),
     findOrBuild('helm', progress),
@@ -39,11 +44,13 @@ export async function upInContext(context: string, paths: ClusterPaths, progress
   }
   const secrets = shopSecrets(paths.state)
   try {
-    const resources = await renderOverlay(kubectl, 'local')
+    const resources = await renderOverlay(kubectl, overlay)
     await progress.step({ title: "The shop's servers" }, (note) => applyServers(kubectl, resources, secrets, { note }))
     await progress.step({ title: "The shop's services" }, (note) => applyServices(kubectl, resources, { note }))
   } catch (error) {
-    throw new Error(`${(error as Error).message}\n\n${howToLoadImages}`, { cause: error })
+    const { message } = error as Error
+    if (!/ErrImage|ImagePullBackOff/.test(message)) throw error
+    throw new Error(`${message}\n\n${howToLoadImages}`, { cause: error })
   }
   const login = await clusterLogin(kubectl, secrets)
   return `The shop runs in ${context}. Reach it from this machine:
@@ -54,8 +61,7 @@ Demo admin:   ${login.admin.email}  ${login.admin.password}
 Remove it: kubectl --context ${context} delete namespace ${namespace}`
 }
 
-const howToLoadImages = `If a pod waits for its image (ErrImagePull, ImagePullBackOff): the nodes have to get the
-project's images. Build each with Docker or Podman, and load it, here for "orders":
+const howToLoadImages = `The nodes have to get the project's images. Build each with Docker or Podman, and load it, here for "orders":
   docker build -f images/Containerfile --target orders -t sidecart/orders .
   kind load docker-image sidecart/orders          (kind)
   k3d image import sidecart/orders                (k3d)
