@@ -29,7 +29,7 @@ export async function chargesByOrder(): Promise<Map<string, number>> {
 export async function deadLetters(): Promise<string[]> {
   const list = "find /var/lib/kafka/data -path '*.dlq-*' -name '*.log' -printf '%s %P\\n'"
   const logs = (await kubectl(['exec', 'kafka-0', '--', 'sh', '-c', list])).trim().split('\n')
-  const missing = deadLetterTopics.filter((topic) => !logs.some((log) => log.includes(` ${topic}-`)))
+  const missing = deadLetterTopics.filter((topic) => !logs.some((log) => log.includes(`/${topic}-`)))
   if (missing.length > 0) throw new Error(`the broker has no files of ${missing.join(', ')}`)
   return logs.filter((log) => !log.startsWith('0 '))
 }
