@@ -61,7 +61,8 @@ Demo admin:   ${login.admin.email}  ${login.admin.password}
 Remove it: kubectl --context ${context} delete namespace ${namespace}`
 }
 
-const howToLoadImages = `The nodes have to get the project's images. Build each with Docker or Podman, and load it, here for "orders":
+const howToLoadImages = `The nodes have to get the project's images. Build each with Docker or Podman,
+and load it, here for "orders":
   docker build -f images/Containerfile --target orders -t sidecart/orders .
   kind load docker-image sidecart/orders          (kind)
   k3d image import sidecart/orders                (k3d)
