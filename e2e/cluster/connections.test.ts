@@ -35,7 +35,7 @@ beforeAll(async () => {
 const name = (end: End) =>
   end === 'outside'
     ? end
-    : (end.labels['app.kubernetes.io/name'] ?? end.labels['app'] ?? end.labels['k8s-app'] ?? end.name)
+    : (end.labels['app'] ?? end.labels['app.kubernetes.io/name'] ?? end.labels['k8s-app'] ?? end.name)
 
 const text = ({ from, to, port }: Connection) => `${name(from)} -> ${name(to)}:${port}`
 const same = (a: Connection) => (b: Connection) => text(a) === text(b)
