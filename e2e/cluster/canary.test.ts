@@ -5,6 +5,7 @@ import { importedImages, withImageIds } from '../../platform/cluster/image-impor
 import { createClusterPaths } from '../../platform/cluster/paths.ts'
 import { listOf, splitByDapr, type Resource } from '../../platform/cluster/resources.ts'
 import { renderOverlay } from '../../platform/cluster/shop.ts'
+import { poll } from '../../platform/poll.ts'
 import { api, product } from '../shop-client.ts'
 import { kubectl, kubectlJson } from './kubectl.ts'
 import { outcomes, startShoppers } from './shoppers.ts'
@@ -22,6 +23,10 @@ async function applyOverlay(name: string): Promise<void> {
     await kubectl(['wait', '--for=jsonpath={.status.readyReplicas}=1', 'replicaset/gateway-canary', '--timeout=180s'])
   await cluster.kubectl.apply(listOf(first))
   await kubectl(['rollout', 'status', 'deployment/edge', '--timeout=180s'])
+  // Connections that are kept stay with the old pod until it ends.
+  const hasEnded = async () =>
+    (await kubectlJson(['get', 'pods', '-l', 'app.kubernetes.io/name=edge'])).items.length === 1
+  await poll('the old pod of the edge has ended', hasEnded, { timeoutMs: 60_000 })
 }
 
 let sku: string
