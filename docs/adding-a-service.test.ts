@@ -106,7 +106,10 @@ test('the page runs these commands and touches these places', () => {
     'services/wishlists',
     'components/wishlists',
     'dapr-config/wishlists',
+    'components/kustomization.yaml',
+    'dapr-config/kustomization.yaml',
     'platform/processes',
+    'k8s/base',
     'cli/try-wishlists.ts',
   ])
 })
