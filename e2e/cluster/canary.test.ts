@@ -35,7 +35,11 @@ beforeAll(async () => {
 })
 afterAll(async () => {
   await applyOverlay('test')
-  await kubectl(['delete', 'replicasets,services,poddisruptionbudgets', '--selector=sidecart/track=canary'])
+  await kubectl([
+    'delete',
+    'replicasets,services,poddisruptionbudgets,networkpolicies',
+    '--selector=sidecart/track=canary',
+  ])
 }, 180_000)
 
 it('a canary gets a fifth of the requests, and no request fails when it comes or goes', async () => {
