@@ -95,7 +95,7 @@ test('the page runs these commands and touches these places', () => {
   expect(commands).toEqual([
     'npm run generate',
     'npm run lint',
-    'npm test -- services/wishlists layout.test.ts',
+    'npm test -- services/wishlists layout.test.ts k8s/base.test.ts',
     'npm start',
     'npx node cli/try-wishlists.ts gateway',
     'npx node cli/try-wishlists.ts users',
@@ -110,6 +110,7 @@ test('the page runs these commands and touches these places', () => {
     'dapr-config/kustomization.yaml',
     'platform/processes',
     'k8s/base',
+    'images/Containerfile',
     'cli/try-wishlists.ts',
   ])
 })
@@ -121,7 +122,7 @@ test('its code is generated and passes all checks and its own test', async () =>
   await succeed('tsc', '--noEmit')
   await succeed('buf', 'lint', 'protos', '--path', 'protos/shop')
   await succeed('oxfmt', '--check', '.')
-  await succeed('vitest', 'run', '--project', 'unit', 'services/wishlists', 'layout.test.ts')
+  await succeed('vitest', 'run', '--project', 'unit', 'services/wishlists', 'layout.test.ts', 'k8s/base.test.ts')
 }, 120_000)
 
 test('the shop starts with it; its callers may call it, others may not, and its event arrives', async () => {
