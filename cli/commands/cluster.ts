@@ -1,12 +1,11 @@
 import { spawn } from 'node:child_process'
 import Table from 'cli-table3'
-import { clusterLogin, nodePortUrl } from '../../platform/cluster/access.ts'
+import { shopAccess } from '../../platform/cluster/access.ts'
 import { attachCluster, startCluster, stopCluster, updateShop, type Cluster } from '../../platform/cluster/cluster.ts'
 import { podMemory } from '../../platform/cluster/metrics.ts'
 import { nodeProcesses } from '../../platform/cluster/node.ts'
 import { createClusterPaths } from '../../platform/cluster/paths.ts'
 import { isReady, readyContainers, waitsFor, type Pod } from '../../platform/cluster/pods.ts'
-import { shopSecrets } from '../../platform/cluster/shop.ts'
 import { upInContext } from '../../platform/cluster/existing-cluster.ts'
 import { root } from '../../platform/processes/paths.ts'
 import { createProgress, duration, type Progress } from '../../platform/progress.ts'
@@ -38,16 +37,13 @@ export async function up({ bare = false, context, overlay }: UpOptions): Promise
   console.log(`${cluster.reused ? 'Up to date' : 'Up'} in ${duration(Date.now() - began)}.`)
 }
 
-async function printWays({ kubectl, node: { network } }: Cluster, bare: boolean): Promise<void> {
+async function printWays(cluster: Cluster, bare: boolean): Promise<void> {
   const table = new Table({ style: { head: [], border: [] } })
   if (!bare) {
-    const [edge, login] = await Promise.all([
-      nodePortUrl(kubectl, network, 'edge', 80),
-      clusterLogin(kubectl, shopSecrets(paths.state)),
-    ])
+    const { api, login } = await shopAccess(cluster)
     table.push(
-      ['API', `${edge}/v1`],
-      ['API docs', `${edge}/docs`],
+      ['API', `${api}/v1`],
+      ['API docs', `${api}/docs`],
       ['Demo shopper', `${login.shopper.email}  ${login.shopper.password}`],
       ['Demo admin', `${login.admin.email}  ${login.admin.password}`],
     )

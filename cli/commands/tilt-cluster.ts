@@ -2,12 +2,11 @@
 import { spawn } from 'node:child_process'
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
-import { clusterLogin, nodePortUrl } from '../../platform/cluster/access.ts'
+import { shopAccess } from '../../platform/cluster/access.ts'
 import { attachCluster, type Cluster } from '../../platform/cluster/cluster.ts'
 import { importImages } from '../../platform/cluster/image-import.ts'
 import { ensureProjectImages } from '../../platform/cluster/images/project.ts'
 import { createClusterPaths } from '../../platform/cluster/paths.ts'
-import { shopSecrets } from '../../platform/cluster/shop.ts'
 import { lock } from '../../platform/parts/cache.ts'
 import { root } from '../../platform/processes/paths.ts'
 import { createProgress } from '../../platform/progress.ts'
@@ -42,11 +41,7 @@ export async function loadImage(name: string, output: string): Promise<void> {
 
 /** Runs `npm run seed` against the shop in the cluster, as its admin. */
 export async function seedCluster(args: string[]): Promise<void> {
-  const { kubectl, node } = running()
-  const [api, login] = await Promise.all([
-    nodePortUrl(kubectl, node.network, 'edge', 80),
-    clusterLogin(kubectl, shopSecrets(paths.state)),
-  ])
+  const { api, login } = await shopAccess(running())
   const child = spawn(process.execPath, [join(root, 'cli', 'main.ts'), 'seed', '--api', api, ...args], {
     stdio: 'inherit',
     env: {

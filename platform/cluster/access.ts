@@ -3,7 +3,22 @@ import { ensureDemoLogin, type DemoLogin } from '../accounts.ts'
 import type { Secrets } from '../processes/secrets.ts'
 import { namespace } from '../processes/services.ts'
 import { withForwardedPort, type Kubectl } from './kubectl.ts'
+import type { Cluster } from './cluster.ts'
 import type { Network } from './network.ts'
+import { shopSecrets } from './shop.ts'
+
+/** Returns the edge's address on a node of our own, and the demo logins, which it creates. */
+export async function shopAccess({
+  kubectl,
+  node,
+  paths,
+}: Pick<Cluster, 'kubectl' | 'node' | 'paths'>): Promise<{ api: string; login: DemoLogin }> {
+  const [api, login] = await Promise.all([
+    nodePortUrl(kubectl, node.network, 'edge', 80),
+    clusterLogin(kubectl, shopSecrets(paths.state)),
+  ])
+  return { api, login }
+}
 
 type Service = { spec: { ports: { port: number; nodePort?: number }[] } }
 
@@ -11,12 +26,7 @@ type Service = { spec: { ports: { port: number; nodePort?: number }[] } }
  * Returns the address of a Service that has a port on the node.
  * @throws Error when it has none
  */
-export async function nodePortUrl(
-  kubectl: Kubectl,
-  { nodeAddress }: Network,
-  name: string,
-  port: number,
-): Promise<string> {
+async function nodePortUrl(kubectl: Kubectl, { nodeAddress }: Network, name: string, port: number): Promise<string> {
   const { spec } = await kubectl.json<Service>(['get', 'service', name, '--namespace', namespace])
   const found = spec.ports.find((each) => each.port === port)?.nodePort
   if (found === undefined) throw new Error(`Service ${name} has no NodePort for its port ${port}`)

@@ -1,10 +1,9 @@
 // Brings up the shop in a cluster for e2e/cluster, unless one of this clone runs, and ends it again
 // unless CLUSTER_KEEP is set. Where no cluster can be made it fails and says why.
 import type { TestProject } from 'vitest/node'
-import { clusterLogin, nodePortUrl, podUrl } from '../cluster/access.ts'
+import { podUrl, shopAccess } from '../cluster/access.ts'
 import { startCluster, stopCluster } from '../cluster/cluster.ts'
 import { createClusterPaths } from '../cluster/paths.ts'
-import { shopSecrets } from '../cluster/shop.ts'
 import { createProgress } from '../progress.ts'
 
 declare module 'vitest' {
@@ -27,12 +26,8 @@ export default async function setup(project: TestProject): Promise<(() => Promis
   const stop = async () => void (await stopCluster(paths))
   const keeps = cluster.reused || Boolean(process.env['CLUSTER_KEEP'])
   try {
-    const [edge, jaeger, login] = await Promise.all([
-      nodePortUrl(kubectl, network, 'edge', 80),
-      podUrl(kubectl, 'jaeger', 16686),
-      clusterLogin(kubectl, shopSecrets(paths.state)),
-    ])
-    project.provide('shopApi', edge)
+    const [{ api, login }, jaeger] = await Promise.all([shopAccess(cluster), podUrl(kubectl, 'jaeger', 16686)])
+    project.provide('shopApi', api)
     project.provide('shopJaeger', jaeger)
     project.provide('kubeconfig', paths.kubeconfig)
     project.provide('nodeAddress', network.nodeAddress)
@@ -43,7 +38,7 @@ export default async function setup(project: TestProject): Promise<(() => Promis
     // For the programs that tests start, and for runKubectl. The workers are forked later and
     // inherit these.
     process.env['KUBECONFIG'] = paths.kubeconfig
-    process.env['SHOP_API'] = edge
+    process.env['SHOP_API'] = api
     process.env['SHOP_JAEGER'] = jaeger
   } catch (error) {
     if (!keeps) await stop()

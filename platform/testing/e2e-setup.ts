@@ -3,10 +3,9 @@
 // in this clone's cluster, where those that stop processes cannot run. Both must run already.
 import type { TestProject } from 'vitest/node'
 import { ensureDemoLogin } from '../accounts.ts'
-import { clusterLogin, nodePortUrl, podUrl } from '../cluster/access.ts'
+import { podUrl, shopAccess } from '../cluster/access.ts'
 import { attachCluster } from '../cluster/cluster.ts'
 import { createClusterPaths } from '../cluster/paths.ts'
-import { shopSecrets } from '../cluster/shop.ts'
 import { attachShop, startShop } from '../start/shop.ts'
 
 declare module 'vitest' {
@@ -44,17 +43,11 @@ export default async function setup(project: TestProject): Promise<(() => Promis
 }
 
 async function useCluster(project: TestProject): Promise<undefined> {
-  const paths = createClusterPaths()
-  const cluster = attachCluster(paths)
+  const cluster = attachCluster(createClusterPaths())
   if (cluster === undefined) throw new Error('No cluster runs. `npm run cluster -- up` starts one.')
-  const { kubectl, node } = cluster
-  const [api, jaeger, { admin }] = await Promise.all([
-    nodePortUrl(kubectl, node.network, 'edge', 80),
-    podUrl(kubectl, 'jaeger', 16686),
-    clusterLogin(kubectl, shopSecrets(paths.state)),
-  ])
+  const [{ api, login }, jaeger] = await Promise.all([shopAccess(cluster), podUrl(cluster.kubectl, 'jaeger', 16686)])
   project.provide('shopApi', api)
   project.provide('shopJaeger', jaeger)
-  project.provide('adminEmail', admin.email)
-  project.provide('adminPassword', admin.password)
+  project.provide('adminEmail', login.admin.email)
+  project.provide('adminPassword', login.admin.password)
 }
