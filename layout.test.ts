@@ -49,9 +49,10 @@ const layers: Record<string, string[]> = {
   k8s: ['platform', 'lib'],
   'pluggable/tests': ['images', 'pluggable', 'platform', 'lib', 'protos'],
   bench: ['pluggable', 'platform', 'lib', 'protos'],
-  e2e: ['k8s', 'platform', 'lib', 'protos'],
+  reconcile: ['platform', 'lib', 'protos'],
+  e2e: ['k8s', 'reconcile', 'platform', 'lib', 'protos'],
   tilt: ['platform', 'lib', 'protos'],
-  cli: ['bench', 'e2e', 'k8s', 'pluggable/tests', 'platform', 'lib', 'protos'],
+  cli: ['bench', 'e2e', 'k8s', 'pluggable/tests', 'reconcile', 'platform', 'lib', 'protos'],
 }
 
 function layerOf(path: string): string | undefined {

@@ -27,7 +27,8 @@ export default defineConfig({
           include: [
             '*.test.ts',
             'docs/links.test.ts',
-            '{lib,services,pluggable,examples,images,platform,k8s,cli,bench}/**/*.test.ts',
+            'e2e/chaos/*.test.ts',
+            '{lib,services,pluggable,examples,images,platform,k8s,reconcile,cli,bench}/**/*.test.ts',
           ],
           exclude: [...elsewhere, '**/*.int.test.ts', '**/*.chaos.test.ts'],
         },
@@ -46,7 +47,7 @@ export default defineConfig({
       {
         test: {
           name: 'chaos',
-          include: ['pluggable/**/*.chaos.test.ts'],
+          include: ['{pluggable,e2e}/**/*.chaos.test.ts'],
           exclude: elsewhere,
           fileParallelism: false,
           sequence: { groupOrder: 1 },
@@ -56,8 +57,9 @@ export default defineConfig({
         test: {
           name: 'e2e',
           include: ['e2e/**/*.test.ts'],
-          exclude: [...elsewhere, 'e2e/cluster/**'],
-          globalSetup: 'platform/testing/e2e-setup.ts',
+          exclude: [...elsewhere, 'e2e/{cluster,chaos}/**'],
+          // What the second does at the end comes before what the first does.
+          globalSetup: ['platform/testing/e2e-setup.ts', 'e2e/reconcile-setup.ts'],
           // They share one shop: one kills what another needs.
           fileParallelism: false,
           testTimeout: 120_000,

@@ -185,7 +185,7 @@ function growth({ growth }: Measured): string {
   return `\n\nBy number of keys and size of value, 32 callers:\n\n${table(head, all)}`
 }
 
-const table = (head: string[], rows: string[][]) =>
+export const table = (head: string[], rows: string[][]) =>
   [head, head.map(() => '---'), ...rows].map((row) => `| ${row.join(' | ')} |`).join('\n')
 
 /** Formats a number with three significant digits. */

@@ -1,8 +1,11 @@
 // All commands of `npm start`, `npm test` and `npm run …`. The work of each is loaded only when it
 // is called: loading is most of a short command's time.
 import { Command, InvalidArgumentError, Option } from 'commander'
+import { register as registerDlq } from './commands/dlq.ts'
 import { register as registerImport } from './commands/import.ts'
 import { register as registerLintK8s } from './commands/lint-k8s.ts'
+import { register as registerRebuild } from './commands/rebuild.ts'
+import { register as registerReconcile } from './commands/reconcile.ts'
 import { register as registerSeed } from './commands/seed.ts'
 import { register as registerTrace } from './commands/trace.ts'
 import { register as registerUser } from './commands/user.ts'
@@ -79,18 +82,13 @@ program
     (await import('./commands/tilt-cluster.ts')).loadImage(name, options.output),
   )
 
-program
-  .command('cluster-seed', { hidden: true })
-  .description('seed the shop in the cluster, for the Tiltfile')
-  .argument('[options...]')
-  .allowUnknownOption()
-  .passThroughOptions()
-  .action(async (args: string[]) => (await import('./commands/tilt-cluster.ts')).seedCluster(args))
-
 registerTrace(program)
 registerSeed(program)
+registerDlq(program)
 registerImport(program)
 registerUser(program)
+registerRebuild(program)
+registerReconcile(program)
 
 const cluster = program
   .command('cluster')
@@ -123,6 +121,14 @@ cluster
   .argument('[images...]', 'such as orders or outbox-mysql; default: all')
   .description('build images again and replace the pods of those that changed')
   .action(async (images: string[]) => (await loadCluster()).load(images))
+
+cluster
+  .command('seed')
+  .argument('[options...]', 'those of npm run seed, such as --products 50 --users 5')
+  .description('create products, stock and shoppers in it, as its admin')
+  .allowUnknownOption()
+  .passThroughOptions()
+  .action(async (args: string[]) => (await import('./commands/tilt-cluster.ts')).seedCluster(args))
 
 cluster
   .command('status')
@@ -204,6 +210,20 @@ and in bounded memory`,
     (await import('./commands/chaos.ts')).chaosBacklog(options),
   )
 
+chaos
+  .command('shop')
+  .description(
+    `kill and stop services, sidecars, components and servers of a whole shop, with two replicas of
+those that handle orders; then every accepted order must be terminal, and npm run reconcile agree`,
+  )
+  .option('--minutes <count>', 'for how long', wholeNumber, 10)
+  .option('--kills <count>', 'until there were this many kills, instead of for a time', wholeNumber)
+  .option('--seed <number>', 'repeat the plan of an earlier run, which printed its seed', wholeNumber)
+  .option('--keep', 'leave the shop running (npm stop -- --all ends it)')
+  .action(async (options: { minutes: number; kills?: number; seed?: number; keep?: boolean }) =>
+    (await import('./commands/chaos.ts')).chaosShop(options),
+  )
+
 registerLintK8s(program)
 
 const bench = program.command('bench').description('measure, and write the results to bench/results')
@@ -219,6 +239,36 @@ on both databases (about 15 minutes)`,
   .option('--keep', 'leave the servers running for the next run (npm stop -- --all ends them)')
   .action(async (options: { quick?: boolean; only?: Database; keep?: boolean }) =>
     (await import('../bench/outbox.ts')).benchOutbox(options),
+  )
+
+bench
+  .command('orders')
+  .description(
+    `how many orders a second become CONFIRMED, how fast, and what each costs, beside bare calls
+through two sidecars, in a shop of its own (about 6 minutes)`,
+  )
+  .option('--quick', 'about a minute: shows whether something broke, not figures to quote')
+  .option('--running', 'in the shop that runs (PORT_BASE), which is left as it is then, with the orders')
+  .option('--orders <count>', 'repeat the fastest load when this many orders are there', wholeNumber)
+  .option('--no-write', 'print the report only')
+  .action(async (options: { quick?: boolean; running?: boolean; orders?: number; write: boolean }) =>
+    (await import('../bench/orders.ts')).benchOrders(options),
+  )
+
+bench
+  .command('catalogue')
+  .description(
+    `how fast products are seeded, read, filtered and found at 10,000, 100,000 and 1,000,000 of
+them, and hot pages at the edge, in a shop of its own; --products chooses fewer`,
+  )
+  .option('--quick', 'with 2,000 products: shows whether something broke, not figures to quote')
+  .option('--running', 'in the shop that runs (PORT_BASE), which keeps the products')
+  .option('--products <counts>', 'sizes of the catalogue, such as 10000,100000', (text: string) =>
+    text.split(',').map(wholeNumber),
+  )
+  .option('--no-write', 'print the report only')
+  .action(async (options: { quick?: boolean; running?: boolean; products?: number[]; write: boolean }) =>
+    (await import('../bench/catalogue.ts')).benchCatalogue(options),
   )
 
 function wholeNumber(text: string): number {

@@ -3,7 +3,7 @@ import { Kafka, logLevel } from 'kafkajs'
 import { afterEach, beforeAll, expect, inject, it } from 'vitest'
 import { attachShop, type Shop } from '../platform/start/shop.ts'
 import { poll } from '../platform/poll.ts'
-import { api, place, placeOnce, product, shopper, terminal, type Answer } from './shop-client.ts'
+import { api, place, placeOnce, product, shopper, terminal, uncached, type Answer } from './shop-client.ts'
 
 // Whatever a test stops is started again, because all tests share one shop.
 let shop: Shop
@@ -31,13 +31,13 @@ async function timed(send: () => Promise<Answer>): Promise<Answer & { ms: number
   return { ...(await send()), ms: performance.now() - started }
 }
 
-const categories = () => api('/v1/categories')
-const products = () => api('/v1/products?limit=1')
+const categories = () => api('/v1/categories', { headers: uncached })
+const products = () => api('/v1/products?limit=1', { headers: uncached })
 const login = () => api('/v1/sessions', { body: { email: inject('adminEmail'), password: inject('adminPassword') } })
 
 it.each([
   ["the gateway's sidecar", 'gateway-dapr', products],
-  ['a service', 'catalog', products],
+  ['a service', 'catalog', categories],
   ["a service's sidecar", 'users-dapr', login],
   ["a service's store component", 'users-outbox-mongodb', login],
   ['MongoDB', 'mongodb', login],

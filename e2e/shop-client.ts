@@ -1,5 +1,6 @@
 // The shop as its users see it: the REST API as a shopper or seller calls it.
 import { randomUUID } from 'node:crypto'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { inject } from 'vitest'
 import { poll } from '../platform/poll.ts'
 
@@ -7,6 +8,9 @@ import { poll } from '../platform/poll.ts'
 export type Json = Record<string, any>
 
 export type Answer = { status: number; headers: Headers; body: Json }
+
+/** Headers of a request that the edge's cache lets through, as it does any with a cookie. */
+export const uncached = { cookie: 'uncached=1' }
 
 type RequestOptions = { method?: string; token?: string; body?: unknown; headers?: Record<string, string> }
 
@@ -28,13 +32,19 @@ export async function api(path: string, { method, token, body, headers }: Reques
 // The gateway never goes down: a request without a response is a failure, not a reason to retry.
 const isFatal = () => true
 
-/** Retries as long as the response is 503, as a well-behaved client does. */
-function retry503(send: () => Promise<Answer>): Promise<Answer> {
+/**
+ * Retries as long as the response is 503 or 429, or the same request is still in hand, when its
+ * Retry-After says so, as a well-behaved client does.
+ */
+function retryLater(send: () => Promise<Answer>, timeoutMs = 30_000): Promise<Answer> {
   const attempt = async () => {
     const answer = await send()
-    return answer.status !== 503 && answer
+    if (![429, 503].includes(answer.status) && answer.body.code !== 'request_in_progress') return answer
+    // Not all at once again: the same request 50 times would be let in one by one.
+    await sleep(1_000 * Number(answer.headers.get('retry-after') ?? 0) * (1 + Math.random()))
+    return undefined
   }
-  return poll('a response other than 503', attempt, { timeoutMs: 30_000, isFatal })
+  return poll('a final response', attempt, { timeoutMs, isFatal })
 }
 
 export type Shopper = { email: string; token: string }
@@ -43,7 +53,7 @@ export type Shopper = { email: string; token: string }
 export async function shopper(): Promise<Shopper> {
   const email = `shopper-${randomUUID()}@example.com`
   const password = randomUUID()
-  const registered = await retry503(() => api('/v1/users', { body: { email, password, name: 'Sam Shopper' } }))
+  const registered = await retryLater(() => api('/v1/users', { body: { email, password, name: 'Sam Shopper' } }))
   // 409: the account exists, because an earlier response was lost.
   expectStatus('register', registered, [201, 409])
   return { email, token: await login(email, password) }
@@ -51,7 +61,7 @@ export async function shopper(): Promise<Shopper> {
 
 /** Logs in and returns the access token. */
 export async function login(email: string, password: string): Promise<string> {
-  const session = await retry503(() => api('/v1/sessions', { body: { email, password } }))
+  const session = await retryLater(() => api('/v1/sessions', { body: { email, password } }))
   expectStatus('log in', session, [200, 201])
   return session.body.accessToken
 }
@@ -73,11 +83,11 @@ export async function product(units: number, { amount = 999, suffix = '' } = {})
     published: true,
     variants: [{ sku, options: {}, price: { amount, currency: 'USD' } }],
   }
-  const created = await retry503(() => api(`/v1/products/${handle}`, { method: 'PUT', token, body }))
+  const created = await retryLater(() => api(`/v1/products/${handle}`, { method: 'PUT', token, body }))
   expectStatus('create a product', created, [200, 201])
   const supply = { source: 'test', quantity: units }
   const stockPath = `/v1/stock/${encodeURIComponent(sku)}`
-  const stocked = await retry503(() => api(stockPath, { method: 'PUT', token, body: supply }))
+  const stocked = await retryLater(() => api(stockPath, { method: 'PUT', token, body: supply }))
   expectStatus('stock the product', stocked, [200])
   await untilAvailable(sku, units)
   return sku
@@ -99,22 +109,32 @@ export async function untilAvailable(sku: string, units: number, timeoutMs = 15_
   await poll(`${units} units of ${sku} available`, async () => (await available(sku)) === units, { timeoutMs, isFatal })
 }
 
-type OrderOptions = { quantity?: number; method?: string; key?: string }
+type OrderOptions = { quantity?: number; method?: string; key?: string; headers?: Record<string, string> }
+
+/** A shop with more orders than it can confirm says 503 until it can. */
+const patienceMs = 120_000
 
 /** Places an order, retrying 503 with the same Idempotency-Key. */
 export function place(who: Shopper, sku: string, { key = randomUUID(), ...rest }: OrderOptions = {}): Promise<Answer> {
-  return retry503(() => placeOnce(who, sku, { ...rest, key }))
+  return retryLater(() => placeOnce(who, sku, { ...rest, key }), patienceMs)
+}
+
+/** The same for an order of several lines. */
+export function placeLines(who: Shopper, lines: { sku: string; quantity: number }[]): Promise<Answer> {
+  const headers = { 'idempotency-key': randomUUID() }
+  const body = { lines, payment: { method: 'pm_card_visa' } }
+  return retryLater(() => api('/v1/orders', { token: who.token, headers, body }), patienceMs)
 }
 
 /** Places an order and returns the first response, whatever it is. */
 export function placeOnce(
   who: Shopper,
   sku: string,
-  { quantity = 1, method = 'pm_card_visa', key = randomUUID() }: OrderOptions = {},
+  { quantity = 1, method = 'pm_card_visa', key = randomUUID(), headers }: OrderOptions = {},
 ): Promise<Answer> {
   return api('/v1/orders', {
     token: who.token,
-    headers: { 'idempotency-key': key },
+    headers: { ...headers, 'idempotency-key': key },
     body: { lines: [{ sku, quantity }], payment: { method } },
   })
 }

@@ -50,7 +50,8 @@ test.each(names)('%s imports no test, no other program, and only what npm ci --o
   expect(folders.filter((folder) => !lock.packages[folder] || lock.packages[folder].dev)).toEqual([])
 })
 
-describe('a collected image', () => {
+// Copying some thousand files takes seconds on a busy machine.
+describe('a collected image', { timeout: 60_000 }, () => {
   const folder = mkdtempSync(join(tmpdir(), 'collect-'))
   const files = () => globSync('**/*', { cwd: folder, withFileTypes: true }).filter((entry) => entry.isFile())
   const digest = (from: string) =>
@@ -140,9 +141,8 @@ test(
     expect(once).toEqual(again)
     const listed = once.components.map(({ name }) => name)
     const folders = packageFolders(root, contentsOf(root, 'payment-sandbox').packages)
-    expect(listed.toSorted()).toEqual(
-      [...folders.map((path) => path.replace(/^.*node_modules\//, '')), 'node'].toSorted(),
-    )
+    // npm lists two copies of one version once.
+    expect(new Set(listed)).toEqual(new Set([...folders.map((path) => path.replace(/^.*node_modules\//, '')), 'node']))
     expect(once.dependencies[0]?.ref).toBe(once.metadata.component['bom-ref'])
   },
 )

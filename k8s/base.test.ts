@@ -106,7 +106,9 @@ describe.each(serviceNames)('%s', (name) => {
       const resource = service(name).found.find(
         ({ kind, metadata }) => kind === 'HTTPEndpoint' && metadata.name === endpoint.name,
       )
-      expect(resource?.spec.headers?.[0]?.secretKeyRef).toEqual({ name, key: authorizationKey(endpoint) })
+      expect(resource?.spec.headers?.[0]?.secretKeyRef).toEqual(
+        endpoint.bearerSecret && { name, key: authorizationKey(endpoint) },
+      )
     }
   })
 })

@@ -1,4 +1,5 @@
 import * as z from 'zod'
+import { defaultTracesPerSecond } from './telemetry.ts'
 
 const port = z.coerce.number().int().min(1).max(65535)
 
@@ -20,6 +21,8 @@ export const serviceEnv = {
   DAPR_API_TOKEN: z.string().min(1),
   APP_API_TOKEN: z.string().min(1),
   OTEL_EXPORTER_OTLP_ENDPOINT: z.url().optional(),
+  /** New traces a second that are recorded (lib/trace-sampler.ts). 0: none. */
+  TRACES_PER_SECOND: z.coerce.number().int().min(0).default(defaultTracesPerSecond),
 }
 
 export type ServiceConfig = z.infer<z.ZodObject<typeof serviceEnv>>

@@ -1,5 +1,5 @@
 import { Metadata, status, type ServiceError, type StatusObject } from '@grpc/grpc-js'
-import { BadRequest, ErrorInfo } from '#protos/google/rpc/error_details.ts'
+import { BadRequest, ErrorInfo, RetryInfo } from '#protos/google/rpc/error_details.ts'
 import { Status } from '#protos/google/rpc/status.ts'
 
 /**
@@ -35,18 +35,21 @@ export class AppError extends Error {
   readonly kind: ErrorKind
   readonly code: string
   readonly fields: FieldError[]
+  /** When the caller may come back, if that is known. */
+  readonly retryAfterSeconds: number | undefined
 
   constructor(
     kind: ErrorKind,
     code: string,
     message: string,
-    options: { cause?: unknown; fields?: FieldError[] } = {},
+    options: { cause?: unknown; fields?: FieldError[]; retryAfterSeconds?: number | undefined } = {},
   ) {
     super(message, { cause: options.cause })
     this.name = 'AppError'
     this.kind = kind
     this.code = code
     this.fields = options.fields ?? []
+    this.retryAfterSeconds = options.retryAfterSeconds
   }
 }
 
@@ -84,6 +87,10 @@ export function toGrpcStatus(error: unknown): Partial<StatusObject> {
     const fieldViolations = e.fields.map(({ field, message: description }) => ({ field, description }))
     details.push(anyOf('google.rpc.BadRequest', BadRequest.encode({ fieldViolations }).finish()))
   }
+  if (e.retryAfterSeconds !== undefined) {
+    const retryDelay = { seconds: Math.ceil(e.retryAfterSeconds), nanos: 0 }
+    details.push(anyOf('google.rpc.RetryInfo', RetryInfo.encode({ retryDelay }).finish()))
+  }
   const metadata = new Metadata()
   metadata.set(detailsKey, Buffer.from(Status.encode({ code, message, details }).finish()))
   return { code, details: message, metadata }
@@ -100,7 +107,7 @@ export function fromGrpcError(error: ServiceError, callee: string): AppError {
   const own = readDetails(error.metadata)
   if (own) {
     const kind = (Object.keys(errorKinds) as ErrorKind[]).find((k) => errorKinds[k].grpc === error.code) ?? 'internal'
-    return new AppError(kind, own.reason, error.details, { cause: error, fields: own.fields })
+    return new AppError(kind, own.reason, error.details, { ...own, cause: error })
   }
   switch (error.code) {
     case status.UNAVAILABLE:
@@ -115,7 +122,9 @@ export function fromGrpcError(error: ServiceError, callee: string): AppError {
   }
 }
 
-function readDetails(metadata: Metadata | undefined): { reason: string; fields: FieldError[] } | undefined {
+type Details = { reason: string; fields: FieldError[]; retryAfterSeconds: number | undefined }
+
+function readDetails(metadata: Metadata | undefined): Details | undefined {
   const raw = metadata?.get(detailsKey)[0]
   if (!(raw instanceof Buffer)) return undefined
   const { details } = Status.decode(raw)
@@ -128,5 +137,6 @@ function readDetails(metadata: Metadata | undefined): { reason: string; fields: 
   const fields = bad
     ? BadRequest.decode(bad).fieldViolations.map((v) => ({ field: v.field, message: v.description }))
     : []
-  return { reason, fields }
+  const retry = find('google.rpc.RetryInfo')
+  return { reason, fields, retryAfterSeconds: retry && RetryInfo.decode(retry).retryDelay?.seconds }
 }

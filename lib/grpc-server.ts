@@ -11,7 +11,7 @@ import {
   type UntypedServiceImplementation,
 } from '@grpc/grpc-js'
 import { Histogram } from 'prom-client'
-import { errorKinds, toAppError, toGrpcStatus, unauthenticated } from './errors.ts'
+import { errorKinds, toAppError, toGrpcStatus, unauthenticated, type AppError } from './errors.ts'
 import type { Logger } from './logger.ts'
 import { contextOfMetadata, SpanKind, withSpan } from './telemetry.ts'
 
@@ -69,7 +69,7 @@ export const activeDeadline = (c: Context = context.active()) =>
 
 /**
  * Serves gRPC on loopback to this service's own sidecar: checks the app token, continues the
- * caller's trace and deadline, maps AppError to a status with details, and logs one line per call.
+ * caller's trace and deadline, maps AppError to a status with details, and logs calls that fail.
  * Returns a function that closes the server after the calls in flight, or after 5 s.
  */
 export async function serveGrpc(options: {
@@ -111,7 +111,7 @@ function unary(
     const started = performance.now()
     const { metadata } = call
     const text = (key: string) => metadata.get(key)[0]?.toString() ?? ''
-    let failure: ReturnType<typeof toAppError> | undefined
+    let failure: AppError | undefined
     const deadline = call.getDeadline()
     const parent = contextOfMetadata(metadata).setValue(
       deadlineKey,
@@ -140,15 +140,7 @@ function unary(
                   const durationMs = performance.now() - started
                   const code = failure?.code ?? 'ok'
                   duration.observe({ method: path, code }, durationMs / 1000)
-                  const line = {
-                    rpc: path,
-                    code,
-                    durationMs: Math.round(durationMs * 10) / 10,
-                    caller: text('dapr-caller-app-id') || undefined,
-                  }
-                  if (failure && errorKinds[failure.kind].http >= 500)
-                    log.error({ ...line, err: failure }, 'call failed')
-                  else log.info(line, 'call')
+                  logCall(log, { path, code, durationMs, caller: text('dapr-caller-app-id'), failure })
                 }
               },
             ),
@@ -157,6 +149,24 @@ function unary(
       done(toGrpcStatus(error))
     }
   }
+}
+
+/**
+ * One line per failed call. Answers that a caller expects (4xx) are lines at debug, like successes:
+ * they are most of a busy service's lines, and the service logs what it changed.
+ */
+function logCall(
+  log: Logger,
+  call: { path: string; code: string; durationMs: number; caller: string; failure: AppError | undefined },
+): void {
+  const { path: rpc, code, durationMs, caller, failure } = call
+  // Unavailable without a cause is a refusal of our own, such as orders_busy, and no failure.
+  const isRefusal = failure?.kind === 'unavailable' && failure.cause === undefined
+  const failed = failure !== undefined && errorKinds[failure.kind].http >= 500 && !isRefusal
+  if (!failed && !log.isLevelEnabled('debug')) return
+  const line = { rpc, code, durationMs: Math.round(durationMs * 10) / 10, caller: caller || undefined }
+  if (failed) log.error({ ...line, err: failure }, 'call failed')
+  else log.debug(line, 'call')
 }
 
 function sameToken(given: string, expected: string): boolean {

@@ -25,11 +25,11 @@ export type App = {
  */
 export async function runService(
   name: string,
-  build: (app: Pick<App, 'dapr' | 'log'>) => Implementation[],
+  build: (app: Pick<App, 'dapr' | 'log' | 'onClose'>) => Implementation[],
 ): Promise<void> {
   const config = parseEnv(serviceEnv)
   await runApp(name, config, async ({ dapr, log, onClose }) => {
-    const services = build({ dapr, log })
+    const services = build({ dapr, log, onClose })
     onClose('gRPC server', await serveGrpc({ port: config.APP_PORT, appToken: config.APP_API_TOKEN, log, services }))
   })
 }
@@ -37,12 +37,18 @@ export async function runService(
 /**
  * Runs what every Dapr app needs: logger, telemetry, the connection to its sidecar and the admin
  * server. `listen` starts what is the app's own. The admin server starts last and closes first: an
- * app that is ready serves.
+ * app that is ready serves. `limitCallers`: as in `startTelemetry`.
  */
-export async function runApp(name: string, config: ServiceConfig, listen: (app: App) => Promise<void>): Promise<void> {
+export async function runApp(
+  name: string,
+  config: ServiceConfig,
+  listen: (app: App) => Promise<void>,
+  { limitCallers = false }: { limitCallers?: boolean } = {},
+): Promise<void> {
   const log = await createLogger({ service: name, level: config.LOG_LEVEL, format: config.LOG_FORMAT })
   await runProcess(log, async (onClose) => {
-    onClose('telemetry', await startTelemetry(name, config.OTEL_EXPORTER_OTLP_ENDPOINT))
+    const telemetry = { tracesPerSecond: config.TRACES_PER_SECOND, limitCallers }
+    onClose('telemetry', await startTelemetry(name, config.OTEL_EXPORTER_OTLP_ENDPOINT, telemetry))
     const dapr = createDapr({
       grpcPort: config.DAPR_GRPC_PORT,
       httpPort: config.DAPR_HTTP_PORT,

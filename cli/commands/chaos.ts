@@ -1,6 +1,7 @@
 import { randomInt } from 'node:crypto'
 import Table from 'cli-table3'
 import { runBacklog } from '../../pluggable/tests/chaos/backlog.ts'
+import { faultsOf, runShopChaos, startChaosShop, type ChaosResult as ShopChaosResult } from '../../e2e/chaos/run.ts'
 import { violationKinds } from '../../pluggable/tests/chaos/checker.ts'
 import { countSteps, victims } from '../../pluggable/tests/chaos/plan.ts'
 import { runChaos, type ChaosResult, type DatabaseName } from '../../pluggable/tests/chaos/run.ts'
@@ -66,6 +67,73 @@ export async function chaosBacklog(options: { rows: number; only?: DatabaseName 
       if (arrived !== rows || outOfOrder > 0) process.exitCode = 1
     }
   })
+}
+
+/**
+ * Kills and stops processes of a whole shop at random and prints the outcome. Exit code 1 when an
+ * accepted order is not terminal or something disagrees.
+ * @throws Error when a process does not recover
+ */
+export async function chaosShop(options: {
+  minutes: number
+  kills?: number
+  seed?: number
+  keep?: boolean
+}): Promise<void> {
+  const { kills, minutes, keep = false } = options
+  const seed = options.seed ?? randomInt(1, 1_000_000)
+  const until = kills === undefined ? `--minutes ${minutes}` : `--kills ${kills}`
+  console.log(`seed ${seed}; to repeat: npm run chaos -- shop ${until} --seed ${seed}`)
+  const progress = createProgress()
+  let shop: Shop | undefined
+  const interrupted = (signal: NodeJS.Signals) =>
+    void shop?.stop().finally(() => process.exit(signal === 'SIGINT' ? 130 : 143))
+  process.once('SIGINT', interrupted).once('SIGTERM', interrupted)
+  try {
+    shop = await startChaosShop('chaos-shop', progress)
+    const running = shop
+    const result = await progress.step({ title: 'Chaos', log: running.paths.logs }, (note) => {
+      let steps = 0
+      return runShopChaos(running, {
+        seed,
+        ...(kills === undefined ? { minutes } : { kills }),
+        onStep: (text) => note(`${(steps += 1)}: ${text}`),
+      })
+    })
+    console.log(reportShop(result))
+    const faults = faultsOf(result)
+    for (const fault of faults) console.log(fault)
+    console.log(faults.length === 0 ? 'every accepted order is terminal, and all agrees' : `${faults.length} faults`)
+    if (faults.length > 0) process.exitCode = 1
+  } finally {
+    progress.close()
+    process.off('SIGINT', interrupted).off('SIGTERM', interrupted)
+    if (!keep) await shop?.stop()
+  }
+}
+
+function reportShop({ seconds, kills, freezes, load, orders, drainMs }: ShopChaosResult): string {
+  const list = (counts: Record<string, number>) =>
+    Object.entries(counts)
+      .toSorted(([, a], [, b]) => b - a)
+      .map(([name, count]) => `${count} ${name}`)
+      .join(', ') || 'none'
+  const sum = (counts: Record<string, number>) => Object.values(counts).reduce((total, count) => total + count, 0)
+  const table = new Table({ style: { head: [], border: [], compact: true }, colWidths: [34, 80], wordWrap: true })
+  table.push(
+    ['time', duration(seconds * 1_000)],
+    [`killed ${sum(kills)} times`, list(kills)],
+    [`stopped ${sum(freezes)} times`, list(freezes)],
+    ['orders accepted', String(load.accepted)],
+    ['all orders', list(orders)],
+    ['refused', list(load.refused)],
+    ['without a final answer', String(load.unanswered)],
+    ['requests repeated', String(load.retries)],
+    ['cancellations', list(load.cancels)],
+    ['refunds', list(load.refunds)],
+    ['until all were terminal', duration(drainMs)],
+  )
+  return table.toString()
 }
 
 const chosen = (only: DatabaseName | undefined): DatabaseName[] => (only ? [only] : ['mysql', 'mongodb'])

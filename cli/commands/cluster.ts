@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process'
 import Table from 'cli-table3'
-import { shopAccess } from '../../platform/cluster/access.ts'
+import { podUrl, shopAccess } from '../../platform/cluster/access.ts'
 import { attachCluster, startCluster, stopCluster, updateShop, type Cluster } from '../../platform/cluster/cluster.ts'
 import { podMemory } from '../../platform/cluster/metrics.ts'
 import { nodeProcesses } from '../../platform/cluster/node.ts'
@@ -46,6 +46,8 @@ async function printWays(cluster: Cluster, bare: boolean): Promise<void> {
       ['API docs', `${api}/docs`],
       ['Demo shopper', `${login.shopper.email}  ${login.shopper.password}`],
       ['Demo admin', `${login.admin.email}  ${login.admin.password}`],
+      ['Products', 'npm run cluster -- seed --products 50 --users 5'],
+      ["README's first order", `export API=${api} SIDECART_JAEGER=${await podUrl(cluster.kubectl, 'jaeger', 16686)}`],
     )
   }
   table.push(

@@ -3,6 +3,7 @@ import { resolve } from 'node:path'
 import Table from 'cli-table3'
 import { InvalidArgumentError, type Command } from 'commander'
 import type { Problem } from '../shop-data/csv-rows.ts'
+import type { ImportedProduct } from '../shop-data/shopify-product.ts'
 import { openApi, withApiOptions, type ApiOptions } from '../shop-data/local-shop.ts'
 import { decimals } from '../shop-data/money.ts'
 import { createProgressBar } from '../terminal/progress-bar.ts'
@@ -18,7 +19,7 @@ export function register(program: Command): void {
       .argument('<file>', "the CSV, as Shopify's admin exports it"),
   )
     .option('--currency <code>', 'currency of the prices; the file does not contain it', currency, 'USD')
-    .option('--concurrency <count>', 'how many products to send at a time', positive, 8)
+    .option('--concurrency <count>', 'how many requests, of up to 200 products, at a time', positive, 4)
     .option('--no-resume', 'start over, even if an earlier import of this file was interrupted')
     .action(async (file: string, options: Options) => {
       // npm changes to the clone's folder; the path is relative to where the command was typed.
@@ -49,8 +50,9 @@ async function importFile(file: string, options: Options): Promise<number> {
   const { openJournal } = await import('../shop-data/import-journal.ts')
   const { inParallel } = await import('../shop-data/in-parallel.ts')
   const { countRows, groupRows } = await import('../shop-data/product-rows.ts')
-  const { createUpload } = await import('../shop-data/product-upload.ts')
+  const { createUpload, inRequests } = await import('../shop-data/product-upload.ts')
   const { buildProduct, handleOf } = await import('../shop-data/shopify-product.ts')
+  type Read = { product: ImportedProduct; isClean: boolean }
 
   const api = await openApi(options)
   const { rowsOf, hash } = await countRows(file)
@@ -60,7 +62,7 @@ async function importFile(file: string, options: Options): Promise<number> {
   if (doneBefore > 0)
     console.error(`Resuming an interrupted import after ${doneBefore} products (--no-resume starts over).`)
 
-  const counts = { rows: 0, created: 0, updated: 0, skipped: 0, variants: 0, warnings: 0, bad: 0 }
+  const counts = { rows: 0, created: 0, replaced: 0, unchanged: 0, skipped: 0, variants: 0, warnings: 0, bad: 0 }
   const started = Date.now()
   const bar = createProgressBar('Products', rowsOf.size)
   const report = ({ line, field, message }: Problem) => {
@@ -68,22 +70,35 @@ async function importFile(file: string, options: Options): Promise<number> {
     bar.say(`line ${line}: ${field}: ${message}`)
   }
   const upload = createUpload(api, report)
-  try {
-    await inParallel(groupRows(file, rowsOf, report), options.concurrency, async (rows) => {
+
+  /** Yields the products that are not in the shop yet. */
+  async function* read(): AsyncGenerator<Read> {
+    for await (const rows of groupRows(file, rowsOf, report)) {
       counts.rows += rows.length
-      const { product, errors, warnings } = buildProduct(rows, options.currency)
-      const handle = handleOf(rows[0]!)!
-      if (journal.done.has(handle)) counts.skipped++
-      else {
-        for (const { line, field, message } of warnings) bar.say(`warning: line ${line}: ${field}: ${message}`)
-        counts.warnings += warnings.length
-        for (const error of errors) report(error)
-        const uploaded = product && (await upload(product))
-        if (uploaded?.created !== undefined) counts[uploaded.created ? 'created' : 'updated']++
-        counts.variants += uploaded?.stocked ?? 0
-        if (uploaded?.complete && errors.length === 0 && warnings.length === 0) journal.add(handle)
+      if (journal.done.has(handleOf(rows[0]!)!)) {
+        counts.skipped++
+        bar.step()
+        continue
       }
-      bar.step()
+      const { product, errors, warnings } = buildProduct(rows, options.currency)
+      for (const { line, field, message } of warnings) bar.say(`warning: line ${line}: ${field}: ${message}`)
+      counts.warnings += warnings.length
+      for (const error of errors) report(error)
+      if (product) yield { product, isClean: errors.length === 0 && warnings.length === 0 }
+      else bar.step()
+    }
+  }
+
+  try {
+    await inParallel(inRequests(read()), options.concurrency, async (group) => {
+      const uploaded = await upload(group.map(({ product }) => product))
+      for (const [i, { product, isClean }] of group.entries()) {
+        const { outcome, stocked, complete } = uploaded[i]!
+        if (outcome !== 'refused' && outcome !== 'failed') counts[outcome]++
+        counts.variants += stocked
+        if (complete && isClean) journal.add(product.handle)
+      }
+      bar.step(group.length)
     })
   } finally {
     bar.close()
@@ -94,7 +109,8 @@ async function importFile(file: string, options: Options): Promise<number> {
   table.push(
     ['rows read', counts.rows],
     ['products created', counts.created],
-    ['products updated', counts.updated],
+    ['products replaced', counts.replaced],
+    ['products unchanged', counts.unchanged],
     ...(counts.skipped > 0 ? [['products imported before', counts.skipped]] : []),
     ['variants with stock', counts.variants],
     ['warnings', counts.warnings],

@@ -73,7 +73,7 @@ describe('compose.yaml', () => {
     for (const name of composeParts) expect(services[name]!.healthcheck.test[0]).toBe('CMD')
     const mounted = Object.values(services).flatMap((service) => (service.volumes ?? []).map((v) => v.split(':')[0]))
     expect(mounted.toSorted()).toEqual(Object.keys(volumes).toSorted())
-    expect(mounted.toSorted()).toEqual(['kafka', 'mongodb', 'mysql'])
+    expect(mounted.toSorted()).toEqual(['kafka', 'mongodb', 'mysql', 'opensearch'])
   })
 
   it('has the addresses that doctor prints, line by line', () => {
@@ -83,6 +83,7 @@ describe('compose.yaml', () => {
       new URL(environment['MONGODB_URI']!).host,
       new URL(environment['MYSQL_URL']!).host,
       environment['KAFKA_BROKERS']!,
+      new URL(environment['OPENSEARCH_URL']!).host,
       new URL(environment['OTEL_EXPORTER_OTLP_ENDPOINT']!).host,
       new URL(environment['SIDECART_JAEGER']!).host,
     ]
@@ -148,7 +149,7 @@ describe('the quick way', () => {
   it('without Docker names what the next start builds and for how long, Jaeger apart', () => {
     const line = describeWay({ missing: everything })
     expect(line).toContain(
-      'It builds MongoDB, MySQL, Kafka, Dapr sidecar, Dapr sentry, process-compose, usually in 7 min',
+      'It builds MongoDB, MySQL, Kafka, OpenSearch, Dapr sidecar, Dapr sentry, process-compose, usually in 7 min',
     )
     expect(line).toContain('Jaeger is built while the shop already runs, usually in 5 min 10 s.')
     expect(line.split('\n')).toHaveLength(1)

@@ -6,7 +6,7 @@ import { duration } from '../../platform/progress.ts'
 export type Docker = 'absent' | 'no engine' | 'no compose' | 'works'
 
 /** What compose.yaml runs. */
-export const composeParts: readonly PartName[] = ['mongodb', 'mysql', 'kafka', 'jaeger']
+export const composeParts: readonly PartName[] = ['mongodb', 'mysql', 'kafka', 'opensearch', 'jaeger']
 
 /**
  * What a shell needs before `npm start` so that the shop uses compose.yaml's servers. The head of
@@ -16,6 +16,7 @@ export const composeEnvironment = [
   'export MONGODB_URI="mongodb://root:$SERVERS_PASSWORD@127.0.0.1:27017/?replicaSet=shop"',
   'export MYSQL_URL="mysql://root:$SERVERS_PASSWORD@127.0.0.1:3306/"',
   'export KAFKA_BROKERS="127.0.0.1:9092"',
+  'export OPENSEARCH_URL="http://127.0.0.1:9200"',
   'export OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:4317"',
   'export SIDECART_JAEGER="http://127.0.0.1:16687"',
 ]

@@ -6,6 +6,7 @@ import { createProgress, type Progress } from '../../platform/progress.ts'
 import { ensureConformanceSuite } from '../../pluggable/tests/conformance/suite.ts'
 import { ensureParts } from '../../platform/parts/ensure.ts'
 import { partNames } from '../../platform/parts/parts.ts'
+import { dataServers } from '../../platform/processes/servers.ts'
 import { startServers } from '../../platform/start/shop.ts'
 import { checkKubernetes } from './lint-k8s.ts'
 import { checkProtosAgainstMain } from './proto-compatibility.ts'
@@ -21,7 +22,7 @@ export async function test(
 ): Promise<void> {
   const progress = createProgress()
   if (keep) {
-    await startServers(['mongodb', 'mysql', 'kafka'], { instance: 'test', portBase: 'free', progress, detach: true })
+    await startServers(dataServers, { instance: 'test', portBase: 'free', progress, detach: true })
   }
   if (args.length > 0) {
     progress.close()

@@ -1,4 +1,4 @@
-// What the Tiltfile needs of the project's own cluster.
+// What the Tiltfile, and who types it, needs of the project's own cluster.
 import { spawn } from 'node:child_process'
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'

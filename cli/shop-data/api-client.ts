@@ -19,6 +19,12 @@ export type Api = ReturnType<typeof createApi>
 type Session = { accessToken: string; refreshToken: string; expiresInSeconds: number }
 
 const callTimeoutMs = 15_000
+/** A request with many lines may take longer. */
+const linesTimeoutMs = 40_000
+const linesMediaType = 'application/x-ndjson'
+
+/** Lines of JSON to send as they are. */
+type Lines = { lines: string }
 
 /**
  * Creates a client of the shop's REST API that is logged in to one account. Retries 429, 503, 504
@@ -104,15 +110,16 @@ export function createApi({
     try {
       const response = await fetch(url + path, {
         method,
-        signal: AbortSignal.timeout(callTimeoutMs),
+        signal: AbortSignal.timeout(isLines(body) ? linesTimeoutMs : callTimeoutMs),
         headers: {
-          ...(body === undefined ? {} : { 'content-type': 'application/json' }),
+          ...(body === undefined ? {} : { 'content-type': isLines(body) ? linesMediaType : 'application/json' }),
           ...(bearer ? { authorization: `Bearer ${bearer}` } : {}),
         },
-        ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+        ...(body === undefined ? {} : { body: isLines(body) ? body.lines : JSON.stringify(body) }),
       })
       const text = await response.text()
-      return { response, json: parseJson(text) }
+      const hasLines = response.headers.get('content-type')?.startsWith(linesMediaType)
+      return { response, json: hasLines ? text.trimEnd().split('\n').map(parseJson) : parseJson(text) }
     } catch (error) {
       return {
         lost:
@@ -130,8 +137,15 @@ export function createApi({
     get: <T>(path: string) => authorised<T>('GET', path),
     put: <T>(path: string, body: unknown) => authorised<T>('PUT', path, body),
     post: <T>(path: string, body: unknown) => authorised<T>('POST', path, body),
+    /** Sends a line of JSON for each item. Returns the lines of the response. */
+    postLines: <T>(path: string, items: unknown[]) =>
+      authorised<T[]>('POST', path, {
+        lines: items.map((item) => `${JSON.stringify(item)}\n`).join(''),
+      } satisfies Lines),
   }
 }
+
+const isLines = (body: unknown): body is Lines => typeof body === 'object' && body !== null && 'lines' in body
 
 const backoff = (attempt: number) => Math.random() * Math.min(2_000, 100 * 2 ** attempt)
 

@@ -1,4 +1,17 @@
 import { random } from '../../platform/random.ts'
+import { zipf } from '../../platform/zipf.ts'
+import {
+  adjectives,
+  departments,
+  firstNames,
+  lastNames,
+  seriesEnds,
+  seriesStarts,
+  vendorKinds,
+  vendorNames,
+  type AttributeRule,
+  type Department,
+} from './seed-words.ts'
 import { slug } from './sku.ts'
 
 // A made-up shop. Product i of a seed does not depend on how many there are, so a shop can grow
@@ -8,81 +21,61 @@ import { slug } from './sku.ts'
 const mix = (seed: number, kind: number, i: number) =>
   (Math.imul(seed + 1, 0x9e3779b1) ^ Math.imul(kind + 1, 0x85ebca6b) ^ Math.imul(i + 1, 0xc2b2ae35)) >>> 0
 
-const tree: Record<string, Record<string, string[]>> = {
-  'Home & Garden': {
-    Planters: ['Pots', 'Hanging Baskets', 'Window Boxes'],
-    Lighting: ['Desk Lamps', 'Lanterns', 'String Lights'],
-    Kitchen: ['Mugs', 'Bowls', 'Cutting Boards'],
-  },
-  Furniture: {
-    Seating: ['Chairs', 'Stools', 'Benches'],
-    Tables: ['Desks', 'Side Tables'],
-    Storage: ['Shelves', 'Chests'],
-  },
-  Clothing: {
-    Tops: ['Shirts', 'Jumpers', 'Jackets'],
-    Bottoms: ['Trousers', 'Skirts'],
-    Accessories: ['Scarves', 'Hats', 'Belts'],
-  },
-  'Sports & Outdoors': {
-    Camping: ['Tents', 'Stoves'],
-    Cycling: ['Helmets', 'Lights', 'Pumps'],
-    Running: ['Shoes', 'Bottles'],
-  },
-  'Toys & Games': {
-    Puzzles: ['Jigsaws', 'Cubes'],
-    'Board Games': ['Strategy', 'Family'],
-    Models: ['Trains', 'Aeroplanes'],
-  },
+type Leaf = {
+  department: Department
+  kind: readonly [string, string]
+  use: readonly [string, string]
+  path: string[]
+  attributes: readonly AttributeRule[]
 }
 
-/** The path of every category, parents first. */
-export const categoryPaths: string[][] = Object.entries(tree).flatMap(([top, middles]) => [
-  [top],
-  ...Object.entries(middles).flatMap(([middle, leaves]) => [
-    [top, middle],
-    ...leaves.map((leaf) => [top, middle, leaf]),
-  ]),
-])
-const leaves = categoryPaths.filter((path) => path.length === 3)
+/** 5 to 30 attributes, which a kind of goods has in common. */
+function attributesOf({ attributes }: Department, kind: number): AttributeRule[] {
+  const next = random(mix(0, 3, kind))
+  const count = Math.max(5, Math.ceil(attributes.length * (0.6 + 0.4 * next())))
+  return attributes.slice(0, count)
+}
 
-const adjectives = [
-  'Quiet',
-  'Sturdy',
-  'Bright',
-  'Rustic',
-  'Slim',
-  'Nordic',
-  'Classic',
-  'Mossy',
-  'Folding',
-  'Little',
-  'Grand',
-  'Velvet',
-  'Coastal',
-  'Amber',
-  'Honest',
-  'Hollow',
+const leaves: Leaf[] = departments.flatMap((department) =>
+  department.kinds.flatMap((kind, k) => {
+    const attributes = attributesOf(department, k)
+    return department.uses.map((use) => ({
+      department,
+      kind,
+      use,
+      attributes,
+      path: [department.name[0], plural(kind[0]), `${use[0]} ${plural(kind[0])}`],
+    }))
+  }),
+)
+
+/** The path of every category, parents first: some 3,000. */
+export const categoryPaths: string[][] = [
+  ...departments.flatMap(({ name, kinds }) => [[name[0]], ...kinds.map(([kind]) => [name[0], plural(kind)])]),
+  ...leaves.map(({ path }) => path),
 ]
-const materials = [
-  'Clay',
-  'Copper',
-  'Oak',
-  'Linen',
-  'Steel',
-  'Glass',
-  'Wool',
-  'Bamboo',
-  'Cork',
-  'Marble',
-  'Cotton',
-  'Brass',
-]
-const vendors = ['Company 123', 'Rustic LTD', 'North & Daughters', 'Atelier Süd', 'Plain Goods', 'Harbour Works']
-const colours = ['Red', 'Sand', 'Navy', 'Moss', 'Chalk', 'Ink']
-const sizes = ['Small', 'Medium', 'Large']
-const firstNames = ['Ada', 'Ben', 'Chloé', 'Dmitri', 'Ēriks', 'Fatima', 'Grace', 'Hana', 'Ivan', 'José', 'Kenji', 'Léa']
-const lastNames = ['Alvarez', 'Brown', 'Chen', 'Dubois', 'Eriksson', 'Fischer', 'García', 'Haddad', 'Ito', 'Jensen']
+
+// Neighbours of the list are not equally popular.
+const shuffled = <T>(from: readonly T[], seed: number): T[] => {
+  const next = random(seed)
+  return from
+    .map((each) => ({ each, at: next() }))
+    .toSorted((a, b) => a.at - b.at)
+    .map(({ each }) => each)
+}
+const popularLeaves = shuffled(leaves, 11)
+const leafPlace = zipf(leaves.length, 0.5)
+const vendors = shuffled(
+  vendorNames.flatMap((name) => vendorKinds.map((kind) => `${name} ${kind}`)),
+  12,
+)
+const vendorPlace = zipf(vendors.length, 0.8)
+
+function plural(word: string): string {
+  if (/(s|Clothing|Tea|Coffee|Chocolate|Honey|Oil|Kimchi|Jam|Mix)$/.test(word)) return word
+  if (/(sh|ch|x)$/.test(word)) return `${word}es`
+  return word.endsWith('y') && !/[aeo]y$/.test(word) ? `${word.slice(0, -1)}ies` : `${word}s`
+}
 
 export type SeedProduct = {
   handle: string
@@ -93,62 +86,104 @@ export type SeedProduct = {
   images: string[]
   attributes: Record<string, unknown>
   published: boolean
-  variants: { sku: string; options: Record<string, string>; price: { amount: number; currency: string } }[]
-  stock: { sku: string; quantity: number }[]
+  variants: {
+    sku: string
+    options: Record<string, string>
+    price: { amount: number; currency: string }
+    /** Units that the seed supplies. */
+    stock: number
+  }[]
 }
 
 /** Returns product `i` of a seed. */
 export function seedProduct(seed: number, i: number): SeedProduct {
   const next = random(mix(seed, 1, i))
   const pick = <T>(from: readonly T[]): T => from[Math.floor(next() * from.length)]!
-  const category = pick(leaves)
-  const [adjective, material] = [pick(adjectives), pick(materials)]
-  const title = `${adjective} ${material} ${category[2]}`
-  const handle = `${slug(title)}-${seed}-${i}`
-  const bySize = next() < 0.5 ? sizes.slice(0, 1 + Math.floor(next() * sizes.length)) : []
-  const byColour = next() < 0.4 ? colours.slice(0, 1 + Math.floor(next() * 4)) : []
-  // Prices from 3 to 300 with more small ones than large ones, ending in 99 or 49.
-  const base = Math.round(3 * 100 ** next()) * 100 - (next() < 0.7 ? 1 : 51)
-  const options = combine([
-    ['Size', bySize],
-    ['Colour', byColour],
-  ])
-  const variants = options.map((own, n) => ({
-    sku: [handle, ...Object.values(own).map(slug)].join('-'),
-    options: own,
-    price: { amount: base + n * 200, currency: 'USD' },
-  }))
-  const made = `<p>${adjective}, and made of ${material.toLowerCase()}.</p>`
-  const vendorItem = `<li>By ${pick(vendors).replaceAll('&', '&amp;')}</li>`
-  const warrantyItem = `<li>${1 + Math.floor(next() * 5)} years of warranty</li>`
-  const description = `${made}<ul>${vendorItem}${warrantyItem}</ul>`
+  const { department, kind, use, path, attributes } = popularLeaves[leafPlace(next())]!
+  const adjective = pick(adjectives)
+  const series = pick(seriesStarts) + pick(seriesEnds)
+  const vendor = vendors[vendorPlace(next())]!
+  const english = `${adjective[0]} ${use[0]} ${kind[0]} ${series}`
+  const korean = `${adjective[1]} ${use[1]} ${kind[1]} ${series}`
+  // A third has a Korean title.
+  const title = next() < 1 / 3 ? korean : english
+  const handle = `${slug(english)}-${seed}-${i}`
+
+  const values = Object.fromEntries(attributes.map((rule) => [rule[0], valueOf(rule, pick, next)]))
+  const made = typeof values['material'] === 'string' ? ` Made of ${values['material']}.` : ''
+  const variants = combine(department.options.map(([name, all]) => [name, some(all, next)]))
+  // More small prices than large ones, ending in 99 or 49.
+  const [low, high] = department.price
+  const base = Math.round(low * (high / low) ** next()) * 100 - (next() < 0.7 ? 1 : 51)
+  const years = 1 + Math.floor(next() * 5)
+  const images = 1 + Math.floor(next() * 6)
   return {
     handle,
     title,
-    description,
-    category,
-    variants,
-    vendor: pick(vendors),
-    images: [`https://images.example/${handle}-1.jpg`, `https://images.example/${handle}-2.jpg`],
-    attributes: {
-      material: material.toLowerCase(),
-      tags: [material, category[1]],
-      weightGrams: 50 + Math.floor(next() * 5_000),
-      handmade: next() < 0.2,
-    },
+    description: [
+      `<p>${english}, from ${escape(vendor)}: ${pick(praises)}.${made} ${pick(promises)}.</p>`,
+      `<p>${korean}. ${pick(koreanPraises)}.</p>`,
+      `<ul><li>${escape(path[1]!)} / ${escape(path[2]!)}</li><li>${years} years of warranty</li></ul>`,
+    ].join(''),
+    vendor,
+    category: path,
+    images: Array.from({ length: images }, (_, n) => `https://images.example/${handle}-${n + 1}.jpg`),
+    attributes: { ...values, tags: [adjective[0], use[0], department.name[0], use[1]] },
     published: next() < 0.98,
-    // One in twenty is sold out.
-    stock: variants.map(({ sku }) => ({ sku, quantity: next() < 0.05 ? 0 : 1 + Math.floor(next() * 500) })),
+    variants: variants.map((options, n) => ({
+      sku: [handle, ...Object.values(options).map(slug)].join('-'),
+      options,
+      price: { amount: base + n * 200, currency: 'USD' },
+      // One in twenty is sold out.
+      stock: next() < 0.05 ? 0 : 1 + Math.floor(next() * 500),
+    })),
   }
 }
 
+function valueOf(rule: AttributeRule, pick: <T>(from: readonly T[]) => T, next: () => number): unknown {
+  const [, from, to] = rule
+  if (from === undefined) return next() < 0.3
+  if (typeof from !== 'number') return pick(from)
+  // Two digits are as exact as such figures are, and make values that products share.
+  const value = from + next() ** 2 * ((to ?? from) - from)
+  return Math.round(Number(value.toPrecision(2)))
+}
+
+/** Returns the first few values, or none: not every product comes in every one. */
+function some(values: readonly string[], next: () => number): readonly string[] {
+  return next() < 0.5 ? values.slice(0, 1 + Math.floor(next() ** 2 * Math.min(values.length, 5))) : []
+}
+
 /** Returns every combination of the options that have values, or one empty combination. */
-const combine = (options: [string, string[]][]): Record<string, string>[] =>
+const combine = (options: [string, readonly string[]][]): Record<string, string>[] =>
   options.reduce<Record<string, string>[]>(
     (sofar, [name, values]) =>
       values.length === 0 ? sofar : sofar.flatMap((own) => values.map((value) => ({ ...own, [name]: value }))),
     [{}],
   )
+
+const escape = (text: string) => text.replaceAll('&', '&amp;')
+
+const praises = [
+  'a companion for many years',
+  'small in price and large in use',
+  'made for those who look twice',
+  'as good on the road as at home',
+  'light, quiet and quick to clean',
+  'the one that everyone asks about',
+]
+const promises = [
+  'Delivered within two days',
+  'Spare parts for ten years',
+  'Packed without plastic',
+  'Returned free of charge within 30 days',
+]
+const koreanPraises = [
+  '오래 쓰는 좋은 물건',
+  '선물하기 좋은 제품',
+  '가볍고 조용하며 관리가 쉽습니다',
+  '집에서도 밖에서도 편리합니다',
+]
 
 /** Returns shopper `i` of a seed. */
 export function seedUser(seed: number, i: number): { email: string; name: string } {
@@ -156,3 +191,18 @@ export function seedUser(seed: number, i: number): { email: string; name: string
   const pick = <T>(from: readonly T[]): T => from[Math.floor(next() * from.length)]!
   return { email: `shopper-${seed}-${i}@example.com`, name: `${pick(firstNames)} ${pick(lastNames)}` }
 }
+
+/**
+ * Returns a function that turns numbers in [0, 1) into numbers of products, as shoppers choose
+ * them: a few are wanted by many (Zipf's law), and those are anywhere in the catalogue.
+ */
+export function popularProducts(seed: number, products: number): (random: number) => number {
+  const place = zipf(products, 1)
+  // A step without a common divisor visits every product once.
+  const offset = mix(seed, 4, 0) % products
+  let step = (Math.floor(products * 0.618) || 1) + (seed % 7)
+  while (divisor(step, products) !== 1) step++
+  return (random) => (offset + place(random) * step) % products
+}
+
+const divisor = (a: number, b: number): number => (b === 0 ? a : divisor(b, a % b))

@@ -14,3 +14,11 @@ export async function kubectlJson(args: string[]): Promise<Resources> {
 /** Runs JavaScript in a service's container and returns what it logs. */
 export const runIn = (service: string, script: string): Promise<string> =>
   kubectl(['exec', `deployment/${service}`, '-c', service, '--', 'node', '--input-type=module', '-e', script])
+
+/** Removes the canary, and returns once its pods have ended. Its policies apply until then. */
+export async function deleteCanary(): Promise<void> {
+  const ofCanary = '--selector=sidecart/track=canary'
+  await kubectl(['delete', 'deployments,replicasets,services,poddisruptionbudgets', ofCanary])
+  await kubectl(['wait', 'pods', ofCanary, '--for=delete', '--timeout=90s'])
+  await kubectl(['delete', 'networkpolicies', ofCanary])
+}

@@ -1,7 +1,7 @@
 // Every overlay, and every overlay with each component that it leaves out, is accepted by a real
 // API server that knows all kinds. What cannot run here, such as what needs AWS, is proven no
 // further.
-import { mkdirSync } from 'node:fs'
+import { mkdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { parseAllDocuments } from 'yaml'
@@ -21,7 +21,7 @@ beforeAll(async () => {
   await ensureClusterParts(['kustomize'], progress)
   await applyCrds(kubectl, progress)
   // A dry run creates no namespace, and what is in one needs it.
-  await kubectl.apply(JSON.stringify({ apiVersion: 'v1', kind: 'Namespace', metadata: { name: 'shop' } }))
+  await kubectl.apply(readFileSync(join(k8s, 'base', 'namespace.yaml'), 'utf8'))
   mkdirSync(work, { recursive: true })
 }, 300_000)
 
@@ -39,9 +39,11 @@ describe('the API server accepts', () => {
     const yaml = await renderBuild(inPart('kustomize'), k8s, work, build)
     const items = parseAllDocuments(yaml)
       .map((document) => document.toJS() as { kind: string; metadata: { name: string } })
-      // The shop that runs has a Job of this name, and a Job cannot be changed.
+      // As new ones: the shop that runs has these, and what they consist of cannot be changed.
       .map((item) =>
-        item.kind === 'Job' ? { ...item, metadata: { ...item.metadata, name: `${item.metadata.name}-dry` } } : item,
+        ['Job', 'StatefulSet'].includes(item.kind)
+          ? { ...item, metadata: { ...item.metadata, name: `${item.metadata.name}-dry` } }
+          : item,
       )
     const list = JSON.stringify({ apiVersion: 'v1', kind: 'List', items })
     const printed = await kubectl.apply(list, '--dry-run=server')

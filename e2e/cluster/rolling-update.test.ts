@@ -1,5 +1,5 @@
 // What a release, a crash and a maintenance do to shoppers: nothing.
-import { beforeAll, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { poll } from '../../platform/poll.ts'
 import { serviceNames } from '../../platform/processes/services.ts'
 import { product, untilAvailable } from '../shop-client.ts'
@@ -42,31 +42,60 @@ async function underLoad(work: () => Promise<void>): Promise<Report> {
   return stop()
 }
 
+const print = (what: string, { requests, orders, failures, pushedBack }: Report) =>
+  process.stdout.write(
+    `${what}: ${requests} requests, ${orders.length} orders, ${failures.length} failed, ` +
+      `${pushedBack} orders told to come later\n`,
+  )
+
 const rollout = (deployment: string) => kubectl(['rollout', 'status', `deployment/${deployment}`, '--timeout=180s'])
 
-it.each([...serviceNames, 'edge'])(
-  'a rolling update of %s under load fails no request',
-  async (deployment) => {
-    const before = await podsOf(deployment)
-    const report = await underLoad(async () => {
+describe('rolling updates under load, one after the other', () => {
+  const deployments = [...serviceNames, 'edge']
+  const old: string[] = []
+  let load: Awaited<ReturnType<typeof startShoppers>>
+  beforeAll(async () => {
+    load = await startShoppers(shoppers, sku)
+  })
+  afterAll(() => load.stop())
+
+  it.each(deployments)(
+    '%s is updated, and no request fails',
+    async (deployment) => {
+      const { report } = load
+      const before = { ...report, orders: report.orders.length, failures: report.failures.length }
+      old.push(...(await podsOf(deployment)))
       await kubectl(['rollout', 'restart', `deployment/${deployment}`])
       await rollout(deployment)
-      // The old pod still serves who knows its address; its end is part of the update.
-      await poll(`the old pods of ${deployment} are gone`, async () => noneOf(before, await podsOf(deployment)), {
-        timeoutMs: 120_000,
-      })
-    })
+      const meanwhile = {
+        requests: report.requests - before.requests,
+        orders: report.orders.slice(before.orders),
+        failures: report.failures.slice(before.failures),
+        pushedBack: report.pushedBack - before.pushedBack,
+      }
+      print(deployment, meanwhile)
+      expect(meanwhile.failures).toEqual([])
+      expect(meanwhile.orders.length).toBeGreaterThan(0)
+    },
+    240_000,
+  )
+
+  // They serve who knows their addresses long after the new ones are ready. So a pod of the next
+  // Deployment starts while they end, as in a release.
+  it('the old pods end, no request has failed, and every order is charged once', async () => {
+    expect(old.length).toBeGreaterThanOrEqual(deployments.length)
+    const haveEnded = async () => {
+      const now = (await Promise.all(deployments.map(podsOf))).flat()
+      return old.every((name) => !now.includes(name))
+    }
+    await poll('the old pods are gone', haveEnded, { timeoutMs: 120_000 })
+    const report = await load.stop()
     sold += report.orders.length
-    process.stdout.write(
-      `${deployment}: ${report.requests} requests, ${report.orders.length} orders, ${report.failures.length} failed
-`,
-    )
+    print('all updates', report)
     expect(report.failures).toEqual([])
-    expect(report.orders.length).toBeGreaterThan(0)
     await expectEveryOrderOnce(report, sold)
-  },
-  300_000,
-)
+  }, 300_000)
+})
 
 it('a pod that is killed is replaced, and no order is lost or charged twice', async () => {
   const [pod] = await podsOf('orders')
@@ -75,6 +104,7 @@ it('a pod that is killed is replaced, and no order is lost or charged twice', as
     await rollout('orders')
   })
   sold += report.orders.length
+  print('killed pod of orders', report)
   // Requests in flight fail, with a clear 503; what was accepted is kept.
   expect(report.failures.filter((line) => !/ 503 /.test(line))).toEqual([])
   await expectEveryOrderOnce(report, sold)
@@ -95,6 +125,7 @@ it('a node is drained and comes back, and no order is lost or charged twice', as
     for (const name of serviceNames) await rollout(name)
   })
   sold += report.orders.length
+  print('drained node', report)
   // The only node was empty for a while: nothing could answer.
   await expectEveryOrderOnce(report, sold)
 }, 480_000)
@@ -103,5 +134,3 @@ async function podsOf(deployment: string): Promise<string[]> {
   const { items } = await kubectlJson(['get', 'pods', '-l', `app.kubernetes.io/name=${deployment}`])
   return items.map(({ metadata }) => metadata.name)
 }
-
-const noneOf = (before: string[], now: string[]) => before.every((name) => !now.includes(name))

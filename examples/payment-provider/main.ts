@@ -11,11 +11,16 @@ const config = parseEnv({
   PORT: z.coerce.number().int().min(0).max(65535),
   DATA_FILE: z.string().min(1),
   PROVIDER_API_KEY: z.string().min(1),
+  IDEMPOTENCY_KEYS_S: z.coerce.number().min(0).default(86_400),
+  SEARCH_LAG_MS: z.coerce.number().min(0).default(0),
 })
 const log = await createLogger({ service: 'payment-sandbox', level: config.LOG_LEVEL, format: config.LOG_FORMAT })
 
 await runProcess(log, async (onClose) => {
-  const ledger = openLedger(config.DATA_FILE)
+  const ledger = openLedger(config.DATA_FILE, {
+    keyMs: config.IDEMPOTENCY_KEYS_S * 1_000,
+    searchLagMs: config.SEARCH_LAG_MS,
+  })
   onClose('ledger', ledger.close)
   const { port, close } = await serveSandbox({
     host: config.HOST,

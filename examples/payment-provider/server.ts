@@ -13,9 +13,9 @@ type SandboxOptions = { host?: string; port: number; apiKey: string; ledger: Led
 
 /**
  * Serves the part of Stripe's API (docs.stripe.com/api) that the shop needs: payment intents that
- * are confirmed at once, full and partial refunds, lists for audits, Bearer authentication and
- * idempotency keys. Listens on loopback unless `host` says otherwise. Returns the port (a free one
- * if `port` is 0) and a function that closes the server.
+ * are confirmed at once and found by order, full and partial refunds, lists for audits, Bearer
+ * authentication and idempotency keys. Listens on loopback unless `host` says otherwise. Returns
+ * the port (a free one if `port` is 0) and a function that closes the server.
  */
 export async function serveSandbox({
   host = '127.0.0.1',
@@ -46,8 +46,12 @@ export async function serveSandbox({
       case 'GET /v1/refunds':
         return send(
           res,
-          list(url, (limit, after) => ledger.refunds(limit, after).map(toRefund)),
+          list(url, (limit, after) =>
+            ledger.refunds(limit, after, url.searchParams.get('payment_intent') ?? '').map(toRefund),
+          ),
         )
+      case 'GET /v1/payment_intents/search':
+        return send(res, search(url))
       case 'POST /v1/payment_intents':
         return create(req, res, url.pathname, charge)
       case 'POST /v1/refunds':
@@ -73,6 +77,7 @@ export async function serveSandbox({
     if (key !== undefined && (key.length < 1 || key.length > 255))
       return send(res, error(400, 'invalid_request_error', 'an idempotency key must have 1 to 255 characters'))
     const behaviour = methods.get(form.get('payment_method') ?? '')
+    const orderId = form.get('metadata[order_id]') ?? ''
     if (behaviour?.kind === 'fail-first' && ledger.countFailure(key ?? '') <= behaviour.times)
       return send(res, error(500, 'api_error', 'internal error; retry'))
 
@@ -80,7 +85,7 @@ export async function serveSandbox({
     if (done === 'other request')
       return send(res, error(400, 'idempotency_error', 'this idempotency key was used for a different request'))
     log.info(
-      { path, status: done.answer.status, orderId: form.get('metadata[order_id]') ?? undefined, first: done.first },
+      { path, status: done.answer.status, orderId: orderId === '' ? undefined : orderId, first: done.first },
       'call',
     )
     if (done.first && behaviour?.kind === 'slow') await delay(behaviour.answerAfterMs)
@@ -107,17 +112,54 @@ export async function serveSandbox({
         code: 'resource_missing',
         param: 'payment_method',
       })
-    const declined = behaviour.kind === 'decline'
-    const intent = ledger.addIntent({
-      amount,
-      currency,
-      paymentMethod,
-      orderId: form.get('metadata[order_id]') ?? '',
-      status: declined ? 'requires_payment_method' : 'succeeded',
-    })
-    if (!declined) return { status: 200, body: toIntent(intent) }
-    const { code, declineCode, message } = behaviour
-    return error(402, 'card_error', message, { code, decline_code: declineCode, payment_intent: toIntent(intent) })
+    const orderId = form.get('metadata[order_id]') ?? ''
+    const charged = { amount, currency, paymentMethod, orderId }
+    const succeed = () => toIntent(ledger.addIntent({ ...charged, status: 'succeeded' }))
+    const decline = (code: string, declineCode: string, message: string) => {
+      const intent = ledger.addIntent({ ...charged, status: 'requires_payment_method', code, declineCode })
+      return error(402, 'card_error', message, { code, decline_code: declineCode, payment_intent: toIntent(intent) })
+    }
+    switch (behaviour.kind) {
+      case 'decline':
+        return decline(behaviour.code, behaviour.declineCode, behaviour.message)
+      case 'require-action':
+        if (form.get('error_on_requires_action') === 'true')
+          return decline('authentication_required', 'authentication_required', 'Your card needs authentication.')
+        return { status: 200, body: toIntent(ledger.addIntent({ ...charged, status: 'requires_action' })) }
+      case 'process': {
+        const succeedsAfterMs = behaviour.chargedAfterMs
+        return { status: 200, body: toIntent(ledger.addIntent({ ...charged, status: 'processing', succeedsAfterMs })) }
+      }
+      case 'store-failure':
+        if (ledger.countFailure(`${paymentMethod} ${orderId}`) > 1) return { status: 200, body: succeed() }
+        if (behaviour.charges) succeed()
+        return error(500, 'api_error', 'internal error')
+      case 'succeed':
+      case 'slow':
+      case 'fail-first':
+      case 'lose-answer':
+        return { status: 200, body: succeed() }
+    }
+  }
+
+  /** Finds an order's charges, by the one query that the shop makes. */
+  function search(url: URL): Answer {
+    const query = /^metadata\["order_id"\]:"([^"]+)"$/.exec(url.searchParams.get('query') ?? '')
+    const limit = url.searchParams.has('limit') ? integer(url.searchParams.get('limit')) : 10
+    if (!query || limit === undefined || limit < 1 || limit > 100)
+      return error(400, 'invalid_request_error', 'only metadata["order_id"]:"…" can be searched for', {
+        param: 'query',
+      })
+    const found = ledger.search(query[1] ?? '', limit + 1)
+    return {
+      status: 200,
+      body: {
+        object: 'search_result',
+        url: url.pathname,
+        data: found.slice(0, limit).map(toIntent),
+        has_more: found.length > limit,
+      },
+    }
   }
 
   function refund(form: URLSearchParams): Answer {
@@ -139,7 +181,8 @@ export async function serveSandbox({
       return error(400, 'invalid_request_error', 'amount must not exceed what is left of the charge', {
         param: 'amount',
       })
-    return { status: 200, body: toRefund(ledger.addRefund(intent, amount)) }
+    const ids = { orderId: form.get('metadata[order_id]') ?? '', refundId: form.get('metadata[refund_id]') ?? '' }
+    return { status: 200, body: toRefund(ledger.addRefund(intent, amount, ids)) }
   }
 
   // Longer than clients keep connections, so that none is closed during a request.
@@ -178,13 +221,19 @@ const error = (status: number, type: string, message: string, more: Record<strin
   body: { error: { type, message, ...more } },
 })
 
-const toIntent = ({ order_id, ...intent }: Intent) => ({
+const toIntent = ({ order_id, code, decline_code, ...intent }: Intent) => ({
   object: 'payment_intent',
   ...intent,
   amount_received: intent.status === 'succeeded' ? intent.amount : 0,
+  last_payment_error: code === '' ? null : { type: 'card_error', code, decline_code },
   metadata: { order_id },
 })
-const toRefund = (refund: Refund) => ({ object: 'refund', ...refund, status: 'succeeded' })
+const toRefund = ({ order_id, refund_id, ...refund }: Refund) => ({
+  object: 'refund',
+  ...refund,
+  status: 'succeeded',
+  metadata: { order_id, refund_id },
+})
 
 function integer(text: string | null): number | undefined {
   const n = text !== null && /^\d{1,15}$/.test(text) ? Number(text) : undefined

@@ -49,7 +49,8 @@ export const crdSources: CrdSource[] = [
     module: 'sigs.k8s.io/gateway-api',
     version: 'v1.6.3',
     folder: 'config/crd/standard',
-    files: ['gatewayclasses', 'gateways', 'httproutes', 'referencegrants'].map(
+    // GRPCRoutes are Traefik's wish: it waits for every kind that it watches.
+    files: ['gatewayclasses', 'gateways', 'httproutes', 'grpcroutes', 'referencegrants'].map(
       (kind) => `gateway.networking.k8s.io_${kind}.yaml`,
     ),
   },

@@ -15,6 +15,7 @@ const metricsServerVersion = '0.9.0'
 const helmVersion = '3.19.0'
 const kustomizeVersion = '5.7.1'
 const pauseVersion = '3.10'
+const traefikVersion = '3.5.3'
 
 export type ClusterPart = Buildable & {
   /** What the recipe needs on PATH. */
@@ -166,6 +167,22 @@ export const clusterParts = {
     }),
     tools: ['go'],
     usualSeconds: 50,
+    howToGet,
+  },
+  // Makes Gateways and HTTPRoutes come true, for the tests that need one.
+  traefik: {
+    title: 'Traefik',
+    cacheKey: `traefik-${traefikVersion}`,
+    recipe: fromGo({
+      module: 'github.com/traefik/traefik/v3',
+      version: `v${traefikVersion}`,
+      program: { package: 'github.com/traefik/traefik/v3/cmd/traefik' },
+      binary: 'traefik',
+      isStatic: true,
+      ldflags: `-X github.com/traefik/traefik/v3/pkg/version.Version=${traefikVersion}`,
+    }),
+    tools: ['go'],
+    usualSeconds: 600,
     howToGet,
   },
   pause: {

@@ -4,7 +4,7 @@ import { isMap, parseAllDocuments } from 'yaml'
 export type Resource = {
   apiVersion: string
   kind: string
-  metadata: { name: string; namespace?: string; annotations?: Record<string, string> }
+  metadata: { name: string; namespace?: string; annotations?: Record<string, string>; labels?: Record<string, string> }
   spec?: { template?: { metadata?: { annotations?: Record<string, string> } } }
 }
 

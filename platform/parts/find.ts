@@ -12,6 +12,9 @@ export type Found =
   | { from: 'binary' | 'path' | 'cache'; path: string; detail: string; printedVersion: string }
   | { from: 'nowhere'; detail: string }
 
+/** Parts whose variable names a folder, which has the program's `file` in it. */
+const homes = new Set<PartName>(['kafka', 'opensearch'])
+
 /**
  * Finds a part; builds nothing.
  * @throws Error when a variable names a program that does not exist: an explicit choice is not
@@ -24,7 +27,7 @@ export function findPart(name: PartName, env: NodeJS.ProcessEnv = process.env): 
 
   const named = env[part.binaryVariable]
   if (named) {
-    const path = name === 'kafka' ? join(named, 'libs') : named
+    const path = homes.has(name) ? join(named, part.file) : named
     if (!existsSync(path)) throw new Error(`${part.binaryVariable} is ${named}, but ${path} does not exist`)
     return {
       from: 'binary',

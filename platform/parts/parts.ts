@@ -5,13 +5,22 @@ import { readFileSync } from 'node:fs'
 import { homedir } from 'node:os'
 import { join } from 'node:path'
 import { fromApt } from './apt.ts'
-import { fromCargo, fromGo, javaFromMaven, unpackedFromMaven, type Recipe } from './recipes.ts'
+import { fromCargo, fromGo, javaFromMaven, javaProgram, unpackedFromMaven, type Recipe } from './recipes.ts'
 import { fits, parseVersion } from './version.ts'
 
-export const partNames = ['mongodb', 'mysql', 'kafka', 'jaeger', 'daprd', 'sentry', 'process-compose'] as const
+export const partNames = [
+  'mongodb',
+  'mysql',
+  'kafka',
+  'opensearch',
+  'jaeger',
+  'daprd',
+  'sentry',
+  'process-compose',
+] as const
 
 /** What a shop can do without; `without` says how. They are found or made where they are used. */
-export const optionalPartNames = ['nginx', 'tilt'] as const
+export const optionalPartNames = ['nginx', 'tilt', 'wrk'] as const
 
 export type OptionalPartName = (typeof optionalPartNames)[number]
 
@@ -32,7 +41,7 @@ export type Part = {
   accepts: (printed: string) => boolean
   /** Folder in the cache; its name holds everything that determines the build. */
   cacheKey: string
-  /** The program (for Kafka the folder of jars) inside that folder. */
+  /** The program inside that folder; for Kafka the folder of jars, for OpenSearch of classes. */
   file: string
   recipe: Recipe
   /** Commands that the recipe needs. */
@@ -46,7 +55,10 @@ export type Part = {
 }
 
 export const daprVersion = '1.18.0'
+// Version 3 needs Java 21.
+const openSearchVersion = '2.19.1'
 const daprdMain = join(import.meta.dirname, '..', 'daprd', 'main.go')
+const searchNode = join(import.meta.dirname, 'opensearch', 'SearchNode.java')
 const systemFolders = ['/usr/local/bin', '/usr/sbin', '/usr/local/sbin', '/opt/homebrew/bin']
 
 function inRange(from: number[], below?: number[]): (printed: string) => boolean {
@@ -110,6 +122,30 @@ export const parts: Record<PartName, Part> = {
     tools: ['mvn', 'java'],
     usualSeconds: 5,
     howToGet: 'install Java 17 and Maven to have it unpacked, or Kafka >= 3.7 (KAFKA_HOME), or set KAFKA_BROKERS',
+  },
+  opensearch: {
+    title: 'OpenSearch',
+    addressVariable: 'OPENSEARCH_URL',
+    binaryVariable: 'OPENSEARCH_HOME',
+    // The distribution brings a security plugin that wants certificates, and does not run as root.
+    commands: [],
+    installedIn: [],
+    versionArguments: [],
+    accepts: () => true,
+    // Its main program is ours, so its content is part of the key.
+    cacheKey: `opensearch-${openSearchVersion}-${hashOf(searchNode)}`,
+    file: 'classes',
+    recipe: javaProgram(searchNode, [
+      { group: 'org.opensearch', artifact: 'opensearch', version: openSearchVersion },
+      { group: 'org.opensearch.plugin', artifact: 'transport-netty4-client', version: openSearchVersion },
+      { group: 'org.opensearch.plugin', artifact: 'analysis-common', version: openSearchVersion },
+      { group: 'org.opensearch.plugin', artifact: 'mapper-extras-client', version: openSearchVersion },
+      { group: 'org.apache.logging.log4j', artifact: 'log4j-core', version: '2.21.0' },
+      { group: 'org.slf4j', artifact: 'slf4j-nop', version: '2.0.9' },
+    ]),
+    tools: ['mvn', 'java', 'javac'],
+    usualSeconds: 15,
+    howToGet: 'install a JDK 17 and Maven to have it unpacked, or set OPENSEARCH_URL (OpenSearch 2)',
   },
   jaeger: {
     title: 'Jaeger',
@@ -234,6 +270,21 @@ export const parts: Record<PartName, Part> = {
     usualSeconds: 3,
     howToGet: 'install nginx >= 1.22, or set NGINX_BINARY',
     without: 'the gateway answers alone',
+  },
+  wrk: {
+    title: 'wrk',
+    binaryVariable: 'WRK_BINARY',
+    commands: ['wrk'],
+    installedIn: systemFolders,
+    versionArguments: ['-v'],
+    accepts: inRange([4, 1]),
+    cacheKey: 'wrk-apt',
+    file: 'bin/wrk',
+    recipe: fromApt('wrk', 'usr/bin/wrk', [4, 1]),
+    tools: ['apt-get', 'dpkg-deb'],
+    usualSeconds: 3,
+    howToGet: 'install wrk >= 4.1, or set WRK_BINARY',
+    without: '`npm run bench -- catalogue` measures no load of the edge',
   },
 }
 

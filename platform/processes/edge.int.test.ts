@@ -22,6 +22,9 @@ type Received = { method: string; url: string; headers: IncomingHttpHeaders; bod
 type Edge = {
   port: number
   child: Child
+  /** Starts nginx once more, with the same files. */
+  startAgain: () => Child
+  masterPid: () => number
   /** What reached the server behind the edge. */
   received: Received[]
   /** Stops and starts that server. */
@@ -40,7 +43,7 @@ type Answer = (response: ServerResponse, request: Received) => void
 
 /** Starts an edge in front of a server that answers with `answer`, or else 200 and some JSON. */
 async function startEdge({ answer = ok, ...place }: Partial<EdgePlace> & { answer?: Answer } = {}): Promise<Edge> {
-  const [port = 0, gatewayPort = 0] = await freePorts(2)
+  const [port = 0, fillerPort = 0, gatewayPort = 0] = await freePorts(3)
   const received: Received[] = []
   let sockets = 0
   let server: Server
@@ -73,6 +76,7 @@ async function startEdge({ answer = ok, ...place }: Partial<EdgePlace> & { answe
     'nginx.conf': readFileSync(join(root, 'edge', 'nginx.conf'), 'utf8'),
     ...edgeIncludes({
       listen: [`127.0.0.1:${port}`],
+      fillerPort,
       gateway: `127.0.0.1:${gatewayPort}`,
       limits: { requestsPerSecond: 1_000, burst: 1_000, connections: 1_000 },
       trustedProxies: [],
@@ -84,7 +88,14 @@ async function startEdge({ answer = ok, ...place }: Partial<EdgePlace> & { answe
   const output = join(folder, 'output')
   if (nginx === undefined || nginx.from === 'address') throw new Error('no nginx')
   // Into a file: nginx cannot open the socket that Node gives to a child as /dev/stdout.
-  const child = startChild('sh', ['-c', 'exec "$@" > "$0" 2>&1', output, ...nginxCommand(nginx.path, folder)])
+  const command = nginxCommand(nginx.path, folder)
+  const startNginx = () => startChild('sh', ['-c', 'exec "$@" >> "$0" 2>&1', output, ...command])
+  const child = startNginx()
+  const startAgain = () => {
+    const next = startNginx()
+    closers.push(() => next.kill())
+    return next
+  }
   closers.push(
     () => rmSync(folder, { recursive: true }),
     () => server.listening && stopServer(),
@@ -93,6 +104,8 @@ async function startEdge({ answer = ok, ...place }: Partial<EdgePlace> & { answe
   const edge = {
     port,
     child,
+    startAgain,
+    masterPid: () => Number(readFileSync(join(folder, 'nginx.pid'), 'utf8')),
     received,
     startServer,
     stopServer,
@@ -228,6 +241,16 @@ describe.skipIf(nginx === undefined)('the edge', () => {
     expect(edge.received).toHaveLength(1)
   })
 
+  it('takes 4 MiB of products in one request, and says how much that is', async () => {
+    const edge = await startEdge()
+    const body = Buffer.alloc(4 * 1024 * 1024, 'x')
+    const path = '/v1/products:bulk?source=a'
+    expect((await send(edge, path, { method: 'POST', body })).status).toBe(200)
+    expect(edge.received[0]!.body.length).toBe(body.length)
+    const larger = await send(edge, path, { method: 'POST', body: Buffer.concat([body, Buffer.from('x')]) })
+    expect(problem(larger)).toMatchObject({ status: 413, detail: 'The body must be at most 4194304 bytes' })
+  })
+
   it('answers 429 with Retry-After to one client too many, and never for its health', async () => {
     const edge = await startEdge({ limits: { requestsPerSecond: 1, burst: 2, connections: 10 } })
     const answers = await Promise.all(Array.from({ length: 8 }, () => send(edge, '/v1/products')))
@@ -348,6 +371,16 @@ describe.skipIf(nginx === undefined)('the edge', () => {
     expect(edge.received).toEqual([])
   })
 
+  it('starts again when its master was killed and its workers live on', async () => {
+    const edge = await startEdge()
+    await edge.child.kill('SIGKILL')
+    expect((await send(edge, '/edge/livez')).status).toBe(200)
+    const next = edge.startAgain()
+    // Written once it has the port.
+    await next.ready('the next nginx runs', () => edge.masterPid() === next.pid)
+    expect((await send(edge, '/v1/products')).status).toBe(200)
+  })
+
   it('ends after the requests in flight on SIGQUIT, and at once without any', async () => {
     const held: ServerResponse[] = []
     const edge = await startEdge({ answer: (response) => void held.push(response) })
@@ -365,6 +398,212 @@ describe.skipIf(nginx === undefined)('the edge', () => {
     expect((await inFlight).status).toBe(200)
     expect(await ended).toEqual({ code: 0, signal: null })
     agent.destroy()
+  })
+})
+
+// As the gateway says of what everyone may see (services/gateway/http/caching.ts).
+const shared = 'public, max-age=1, stale-while-revalidate=1, stale-if-error=300'
+
+/** Answers with a page that is cached: the number of the request and when it was made. */
+const page =
+  ({ delayMs = 0, headers = {}, text = '' } = {}): Answer =>
+  (response, own) => {
+    const [key, body] = [{ 'Content-Type': 'application/json', 'Cache-Control': shared, ...headers }, text]
+    const made = Date.now()
+    setTimeout(() => response.writeHead(200, key).end(body || JSON.stringify({ url: own.url, made })), delayMs)
+  }
+const cacheOf = ({ headers }: Response) => headers['cache-status']
+
+describe.skipIf(nginx === undefined)('the cache of the edge', () => {
+  it('asks once for a page that many want at once, and answers each with an id of its own', async () => {
+    const headers = {
+      'X-Request-Id': 'first',
+      traceparent: '00-a-b-01',
+      RateLimit: 'r=1',
+      'RateLimit-Policy': 'q=1',
+      ETag: '"1.1"',
+    }
+    const edge = await startEdge({ answer: page({ delayMs: 50, headers }) })
+    // A page that was asked for just before a second ends is stale when it comes.
+    await poll('a second has just begun', () => Date.now() % 1_000 < 200, { intervalMs: 20 })
+    const answers = await Promise.all(
+      Array.from({ length: 40 }, (_, i) =>
+        send(edge, '/v1/products?limit=1', { headers: { 'x-request-id': `r-${i}` } }),
+      ),
+    )
+    expect(edge.received).toHaveLength(1)
+    expect(new Set(answers.map(({ text }) => text)).size).toBe(1)
+    expect(answers.map(({ headers }) => headers['x-request-id'])).toEqual(answers.map((_, i) => `r-${i}`))
+    const hits = answers.filter((answer) => cacheOf(answer) === 'edge; hit')
+    expect(hits).toHaveLength(39)
+    expect(hits[0]!.headers).toMatchObject({ 'cache-control': 'public, no-cache', etag: '"1.1"' })
+    for (const name of ['traceparent', 'ratelimit', 'ratelimit-policy', 'x-accel-expires'])
+      expect(hits[0]!.headers).not.toHaveProperty(name)
+    const miss = answers.find((answer) => cacheOf(answer) === 'edge; fwd=uri-miss')!
+    expect(miss.headers).toMatchObject({ traceparent: '00-a-b-01', ratelimit: 'r=1', 'ratelimit-policy': 'q=1' })
+  })
+
+  it('neither keeps nor answers from the cache what is not for everyone', async () => {
+    const edge = await startEdge({ answer: page() })
+    const one = '/v1/products/one'
+    await send(edge, one)
+    const others: [string, SendOptions][] = [
+      [one, { headers: { authorization: 'Bearer a' } }],
+      [one, { headers: { cookie: 'a=b' } }],
+      [one, { headers: { 'content-length': '2' }, body: Buffer.from('{}') }],
+      [one, { headers: { 'transfer-encoding': 'chunked' }, body: Buffer.from('{}') }],
+      [one, { method: 'PUT', body: Buffer.from('{}') }],
+      ['/v1/orders', {}],
+      ['/docs', {}],
+      ['/v1/products2', {}],
+    ]
+    for (const [path, options] of others)
+      for (const _ of [1, 2]) expect(cacheOf(await send(edge, path, options))).toBe(undefined)
+    expect(edge.received).toHaveLength(1 + 2 * others.length)
+    expect(cacheOf(await send(edge, one))).toMatch(/^edge; hit/)
+  })
+
+  it('keeps only what the gateway says is for everyone', async () => {
+    for (const headers of [
+      { 'Cache-Control': 'no-cache' },
+      { 'Cache-Control': 'private, no-store' },
+      { 'Set-Cookie': 'a=b' },
+    ]) {
+      const edge = await startEdge({ answer: page({ headers }) })
+      for (const _ of [1, 2]) expect(cacheOf(await send(edge, '/v1/products'))).toBe('edge; fwd=uri-miss')
+      expect(edge.received).toHaveLength(2)
+    }
+  })
+
+  it('never answers with a page that is older than 2 s, whenever it is asked', async () => {
+    const edge = await startEdge({ answer: page() })
+    const ages: number[] = []
+    const until = Date.now() + 8_000
+    // One page is always wanted, the others now and then, after every pause up to 3 s.
+    for (let i = 0; Date.now() < until; i += 1) {
+      const paths = ['/v1/products/hot', `/v1/products/${i % 30}`]
+      for (const { text } of await Promise.all(paths.map((path) => send(edge, path))))
+        ages.push(Date.now() - (JSON.parse(text) as { made: number }).made)
+      await new Promise((resolve) => setTimeout(resolve, 37))
+    }
+    // nginx's clock is a few ms behind.
+    expect(Math.max(...ages)).toBeLessThan(2_050)
+    // It does cache.
+    expect(ages.filter((age) => age > 500).length).toBeGreaterThan(10)
+    const hot = edge.received.filter(({ url }) => url === '/v1/products/hot')
+    expect(hot.length).toBeLessThan(12)
+  })
+
+  it('gets the next version in the background, one request at a time, while all get the one there is', async () => {
+    const edge = await startEdge({ answer: page({ delayMs: 300 }) })
+    await send(edge, '/v1/products')
+    const stale = await poll('a stale answer', async () => {
+      const started = performance.now()
+      const answer = await send(edge, '/v1/products')
+      return cacheOf(answer) === 'edge; hit; detail=stale' && performance.now() - started
+    })
+    expect(stale).toBeLessThan(100)
+    const during = await Promise.all(Array.from({ length: 20 }, () => send(edge, '/v1/products')))
+    expect(new Set(during.map(cacheOf))).toEqual(new Set(['edge; hit; detail=stale']))
+    expect(edge.received).toHaveLength(2)
+  })
+
+  it('answers with what it has while the gateway is gone or fails, and 503 for what it has not', async () => {
+    let status = 200
+    const edge = await startEdge({
+      answer: (response, own) => (status === 200 ? page()(response, own) : void response.writeHead(status).end('no')),
+    })
+    const { text } = await send(edge, '/v1/products')
+    const old = async () => {
+      await new Promise((resolve) => setTimeout(resolve, 3_000))
+      return send(edge, '/v1/products')
+    }
+    status = 500
+    expect(await old()).toMatchObject({ status: 200, text })
+    await edge.stopServer()
+    expect(await old()).toMatchObject({ status: 200, text })
+    const traceparent = '00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01'
+    const other = await send(edge, '/v1/products/other', { headers: { traceparent } })
+    expect(problem(other)).toMatchObject({ status: 503, code: 'unavailable', instance: '/v1/products/other' })
+    expect(problem(other)).toMatchObject({ traceId: traceparent.split('-')[1] })
+    expect(other.headers).toMatchObject({ 'retry-after': '1', 'cache-control': 'no-store' })
+    status = 200
+    await edge.startServer()
+    expect((await old()).text).not.toBe(text)
+  })
+
+  it('says within 2 s that a page is no longer there', async () => {
+    let status = 200
+    const edge = await startEdge({
+      answer: (response, own) =>
+        status === 200
+          ? page()(response, own)
+          : void response.writeHead(status, { 'Cache-Control': 'no-store' }).end('gone'),
+    })
+    await send(edge, '/v1/products/one')
+    status = 404
+    const deleted = Date.now()
+    await poll('404', async () => (await send(edge, '/v1/products/one')).status === 404)
+    expect(Date.now() - deleted).toBeLessThan(2_200)
+    for (let i = 0; i < 5; i += 1) expect((await send(edge, '/v1/products/one')).status).toBe(404)
+  })
+
+  it('compresses a page once, and keeps it for both kinds of clients', async () => {
+    const text = JSON.stringify({ text: 'long '.repeat(1_000) })
+    const edge = await startEdge({ answer: page({ text, headers: { ETag: '"1.1"' } }) })
+    for (const encoding of ['gzip, deflate, br', 'br;q=1.0, gzip;q=0.8', 'GZIP']) {
+      const packed = await send(edge, '/v1/products', { headers: { 'accept-encoding': encoding } })
+      expect(packed.headers).toMatchObject({ 'content-encoding': 'gzip', vary: 'Accept-Encoding', etag: 'W/"1.1"' })
+      expect(packed.text.length).toBeLessThan(text.length / 4)
+    }
+    for (const encoding of ['', 'identity', 'gzip;q=0', 'br']) {
+      const plain = await send(edge, '/v1/products', { headers: { 'accept-encoding': encoding } })
+      expect(plain).toMatchObject({ text, headers: { vary: 'Accept-Encoding', etag: '"1.1"' } })
+    }
+    expect(edge.received.length).toBeLessThanOrEqual(4)
+  })
+
+  it('answers 304 from the cache to whoever has the page, and asks so itself', async () => {
+    const edge = await startEdge({
+      answer: (response, own) => {
+        if (own.headers['if-none-match'] === '"1.1"')
+          return void response.writeHead(304, { 'Cache-Control': shared, ETag: '"1.1"' }).end()
+        page({ headers: { ETag: '"1.1"' } })(response, own)
+      },
+    })
+    const { text } = await send(edge, '/v1/products')
+    const conditional = (tag: string) => send(edge, '/v1/products', { headers: { 'if-none-match': tag } })
+    expect(await conditional('"1.1"')).toMatchObject({ status: 304, text: '', headers: { etag: '"1.1"' } })
+    expect((await conditional('W/"1.1"')).status).toBe(304)
+    expect((await conditional('"1.2"')).status).toBe(200)
+    await poll('the page is asked for again', async () => {
+      expect((await send(edge, '/v1/products')).text).toBe(text)
+      return edge.received.length > 1
+    })
+    expect(edge.received[1]!.headers).toMatchObject({ 'if-none-match': '"1.1"' })
+    // A client's own condition is never passed on: its answer would be kept for all.
+    expect(edge.received[0]!.headers).not.toHaveProperty('if-none-match')
+  })
+
+  it('keeps the headers of one origin from another', async () => {
+    const edge = await startEdge({
+      answer: (response, own) =>
+        page({ headers: { 'Access-Control-Allow-Origin': own.headers.origin ?? '', Vary: 'Origin' } })(response, own),
+    })
+    for (const origin of ['https://a.example', 'https://b.example', 'https://a.example']) {
+      const { headers } = await send(edge, '/v1/products', { headers: { origin } })
+      expect(headers).toMatchObject({ 'access-control-allow-origin': origin, vary: 'Accept-Encoding, Origin' })
+    }
+    expect(edge.received).toHaveLength(2)
+  })
+
+  it('counts what clients send, not what fills the cache, and never more than the gateway can take', async () => {
+    const limits = { requestsPerSecond: 1, burst: 3, connections: 10 }
+    const edge = await startEdge({ limits, answer: page() })
+    const statuses: number[] = []
+    for (let i = 0; i < 6; i += 1) statuses.push((await send(edge, `/v1/products/${i}`)).status)
+    expect(statuses.slice(0, 4)).toEqual([200, 200, 200, 200])
+    expect(statuses).toContain(429)
   })
 })
 

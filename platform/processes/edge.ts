@@ -8,6 +8,8 @@ import type { Process } from './process.ts'
 export type EdgePlace = {
   /** Addresses with ports, as `listen` takes them. */
   listen: string[]
+  /** The loopback port of the server inside that fills the cache. */
+  fillerPort: number
   /** The gateway's host and port. */
   gateway: string
   /** Of one client address; `connections` counts those with a request in hand. */
@@ -29,16 +31,25 @@ function limits({ EDGE_RATE_LIMIT_PER_S: text }: NodeJS.ProcessEnv): EdgePlace['
 }
 
 /** Returns the files that nginx.conf includes, by their path next to it. */
-export function edgeIncludes({ listen, gateway, limits, trustedProxies }: EdgePlace): Record<string, string> {
+export function edgeIncludes({
+  listen,
+  fillerPort,
+  gateway,
+  limits,
+  trustedProxies,
+}: EdgePlace): Record<string, string> {
   const { requestsPerSecond, burst, connections } = limits
   return {
     'place/listen.conf': lines(listen.map((address) => `listen ${address};`)),
+    'place/filler-listen.conf': lines([`listen 127.0.0.1:${fillerPort};`]),
+    // More at once than the gateway can answer in time: the cache then answers with what it has.
+    'place/filler.conf': lines([`server 127.0.0.1:${fillerPort} max_fails=0 max_conns=512;`]),
     // Never marked as failed: it is the only one, and answers again as soon as it is back.
     'place/gateway.conf': lines([`server ${gateway} max_fails=0;`]),
     'place/limits.conf': lines([
-      `limit_req_zone $binary_remote_addr zone=requests:10m rate=${requestsPerSecond}r/s;`,
+      `limit_req_zone $edge_client zone=requests:10m rate=${requestsPerSecond}r/s;`,
       `limit_req zone=requests burst=${burst} nodelay;`,
-      'limit_conn_zone $binary_remote_addr zone=connections:10m;',
+      'limit_conn_zone $edge_client zone=connections:10m;',
       `limit_conn connections ${connections};`,
     ]),
     'place/trusted-proxies.conf': lines([
@@ -59,6 +70,7 @@ export function edgeFiles({ ports, paths, env }: Pick<Context, 'ports' | 'paths'
     'nginx.conf': readFileSync(join(paths.root, 'edge', 'nginx.conf'), 'utf8'),
     ...edgeIncludes({
       listen: [`127.0.0.1:${ports.api}`],
+      fillerPort: ports.edgeFiller,
       gateway: `127.0.0.1:${ports.services.gateway.app}`,
       limits: limits(env),
       trustedProxies: [],
@@ -80,7 +92,7 @@ export function describeEdge(context: Context): Process[] {
       command: nginxCommand(nginx.path, edgeFolder(context)),
       env: {},
       cwd: paths.state,
-      ports: [ports.api],
+      ports: [ports.api, ports.edgeFiller],
       health: { http: { port: ports.api, path: '/edge/livez', status: 200 } },
       waitsFor: {},
       // Requests in flight end before what answers them.
@@ -91,9 +103,23 @@ export function describeEdge(context: Context): Process[] {
   ]
 }
 
+/**
+ * Ends the workers of a master that was killed: they serve on, and keep its port from the next one.
+ * They are in the process group of their master, which is noted for the next start.
+ */
+const endLeftWorkers = `
+group="$0/process-group"
+[ -f "$group" ] && pkill -KILL -g "$(cat "$group")" -f '^nginx: (worker|cache)'
+ps -o pgid= -p $$ | tr -d ' ' > "$group"
+exec "$@"`
+
 /** Returns the command that runs nginx with the files in a folder, to which it also writes. */
 export function nginxCommand(program: string, folder: string): string[] {
   return [
+    'sh',
+    '-c',
+    endLeftWorkers,
+    folder,
     program,
     '-p',
     folder,

@@ -11,12 +11,14 @@ export type ServicePorts = {
   daprInternal: number
   daprMetrics: number
   /** /metrics of the service's pluggable components, in order. */
-  components: [number, number]
+  components: [number, number, number]
 }
 
 export type Ports = {
   /** The HTTP API: the edge's port, or the gateway's where there is no edge. */
   api: number
+  /** The edge's server that fills its cache. */
+  edgeFiller: number
   jaegerQuery: number
   otlp: number
   jaegerMetrics: number
@@ -24,6 +26,8 @@ export type Ports = {
   mysql: number
   kafka: number
   kafkaController: number
+  opensearch: number
+  opensearchTransport: number
   sentry: number
   sentryHealth: number
   sentryMetrics: number
@@ -32,7 +36,7 @@ export type Ports = {
 }
 
 /** How many ports a shop takes, from its base on. */
-export const blockSize = 160
+export const blockSize = 200
 
 const defaultBase = 21_000
 
@@ -61,7 +65,7 @@ export function createPorts(base?: number, { edge = true }: { edge?: boolean } =
           daprHttp: block + 3,
           daprInternal: block + 4,
           daprMetrics: block + 5,
-          components: [block + 6, block + 7],
+          components: [block + 6, block + 7, block + 8],
         },
       ]
     }),
@@ -78,8 +82,11 @@ export function createPorts(base?: number, { edge = true }: { edge?: boolean } =
     sentry: from + 8,
     sentryHealth: from + 9,
     sentryMetrics: from + 10,
-    // +11 is free: the supervisor's API is a Unix socket, which no web page can reach.
+    // The supervisor's API is a Unix socket, which no web page can reach.
+    edgeFiller: from + 11,
     paymentSandbox: from + 12,
+    opensearch: from + 13,
+    opensearchTransport: from + 14,
     services,
   }
 }
@@ -92,9 +99,18 @@ export function portBase(env: NodeJS.ProcessEnv = process.env): number | undefin
   return Number(text)
 }
 
-/** Returns all ports of a table as one list. */
+/** Returns the ports of a second replica, in the part of the block that is free. */
+export function replicaPorts({ components, ...own }: ServicePorts): ServicePorts {
+  const shifted = Object.fromEntries(Object.entries(own).map(([name, port]) => [name, port - 80]))
+  return { ...(shifted as typeof own), components: [components[0] - 80, components[1] - 80, components[2] - 80] }
+}
+
+/** Returns all ports of a table as one list, those of second replicas included. */
 export function allPorts(ports: Ports): number[] {
   const { services, ...rest } = ports
-  const ofServices = Object.values(services).flatMap(({ components, ...own }) => [...Object.values(own), ...components])
+  const ofServices = Object.entries(services)
+    // The gateway has no second replica: its port may be the API's.
+    .flatMap(([name, own]) => (name === 'gateway' ? [own] : [own, replicaPorts(own)]))
+    .flatMap(({ components, ...own }) => [...Object.values(own), ...components])
   return [...new Set([...Object.values(rest), ...ofServices])]
 }

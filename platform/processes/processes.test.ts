@@ -43,6 +43,31 @@ test('no two processes share a port, and each port is in the table', () => {
   expect(allPorts(context.ports)).toEqual(expect.arrayContaining(ports))
 })
 
+test('a second replica has its own ports, sockets and processes, and is else the same', () => {
+  const with2 = describeProcesses({ ...context, replicas: ['orders', 'users'] })
+  const ports = with2.flatMap((process) => process.ports)
+  expect(new Set(ports).size).toBe(ports.length)
+  expect(allPorts(context.ports)).toEqual(expect.arrayContaining(ports))
+  const added = with2.filter(({ name }) => !processes.some((process) => process.name === name))
+  expect(added.map(({ name }) => name)).toEqual([
+    'orders-2-outbox-mysql',
+    'orders-2-dapr',
+    'orders-2',
+    'users-2-outbox-mongodb',
+    'users-2-dapr',
+    'users-2',
+  ])
+  const [first, second] = [named('orders-dapr', with2), named('orders-2-dapr', with2)]
+  expect(second.waitsFor).toEqual({ healthy: ['sentry', 'orders-2-outbox-mysql'], done: ['setup'] })
+  expect(second.stopsBefore).toEqual(['orders-2', ...first.stopsBefore.slice(1)])
+  expect(second.command[second.command.indexOf('--app-id') + 1]).toBe(
+    first.command[first.command.indexOf('--app-id') + 1],
+  )
+  const sockets = 'DAPR_COMPONENTS_SOCKETS_FOLDER'
+  expect(second.env[sockets]).not.toBe(first.env[sockets])
+  expect(named('orders-2-outbox-mysql', with2).env[sockets]).toBe(second.env[sockets])
+})
+
 test('a service gets its own ports and tokens, and no address of a database or a broker', () => {
   expect(Object.keys(named('orders').env).toSorted()).toEqual([
     'ADMIN_PORT',
@@ -60,7 +85,7 @@ test('a service gets its own ports and tokens, and no address of a database or a
 
 test('a sidecar waits for its components, for sentry, and for the topics', () => {
   expect(named('catalog-dapr').waitsFor).toMatchObject({
-    healthy: ['sentry', 'catalog-outbox-mongodb', 'catalog-bindings-mongodb'],
+    healthy: ['sentry', 'catalog-outbox-mysql', 'catalog-outbox-mongodb', 'catalog-bindings-mongodb'],
     done: ['setup'],
   })
 })
@@ -96,7 +121,7 @@ describe('the edge', () => {
 
   test('has the port of the API and ends before the gateway, whose requests it passes on', () => {
     const edge = named('edge', withEdge())
-    expect(edge.ports).toEqual([context.ports.api])
+    expect(edge.ports).toEqual([context.ports.api, context.ports.edgeFiller])
     expect(edge).toMatchObject({ stopsBefore: ['gateway'], stopSignal: 'SIGQUIT' })
     expect(named('gateway', withEdge()).ports).not.toContain(context.ports.api)
   })

@@ -5,6 +5,7 @@ import type { Context } from './context.ts'
 import { behindEdge, describeEdge } from './edge.ts'
 import type { Process } from './process.ts'
 import { describeServers, type ServerName } from './servers.ts'
+import { describeReplica } from './replicas.ts'
 import { describeService, nodeCommand, programEnv } from './service-processes.ts'
 import { serviceNames } from './services.ts'
 
@@ -18,7 +19,10 @@ export function describeProcesses(context: Context, only?: ServerName[]): Proces
     return [...servers.filter(({ name }) => only.includes(name as ServerName)), setUpServers(context, only)]
   }
   const edge = describeEdge(context)
-  const services = serviceNames.flatMap((name) => describeService(context, name))
+  const services = [
+    ...serviceNames.flatMap((name) => describeService(context, name)),
+    ...(context.replicas ?? []).flatMap((name) => describeReplica(context, name)),
+  ]
   return [
     ...edge,
     ...servers,

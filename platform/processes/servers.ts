@@ -1,6 +1,6 @@
 // The servers that a shop runs itself: databases, broker, collector of traces, certificate
 // authority.
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import type { Servers } from '../parts/ensure.ts'
 import { isSecantus } from './addresses.ts'
 import type { Context } from './context.ts'
@@ -8,9 +8,12 @@ import type { Paths } from './paths.ts'
 import type { Ports } from './ports.ts'
 import type { Health, Process } from './process.ts'
 
-export const serverNames = ['mongodb', 'mysql', 'kafka', 'jaeger', 'sentry'] as const
+export const serverNames = ['mongodb', 'mysql', 'kafka', 'opensearch', 'jaeger', 'sentry'] as const
 
 export type ServerName = (typeof serverNames)[number]
+
+/** Those that hold data: what tests of services need. */
+export const dataServers: ServerName[] = ['mongodb', 'mysql', 'kafka', 'opensearch']
 
 /** Returns the servers' processes. One that is used by its address is no process of ours. */
 export function describeServers(context: Context): Process[] {
@@ -43,6 +46,14 @@ const describe: Record<ServerName, (context: Context, program: string) => Proces
       command: kafkaCommand(context, libs),
       ports: [context.ports.kafka, context.ports.kafkaController],
       health: { tcp: context.ports.kafka },
+    }),
+
+  opensearch: (context, classes) =>
+    server(context, {
+      name: 'opensearch',
+      command: openSearchCommand(context, classes),
+      ports: [context.ports.opensearch, context.ports.opensearchTransport],
+      health: { http: { port: context.ports.opensearch, path: '/_cluster/health', status: 200 } },
     }),
 
   jaeger: (context, program) =>
@@ -99,6 +110,33 @@ function kafkaCommand({ paths, kafkaArchive }: Context, libs: string): string[] 
     `${libs}/*`,
     'kafka.Kafka',
     join(paths.generated, 'kafka.properties'),
+  ]
+}
+
+/** One node. Its heap is for 1,000,000 products; its files are cached by the system. */
+function openSearchCommand({ paths, ports }: Context, classes: string): string[] {
+  const settings = {
+    'cluster.name': 'shop',
+    'node.name': 'shop',
+    'discovery.type': 'single-node',
+    'network.host': '127.0.0.1',
+    'http.port': ports.opensearch,
+    'transport.port': ports.opensearchTransport,
+    'path.home': join(paths.state, 'opensearch'),
+    'path.data': join(paths.data, 'opensearch'),
+    // A developer's disk is often 90% full, which would make every index read-only.
+    'cluster.routing.allocation.disk.threshold_enabled': false,
+  }
+  return [
+    'java',
+    '-Xms256m',
+    '-Xmx1g',
+    '-XX:+UseSerialGC',
+    '-Dlog4j2.level=error',
+    '-cp',
+    `${classes}:${join(dirname(classes), 'libs', '*')}`,
+    'SearchNode',
+    ...Object.entries(settings).map(([name, value]) => `${name}=${value}`),
   ]
 }
 

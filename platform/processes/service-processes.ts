@@ -100,7 +100,7 @@ function describeSidecar(context: Context, service: ServiceName): Process {
       healthy: ['sentry', ...components.map((type) => componentName(service, type))],
       done: ['setup'],
     },
-    stopsBefore: [service, 'kafka', 'mysql', 'jaeger'],
+    stopsBefore: [service, 'kafka', 'mysql', 'opensearch', 'jaeger'],
     stopSeconds: daprGraceSeconds + 5,
   }
 }
@@ -148,6 +148,7 @@ export function programEnv(context: Context): Record<string, string> {
     OTEL_EXPORTER_OTLP_ENDPOINT: otlpEndpoint(context),
     LOG_LEVEL: context.env['LOG_LEVEL'] ?? 'info',
     LOG_FORMAT: context.env['LOG_FORMAT'] ?? 'json',
+    ...(context.env['TRACES_PER_SECOND'] ? { TRACES_PER_SECOND: context.env['TRACES_PER_SECOND'] } : {}),
     NODE_COMPILE_CACHE: context.paths.compileCache,
   }
 }

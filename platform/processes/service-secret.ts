@@ -20,7 +20,9 @@ export function serviceSecret(
     ...(databases.includes('mysql') ? { 'mysql-url': urls.mysqlUrl, 'mysql-dsn': urls.mysqlDsn } : {}),
     ...named,
     ...Object.fromEntries(
-      httpEndpoints.map((endpoint) => [authorizationKey(endpoint), `Bearer ${named[endpoint.bearerSecret]}`]),
+      httpEndpoints.flatMap((endpoint) =>
+        endpoint.bearerSecret ? [[authorizationKey(endpoint), `Bearer ${named[endpoint.bearerSecret]}`]] : [],
+      ),
     ),
   }
 }

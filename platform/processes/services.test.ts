@@ -4,16 +4,19 @@ import { deadLetterTopics, serviceNames, services, topics } from './services.ts'
 test('a service has the databases, components and topics that its YAML names', () => {
   expect(services.catalog).toMatchObject({
     databases: ['mongodb', 'mysql'],
-    components: ['outbox-mongodb', 'bindings-mongodb'],
-    publishes: ['products'],
-    subscribes: ['stock'],
+    components: ['outbox-mysql', 'outbox-mongodb', 'bindings-mongodb'],
+    publishes: ['products', 'categories'],
+    subscribes: ['categories', 'stock-imports', 'stock-levels', 'stock'],
     deadLetterTopics: ['catalog.dlq'],
   })
   expect(services.gateway).toMatchObject({ databases: [], components: [], publishes: [], subscribes: [] })
 })
 
-test('every topic that a service subscribes to is published by a store', () => {
-  expect(topics.toSorted()).toEqual(['orders', 'payments', 'products', 'stock', 'users'])
+test('the topics are those that stores publish to by themselves, and those that are subscribed to', () => {
+  const named = ['payment-requests', 'product-availability', 'product-imports', 'stock-imports', 'stock-levels']
+  expect(topics.toSorted()).toEqual(
+    ['categories', 'orders', 'payments', 'products', 'stock', 'users', ...named].toSorted(),
+  )
   for (const name of serviceNames) expect(topics).toEqual(expect.arrayContaining(services[name].subscribes))
 })
 

@@ -17,10 +17,12 @@ type ServiceLine = {
 
 export type HttpEndpoint = {
   name: string
-  /** Variable that holds its address; without it, the payment provider's sandbox. */
+  /** Variable that holds its address; without it, that of the process named `server`. */
   addressVariable: string
+  /** What the shop runs itself where the variable is missing. */
+  server: 'paymentSandbox' | 'opensearch'
   /** The secret that its sidecar sends as a bearer token. */
-  bearerSecret: string
+  bearerSecret?: string
 }
 
 // Append only: a service's position decides its ports.
@@ -38,13 +40,24 @@ const serviceLines = {
   users: { protocol: 'grpc', secrets: ['jwt-encryption-key'] },
   catalog: { protocol: 'grpc' },
   inventory: { protocol: 'grpc' },
-  orders: { protocol: 'grpc' },
+  orders: { protocol: 'grpc', settings: ['STOCK_TIMEOUT_S', 'PAYMENT_TIMEOUT_S', 'ORDERS_MAX_WAIT_MS'] },
   payments: {
     protocol: 'grpc',
+    settings: ['PAYMENT_WORKERS', 'PAYMENT_LEASE_S', 'PAYMENT_POLL_MS', 'PAYMENT_SEARCH_LAG_S'],
     secrets: ['provider-api-key'],
     httpEndpoints: [
-      { name: 'payment-provider', addressVariable: 'PAYMENT_PROVIDER_URL', bearerSecret: 'provider-api-key' },
+      {
+        name: 'payment-provider',
+        addressVariable: 'PAYMENT_PROVIDER_URL',
+        server: 'paymentSandbox',
+        bearerSecret: 'provider-api-key',
+      },
     ],
+  },
+  search: {
+    protocol: 'grpc',
+    settings: ['SEARCH_INDEX'],
+    httpEndpoints: [{ name: 'opensearch', addressVariable: 'OPENSEARCH_URL', server: 'opensearch' }],
   },
 } satisfies Record<string, ServiceLine>
 
@@ -129,7 +142,9 @@ export const services = Object.fromEntries(
   serviceNames.map((name) => [name, describeService(name, serviceLines[name])]),
 ) as Record<ServiceName, Service>
 
-/** Every topic of the shop's events. */
-export const topics = distinct(Object.values(services).flatMap(({ publishes }) => publishes))
+/** Every topic of the shop's events. An event may name another topic than its store's. */
+export const topics = distinct(
+  Object.values(services).flatMap(({ publishes, subscribes }) => [...publishes, ...subscribes]),
+)
 
 export const deadLetterTopics = distinct(Object.values(services).flatMap((service) => service.deadLetterTopics))

@@ -14,11 +14,15 @@ const timeoutMs = 90_000
 const retrying = { timeoutMs, intervalMs: 150 }
 
 /**
- * Partitions per topic. The number must never change: a key's partition is its hash modulo their
- * count, so with another count a key's later events would go to another partition than its earlier
- * ones, and could be read before them.
+ * Partitions of a new topic. A sidecar delivers one event of each partition at a time, so this is
+ * how many events of a topic a service can handle in one batch, and how many replicas can share
+ * them. The number of an existing topic must never change: a key's partition is its hash modulo
+ * their count, so with another count a key's later events would go to another partition than its
+ * earlier ones, and could be read before them.
  */
-const partitions = 6
+const partitions = 24
+/** Fewer have a topic that something else has created. */
+const leastPartitions = 6
 
 async function setUpMongodb(input: SetupInput): Promise<void> {
   if (input.ownMongodb) await createMongodbRoot(input)
@@ -123,10 +127,10 @@ async function setUpKafka(input: SetupInput): Promise<void> {
     const describe = () => admin.fetchTopicMetadata({ topics })
     const { topics: described } = await poll('Kafka describes the topics', describe, retrying)
     for (const topic of described) {
-      if (topic.partitions.length !== partitions) {
+      if (topic.partitions.length < leastPartitions) {
         throw new Error(
-          `topic ${topic.name} must have ${partitions} partitions, not ${topic.partitions.length}: ` +
-            'the events of a key would lose their order',
+          `topic ${topic.name} must have ${leastPartitions} or more partitions, not ${topic.partitions.length}: ` +
+            'with another number the events of a key would lose their order. Delete it while nothing waits in it.',
         )
       }
     }

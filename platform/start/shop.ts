@@ -7,7 +7,7 @@ import { ensureOptionalPart, ensureParts, type Servers } from '../parts/ensure.t
 import { cachedPart, findPart } from '../parts/find.ts'
 import { ensureKafkaArchive } from '../parts/kafka-archive.ts'
 import { partNames, type PartName } from '../parts/parts.ts'
-import { kafkaBrokers, rootUrls } from '../processes/addresses.ts'
+import { kafkaBrokers, openSearchUrl, rootUrls } from '../processes/addresses.ts'
 import type { Context } from '../processes/context.ts'
 import { writeGeneratedFiles } from '../processes/generated-files.ts'
 import { createPaths, type Paths } from '../processes/paths.ts'
@@ -16,6 +16,7 @@ import type { Process } from '../processes/process.ts'
 import { describeProcesses } from '../processes/processes.ts'
 import { loadSecrets, writePrivate, type Secrets } from '../processes/secrets.ts'
 import type { ServerName } from '../processes/servers.ts'
+import type { ServiceName } from '../processes/services.ts'
 import { createProgress, type Progress } from '../progress.ts'
 import { freePortBase, recordedPorts, recordPorts, takenPorts } from '../supervise/instance.ts'
 import { disown, findLeftovers, isAbandoned, recordPids, takeOwnership } from '../supervise/leftovers.ts'
@@ -40,7 +41,7 @@ export type Shop = {
   paths: Paths
   secrets: Secrets
   /** The servers' addresses, as administrator. */
-  urls: { mongodbUri: string; mysqlUrl: string; kafkaBrokers: string }
+  urls: { mongodbUri: string; mysqlUrl: string; kafkaBrokers: string; openSearchUrl: string }
   /** Whether it already ran. */
   reused: boolean
   process: (name: string) => ProcessHandle
@@ -66,6 +67,8 @@ export type StartOptions = {
    * joins when it is ready. Without it, the start waits for the build.
    */
   jaegerMayJoinLater?: boolean
+  /** Services with a second replica, for tests; not of the gateway, which has the API's port. */
+  replicas?: Exclude<ServiceName, 'gateway'>[]
   /** It is prepared again while it runs: nothing is ended or emptied. */
   whileItRuns?: boolean
   progress?: Progress
@@ -146,13 +149,14 @@ export async function prepareShop(
   const edge = found.servers.nginx !== undefined
   const ports = createPorts(base, { edge })
   const secrets = loadSecrets(paths.secrets)
-  const context: Context = { ...found, ports, paths, secrets, trustAnchors: '', env: process.env }
+  const { replicas } = options
+  const context: Context = { ...found, ports, paths, secrets, replicas, trustAnchors: '', env: process.env }
 
   // So that no file of an older version is read.
   if (!runs) rmSync(paths.generated, { recursive: true, force: true })
   writeGeneratedFiles(context)
   if (!runs) {
-    prepareSocketFolders(paths)
+    prepareSocketFolders(paths, replicas)
     prepareNameResolution(paths)
   }
   const needsSentry = options.only === undefined || options.only.includes('sentry')
@@ -256,7 +260,7 @@ function createShop(context: Pick<Context, 'ports' | 'paths' | 'secrets' | 'serv
     ports,
     paths,
     secrets,
-    urls: { ...rootUrls(context), kafkaBrokers: kafkaBrokers(context) },
+    urls: { ...rootUrls(context), kafkaBrokers: kafkaBrokers(context), openSearchUrl: openSearchUrl(context) },
     reused,
     process: (name) => processHandle(paths, name),
     stop: () => stopShop(paths),

@@ -3,8 +3,9 @@ import { mkdirSync, readdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import type { Paths } from '../processes/paths.ts'
+import { replicaName } from '../processes/replicas.ts'
 import { componentSockets } from '../processes/service-processes.ts'
-import { serviceNames } from '../processes/services.ts'
+import { serviceNames, type ServiceName } from '../processes/services.ts'
 
 /**
  * Creates an empty name-resolution database. It is switched to WAL mode here, because SQLite cannot
@@ -22,9 +23,9 @@ export function prepareNameResolution(paths: Paths): void {
 /**
  * Creates each sidecar's folder of sockets, and removes stale ones: they block a sidecar's start.
  */
-export function prepareSocketFolders(paths: Paths): void {
-  for (const service of serviceNames) {
-    const folder = componentSockets(paths, service)
+export function prepareSocketFolders(paths: Paths, replicas: ServiceName[] = []): void {
+  const second = replicas.map((service) => join(paths.sockets, replicaName(service)))
+  for (const folder of [...serviceNames.map((service) => componentSockets(paths, service)), ...second]) {
     mkdirSync(folder, { recursive: true, mode: 0o700 })
     for (const name of readdirSync(folder)) if (name.endsWith('.sock')) rmSync(join(folder, name), { force: true })
   }

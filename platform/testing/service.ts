@@ -3,6 +3,7 @@ import { randomBytes } from 'node:crypto'
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { Kafka, logLevel } from 'kafkajs'
 import { MongoClient } from 'mongodb'
 import { createConnection } from 'mysql2/promise'
 import { parse, stringify } from 'yaml'
@@ -32,10 +33,24 @@ export type RunningService = {
   database: string
   /** Ends the service's own process, as Kubernetes does first when a pod ends. */
   stopService: () => Promise<void>
+  /** Kills the service's own process like a crash; `startService` starts it again. */
+  killService: () => Promise<void>
+  startService: () => Promise<void>
+  /** The name that a topic of the service's YAML has in this run. */
+  topic: (name: string) => string
   /** Kills a component like a crash; `start` starts it again. */
   component: (type: ComponentType) => { kill: () => Promise<void>; start: () => Promise<void> }
   /** Stops everything and drops its databases. */
   close: () => Promise<void>
+}
+
+export type ServiceOptions = {
+  /** Settings of the service. */
+  env?: Record<string, string>
+  /** Further Dapr resources. */
+  resources?: object[]
+  /** Subscribes to topics, which are the service's own in this run. */
+  events?: boolean
 }
 
 /**
@@ -45,7 +60,7 @@ export type RunningService = {
  * shop cover those.
  * @throws Error with the end of all output when it does not become ready within 90 s
  */
-export async function startService(name: ServiceName): Promise<RunningService> {
+export async function startService(name: ServiceName, options: ServiceOptions = {}): Promise<RunningService> {
   const folder = mkdtempSync(join(tmpdir(), `${name}-`))
   const sockets = join(folder, 'sockets')
   const resources = join(folder, 'resources')
@@ -64,7 +79,9 @@ export async function startService(name: ServiceName): Promise<RunningService> {
 
   await createDatabase(database)
   writeFileSync(join(folder, 'secrets.json'), JSON.stringify(secretsOf(name, database)), { mode: 0o600 })
-  writeResources(name, folder, database)
+  const topic = (of: string) => (options.events ? `${database}_${of}` : of)
+  if (options.events) await createTopics(name, topic)
+  writeResources(name, folder, database, { topic, ...options })
 
   const env = {
     PATH: process.env['PATH'],
@@ -84,6 +101,26 @@ export async function startService(name: ServiceName): Promise<RunningService> {
     rmSync(socket, { force: true })
     const component = start(type, process.execPath, [`pluggable/${type}/main.ts`], { COMPONENT_OWNER: name })
     await component.ready(`${type} listens`, () => existsSync(socket), 90_000)
+  }
+
+  const startProgram = () =>
+    start('service', process.execPath, [`services/${name}/main.ts`], {
+      APP_PORT: String(app),
+      ADMIN_PORT: String(admin),
+      DAPR_GRPC_PORT: String(daprGrpc),
+      DAPR_HTTP_PORT: String(daprHttp),
+      ...Object.fromEntries(
+        Object.keys(secretVariables(name)).map((variable) => [variable, randomBytes(32).toString('base64')]),
+      ),
+      ...options.env,
+    })
+  const untilReady = async () => {
+    const isReady = async () => {
+      const ended = [...children].find(([, child]) => child.end())
+      if (ended) throw new Ended(`${ended[0]} ended`)
+      return (await fetch(`http://127.0.0.1:${admin}/readyz`)).ok
+    }
+    await poll(`${name} is ready`, isReady, { timeoutMs: 90_000, isFatal: (error) => error instanceof Ended })
   }
 
   const dapr = createDapr({ grpcPort: daprGrpc, httpPort: daprHttp, apiToken: env.DAPR_API_TOKEN })
@@ -106,21 +143,8 @@ export async function startService(name: ServiceName): Promise<RunningService> {
       graceSeconds: 1,
     })
     start('sidecar', file, args, { DAPR_HOST_IP: '127.0.0.1' })
-    start('service', process.execPath, [`services/${name}/main.ts`], {
-      APP_PORT: String(app),
-      ADMIN_PORT: String(admin),
-      DAPR_GRPC_PORT: String(daprGrpc),
-      DAPR_HTTP_PORT: String(daprHttp),
-      ...Object.fromEntries(
-        Object.keys(secretVariables(name)).map((variable) => [variable, randomBytes(32).toString('base64')]),
-      ),
-    })
-    const isReady = async () => {
-      const ended = [...children].find(([, child]) => child.end())
-      if (ended) throw new Ended(`${ended[0]} ended`)
-      return (await fetch(`http://127.0.0.1:${admin}/readyz`)).ok
-    }
-    await poll(`${name} is ready`, isReady, { timeoutMs: 90_000, isFatal: (error) => error instanceof Ended })
+    startProgram()
+    await untilReady()
   } catch (error) {
     const tails = [...children].map(([part, child]) => `${part}:\n${child.tail().split('\n').slice(-10).join('\n')}`)
     await close().catch(() => {})
@@ -141,6 +165,12 @@ export async function startService(name: ServiceName): Promise<RunningService> {
     adminUrl: `http://127.0.0.1:${admin}`,
     database,
     stopService: async () => void (await children.get('service')?.kill('SIGTERM')),
+    killService: async () => void (await children.get('service')?.kill('SIGKILL')),
+    async startService() {
+      startProgram()
+      await untilReady()
+    },
+    topic,
     component: (type) => ({
       kill: async () => void (await children.get(type)?.kill('SIGKILL')),
       start: () => startComponent(type),
@@ -168,15 +198,40 @@ function secretsOf(name: ServiceName, database: string): Record<string, Record<s
 /**
  * Writes the service's Components, with their database replaced, its secret store and its config.
  */
-function writeResources(name: ServiceName, folder: string, database: string): void {
+function writeResources(
+  name: ServiceName,
+  folder: string,
+  database: string,
+  { events, topic, resources = [] }: ServiceOptions & { topic: (name: string) => string },
+): void {
   const own = join(root, 'components', name)
   for (const file of existsSync(own) ? readdirSync(own).filter((each) => each.endsWith('.yaml')) : []) {
     const component = parse(readFileSync(join(own, file), 'utf8'))
     // The default of 5 s can be too short on a busy machine, and no supervisor restarts the sidecar
     // here.
     component.spec.initTimeout = '60s'
-    for (const item of component.spec.metadata) if (item.name === 'databaseName') item.value = database
+    for (const item of component.spec.metadata) {
+      if (item.name === 'databaseName') item.value = database
+      if (item.name === 'relayTopic') item.value = topic(item.value)
+    }
     writeFileSync(join(folder, 'resources', file), stringify(component))
+  }
+  for (const [i, resource] of resources.entries())
+    writeFileSync(join(folder, 'resources', `more-${i}.yaml`), stringify(resource))
+  if (events) {
+    const kafka = parse(readFileSync(join(root, 'components', 'shared', 'kafka.yaml'), 'utf8'))
+    kafka.spec.initTimeout = '60s'
+    kafka.spec.metadata.push({ name: 'consumerGroup', value: database })
+    writeFileSync(join(folder, 'resources', 'kafka.yaml'), stringify(kafka))
+    const config = join(root, 'dapr-config', name)
+    for (const file of readdirSync(config).filter((each) => each.startsWith('subscription-'))) {
+      const subscription = parse(readFileSync(join(config, file), 'utf8'))
+      subscription.spec.topic = topic(subscription.spec.topic)
+      subscription.spec.deadLetterTopic = topic(subscription.spec.deadLetterTopic)
+      writeFileSync(join(folder, 'resources', file), stringify(subscription))
+    }
+    for (const file of readdirSync(join(root, 'dapr-config')).filter((each) => each.startsWith('resiliency-')))
+      writeFileSync(join(folder, 'resources', file), readFileSync(join(root, 'dapr-config', file)))
   }
   const secretStore = {
     type: 'secretstores.local.file',
@@ -209,6 +264,16 @@ function writeResources(name: ServiceName, folder: string, database: string): vo
       spec: { nameResolution },
     }),
   )
+}
+
+async function createTopics(name: ServiceName, topic: (name: string) => string): Promise<void> {
+  const { publishes, subscribes, deadLetterTopics } = services[name]
+  const brokers = (process.env['TEST_KAFKA_BROKERS'] ?? '').split(',')
+  const admin = new Kafka({ brokers, logLevel: logLevel.NOTHING }).admin()
+  await admin.connect()
+  const topics = [...new Set([...publishes, ...subscribes, ...deadLetterTopics])].map(topic)
+  await admin.createTopics({ topics: topics.map((each) => ({ topic: each, numPartitions: 6, replicationFactor: 1 })) })
+  await admin.disconnect()
 }
 
 async function createDatabase(database: string): Promise<void> {

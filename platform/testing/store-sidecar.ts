@@ -7,7 +7,7 @@ import { Kafka, logLevel } from 'kafkajs'
 import { createConnection } from 'mysql2/promise'
 import type { Dapr } from '#lib/dapr.ts'
 import { startComponentProcess } from './component-process.ts'
-import { watchTopic } from './events.ts'
+import { watchTopics } from './events.ts'
 import { startSidecar } from './sidecar.ts'
 
 export type Published = { type: string; key: string; sequence: string; data: Record<string, unknown> }
@@ -17,7 +17,10 @@ export type StoreSidecar = {
   /** For clients other than ours. */
   grpcPort: number
   apiToken: string
-  /** Waits for `count` events with this Kafka key and returns all of them, in order. */
+  /**
+   * Waits for `count` events with this Kafka key, in all topics together, and returns them in the
+   * order of their commits; those of one commit by type.
+   */
   published: (key: string, count: number) => Promise<Published[]>
   /** Stops everything and removes its database and topic. */
   close: () => Promise<void>
@@ -25,16 +28,23 @@ export type StoreSidecar = {
 
 /**
  * Starts `state.outbox-mysql` and a sidecar that uses it. Needs the servers of `*.int.test.ts`.
+ * @param options.topics topics that events name instead of the store's own; other tests may use
+ * them
+ * @param options.ranges the name of a `bindings.mysql` component on the store's database
  * @param options.resources further Dapr resources, as YAML
  * @throws Error when one of them does not start
  */
 export async function startStoreSidecar({
   appId,
   store,
+  topics = [],
+  ranges,
   resources = [],
 }: {
   appId: string
   store: string
+  topics?: string[]
+  ranges?: string
   resources?: string[]
 }): Promise<StoreSidecar> {
   const { TEST_MYSQL_URL, TEST_KAFKA_BROKERS } = process.env
@@ -58,12 +68,14 @@ export async function startStoreSidecar({
     const kafka = new Kafka({ brokers: TEST_KAFKA_BROKERS.split(','), logLevel: logLevel.NOTHING })
     const admin = kafka.admin()
     await admin.connect()
-    await admin.createTopics({ topics: [{ topic: name, numPartitions: 6, replicationFactor: 1 }] })
+    await admin.createTopics({
+      topics: [name, ...topics].map((topic) => ({ topic, numPartitions: 6, replicationFactor: 1 })),
+    })
     closers.push(async () => {
       await admin.deleteTopics({ topics: [name] })
       await admin.disconnect()
     })
-    const { eventsOf, close: stopWatching } = await watchTopic(name)
+    const { eventsOf, close: stopWatching } = await watchTopics([name, ...topics])
     closers.push(stopWatching)
 
     const component = await startComponentProcess('outbox-mysql', folder)
@@ -76,7 +88,11 @@ export async function startStoreSidecar({
       relayTopic: name,
       relaySource: appId,
     }
-    const components = [{ name: store, type: 'state.outbox-mysql', metadata }]
+    const dsn = `${decodeURIComponent(url.username)}:${decodeURIComponent(url.password)}@tcp(${url.host})/${name}`
+    const components = [
+      { name: store, type: 'state.outbox-mysql', metadata },
+      ...(ranges === undefined ? [] : [{ name: ranges, type: 'bindings.mysql', metadata: { url: dsn } }]),
+    ]
     const {
       dapr,
       grpcPort,
@@ -86,12 +102,10 @@ export async function startStoreSidecar({
     closers.push(closeSidecar)
 
     const published = async (key: string, count: number): Promise<Published[]> =>
-      (await eventsOf(key, count)).map(({ type, sequence, data }) => ({
-        type,
-        key,
-        sequence,
-        data: data as Published['data'],
-      }))
+      (await eventsOf(key, count))
+        // A sequence counts the events of one topic.
+        .toSorted((a, b) => (`${a.time} ${a.type}` < `${b.time} ${b.type}` ? -1 : 1))
+        .map(({ type, sequence, data }) => ({ type, key, sequence, data: data as Published['data'] }))
     return { dapr, grpcPort, apiToken, published, close }
   } catch (error) {
     await close()

@@ -3,11 +3,11 @@ import type { OutputBinding } from '../host/binding-service.ts'
 import { ComponentError } from '../host/errors.ts'
 import type { ComponentDefinition } from '../host/components.ts'
 import { explain, openMongo } from '../host/mongodb.ts'
+import { ensureIndexes } from './indexes.ts'
 import { parseMongodbBindingSettings, type MongodbBindingSettings } from './metadata.ts'
 import { parseQuery } from './query.ts'
 
 const maxTimeExpired = 50
-const indexDiffers = new Set([85, 86])
 
 function explainQuery(error: unknown): unknown {
   if (error instanceof MongoServerError) {
@@ -24,27 +24,16 @@ function explainQuery(error: unknown): unknown {
 export const mongodbBinding: ComponentDefinition<MongodbBindingSettings, OutputBinding> = {
   parse: parseMongodbBindingSettings,
 
-  async open(settings) {
+  async open(settings, { log }) {
     const { maxTime: maxTimeMS, maxRows } = settings
     const client = openMongo(settings.connectionString, settings.maxConnections, maxTimeMS + 1_000)
     const collection = client.db(settings.databaseName).collection(settings.collectionName)
+    let stopIndexes: () => Promise<void>
     try {
-      if (settings.indexes.length > 0) {
-        await collection.createIndexes(
-          settings.indexes.map(({ key, name, unique }) => ({
-            key,
-            ...(name ? { name } : {}),
-            ...(unique ? { unique } : {}),
-          })),
-        )
-      } else {
-        await client.db(settings.databaseName).command({ ping: 1 })
-      }
+      await client.db(settings.databaseName).command({ ping: 1 })
+      stopIndexes = await ensureIndexes(settings, log)
     } catch (error) {
       await client.close().catch(() => {})
-      if (error instanceof MongoServerError && typeof error.code === 'number' && indexDiffers.has(error.code)) {
-        throw new ComponentError('INVALID_SETTING', `metadata field "indexes": ${error.message}`, { cause: error })
-      }
       throw explain(error)
     }
 
@@ -89,7 +78,10 @@ export const mongodbBinding: ComponentDefinition<MongodbBindingSettings, OutputB
           throw explainQuery(error)
         }
       },
-      close: () => client.close(),
+      async close() {
+        await stopIndexes()
+        await client.close()
+      },
     }
   },
 }

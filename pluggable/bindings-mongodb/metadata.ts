@@ -7,6 +7,7 @@ const index = z.strictObject({
     .refine((key) => Object.keys(key).length > 0, 'must not be empty'),
   name: z.string().min(1).optional(),
   unique: z.boolean().optional(),
+  sparse: z.boolean().optional(),
 })
 
 const indexes = z

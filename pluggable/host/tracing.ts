@@ -19,20 +19,26 @@ export type OpenSpan = { traceId: string; end(failure?: { code: ComponentErrorCo
 
 export type Tracing = {
   /**
-   * Starts the span of a call in its caller's trace. Returns undefined for a caller without a
-   * sampled trace: a separate trace for each read would bury the others.
+   * Starts the span of a call in its caller's trace; one in each trace if the call works for
+   * several (at most 128). Returns undefined for callers without a sampled trace: a separate trace
+   * for each read would bury the others. `traceId` is that of the first.
    */
-  call(rpc: string, parent: string | undefined, attributes: () => Attributes): OpenSpan | undefined
+  call(rpc: string, parents: Iterable<string | undefined>, attributes: () => Attributes): OpenSpan | undefined
   /**
    * Starts the span of one send to Kafka. It is a separate trace, since it carries events of many,
-   * with links to them (at most 128). Returns undefined if none of them is sampled.
+   * with links to them (at most 128). Returns undefined if none of them is sampled. `topic` is
+   * undefined if there are several.
    */
-  send(topic: string, traceparents: Iterable<string | undefined>, attributes: () => Attributes): OpenSpan | undefined
+  send(
+    topic: string | undefined,
+    traceparents: Iterable<string | undefined>,
+    attributes: () => Attributes,
+  ): OpenSpan | undefined
   close(): Promise<void>
 }
 
-/** OpenTelemetry's default limit for the links of a span. */
-const maxLinks = 128
+/** OpenTelemetry's default limit for the links of a span; here also for the spans of a call. */
+const maxTraces = 128
 
 /** Returns the context of a W3C traceparent if its trace is sampled, else undefined. */
 export function sampledContext(traceparent: string | undefined): SpanContext | undefined {
@@ -47,6 +53,17 @@ export function sampledContext(traceparent: string | undefined): SpanContext | u
   return isSpanContextValid(context) && (context.traceFlags & TraceFlags.SAMPLED) !== 0 ? context : undefined
 }
 
+/** Returns the distinct sampled contexts among these traceparents, as many as spans may have. */
+function sampledContexts(traceparents: Iterable<string | undefined>): SpanContext[] {
+  const contexts: SpanContext[] = []
+  for (const traceparent of new Set(traceparents)) {
+    const context = sampledContext(traceparent)
+    if (context) contexts.push(context)
+    if (contexts.length === maxTraces) break
+  }
+  return contexts
+}
+
 /**
  * Starts sending spans to the OTLP endpoint (gRPC), named by OpenTelemetry's conventions for
  * databases and messaging. Returns undefined without an endpoint: no SDK is loaded and a call costs
@@ -54,44 +71,37 @@ export function sampledContext(traceparent: string | undefined): SpanContext | u
  */
 export async function startTracing(service: string, endpoint: string | undefined): Promise<Tracing | undefined> {
   if (!endpoint) return undefined
-  const close = await startTelemetry(service, endpoint)
+  // The spans of a component follow their callers' decision, or that of an event that they link to.
+  const close = await startTelemetry(service, endpoint, { tracesPerSecond: Infinity })
   const tracer = trace.getTracer('sidecart-components')
   return {
-    call(rpc, parent, attributes) {
-      const context = sampledContext(parent)
-      if (!context) return undefined
+    call(rpc, parents, attributes) {
+      const contexts = sampledContexts(parents)
+      if (contexts.length === 0) return undefined
       const own = attributes()
       const target = own['db.collection.name']
       const options = { kind: SpanKind.CLIENT, attributes: { 'db.operation.name': rpc, ...own } }
-      return openSpan(
-        tracer.startSpan(
-          target === undefined ? rpc : `${rpc} ${String(target)}`,
-          options,
-          trace.setSpanContext(ROOT_CONTEXT, context),
-        ),
+      const name = target === undefined ? rpc : `${rpc} ${String(target)}`
+      return openSpans(
+        contexts.map((context) => tracer.startSpan(name, options, trace.setSpanContext(ROOT_CONTEXT, context))),
       )
     },
     send(topic, traceparents, attributes) {
-      const links: Link[] = []
-      for (const traceparent of traceparents) {
-        const context = sampledContext(traceparent)
-        if (context) links.push({ context })
-        if (links.length === maxLinks) break
-      }
+      const links: Link[] = sampledContexts(traceparents).map((context) => ({ context }))
       if (links.length === 0) return undefined
       const messaging = {
         'messaging.system': 'kafka',
         'messaging.operation.name': 'send',
         'messaging.operation.type': 'send',
-        'messaging.destination.name': topic,
+        ...(topic === undefined ? {} : { 'messaging.destination.name': topic }),
       }
-      return openSpan(
+      return openSpans([
         tracer.startSpan(
-          `send ${topic}`,
+          topic === undefined ? 'send' : `send ${topic}`,
           { kind: SpanKind.PRODUCER, links, attributes: { ...messaging, ...attributes() } },
           ROOT_CONTEXT,
         ),
-      )
+      ])
     },
     // Spans that the collector has not accepted by then are lost: it must not keep the component
     // from stopping.
@@ -99,16 +109,18 @@ export async function startTracing(service: string, endpoint: string | undefined
   }
 }
 
-function openSpan(span: Span): OpenSpan {
+function openSpans(spans: Span[]): OpenSpan {
   return {
-    traceId: span.spanContext().traceId,
+    traceId: spans[0]?.spanContext().traceId ?? '',
     end(failure) {
-      if (failure) {
-        span.setAttribute('error.type', failure.code)
-        // As in lib/telemetry.ts, a caller's mistake is not a failed span.
-        if (!isRoutine(failure.code)) span.setStatus({ code: SpanStatusCode.ERROR, message: failure.message })
+      for (const span of spans) {
+        if (failure) {
+          span.setAttribute('error.type', failure.code)
+          // As in lib/telemetry.ts, a caller's mistake is not a failed span.
+          if (!isRoutine(failure.code)) span.setStatus({ code: SpanStatusCode.ERROR, message: failure.message })
+        }
+        span.end()
       }
-      span.end()
     },
   }
 }

@@ -18,16 +18,20 @@ export type Unary = <Request, Response>(
 type Traced = {
   metadata?: Record<string, string> | undefined
   items?: { metadata: Record<string, string> }[]
-  operations?: unknown[]
+  operations?: { request?: { value: { metadata: Record<string, string> } } | undefined }[]
   operation?: string
 }
 
 /**
- * daprd sends no trace with a state call, only what the application put into the request's
- * metadata. With a binding's call it sends its own.
+ * daprd sends no trace with a state call, only what the application put into the metadata of the
+ * request and of its operations, which can be of different traces. With a binding's call it sends
+ * its own.
  */
-const traceparentOf = ({ metadata, items }: Traced): string | undefined =>
-  (metadata ?? items?.[0]?.metadata)?.['traceparent']
+function* traceparentsOf({ metadata, items, operations }: Traced): Iterable<string | undefined> {
+  yield metadata?.['traceparent']
+  for (const item of items ?? []) yield item.metadata['traceparent']
+  for (const { request } of operations ?? []) yield request?.value.metadata['traceparent']
+}
 
 function batchSize({ items, operations }: Traced): Attributes {
   const size = (items ?? operations ?? []).length
@@ -55,7 +59,7 @@ export function createUnary({
     const component = String(call.metadata.get('x-component-instance')[0] ?? '')
     const began = performance.now()
     const request = call.request as Traced
-    const span = tracing?.call(request.operation ?? rpc, traceparentOf(request), () => ({
+    const span = tracing?.call(request.operation ?? rpc, traceparentsOf(request), () => ({
       'dapr.component': component,
       ...batchSize(request),
       ...attributesOf(component),

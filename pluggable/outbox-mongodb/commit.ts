@@ -123,7 +123,7 @@ export function createCommit({
   /** Numbers the events and adds them to the outbox. */
   async function addEvents(events: PendingEvent[], session: ClientSession): Promise<void> {
     if (events.length === 0) return
-    const keys = [...new Set(events.map(({ partitionKey }) => partitionKey))].toSorted()
+    const keys = [...new Set(events.map(({ numberKey }) => numberKey))].toSorted()
     const former = await sequence.find({ _id: { $in: keys } }, { session, batchSize: keys.length }).toArray()
     const last = new Map(former.map((document) => [document._id, document]))
     const { numbers, numbered } = numberEvents(events, new Map(former.map((document) => [document._id, document.last])))
@@ -155,12 +155,13 @@ export function createCommit({
       outbox.collectionName,
       numbered.map(({ event, sequence: number, payload }) => {
         const bytes = Buffer.from(payload)
-        const { partitionKey } = event
+        const { partitionKey, numberKey, topic } = event
         return {
           _id: new ObjectId(),
           partitionKey,
+          ...(topic === undefined ? {} : { topic }),
           sequence: number,
-          position: positionOf(partitionKey, number),
+          position: positionOf(numberKey, number),
           bytes: bytes.length,
           payload: new Binary(bytes),
           created,

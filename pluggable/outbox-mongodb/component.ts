@@ -6,6 +6,7 @@ import { eventDefaults, routedTopic, startConfiguredRelay } from '../outbox/conf
 import { groupLimits, ungrouped } from '../outbox/group-commit.ts'
 import type { OutboxMetrics } from '../outbox/metrics.ts'
 import { startSweeper } from '../outbox/sweeper.ts'
+import { deleteExpired } from './expiry.ts'
 import { parseMongodbSettings, type MongodbSettings } from './metadata.ts'
 import { openSessions } from './open-sessions.ts'
 import { createMongodbRelaySource } from './relay-source.ts'
@@ -35,7 +36,7 @@ export function defineMongodbComponent(metrics: OutboxMetrics): ComponentDefinit
       const sessions = openSessions(client, `${keptPath}.sessions`, log)
       let offsetMs: number
       const now = () => new Date(Date.now() + offsetMs)
-      const source = createMongodbRelaySource(client, collections, now, log)
+      const source = createMongodbRelaySource(collections, now, log)
       let topic: string | undefined
       try {
         offsetMs = await clockOffsetMs(client)
@@ -50,12 +51,7 @@ export function defineMongodbComponent(metrics: OutboxMetrics): ComponentDefinit
       const relay = startConfiguredRelay(settings, source, { component, metrics: metered, tracing, log })
       const sweeper = startSweeper(async (limit) => {
         offsetMs = await clockOffsetMs(client)
-        const expired = { _ttl: { $lte: now() } }
-        const found = await collections.state.find(expired, { projection: { _id: 1 }, limit }).toArray()
-        // The condition again: one of them may have been rewritten since.
-        if (found.length > 0)
-          await collections.state.deleteMany({ _id: { $in: found.map(({ _id }) => _id) }, ...expired })
-        return found.length
+        return deleteExpired(collections, now(), limit)
       }, log)
       const store = createMongodbStore({
         client,

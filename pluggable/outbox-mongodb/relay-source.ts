@@ -1,31 +1,64 @@
 import { randomUUID } from 'node:crypto'
-import type { MongoClient, ObjectId } from 'mongodb'
+import type { ObjectId } from 'mongodb'
 import type { Logger } from '#lib/logger.ts'
 import type { Backlog } from '../outbox/metrics.ts'
-import type { RelaySource } from '../outbox/relay-source.ts'
+import { askEveryMs, presentMs, type RelaySource } from '../outbox/relay-source.ts'
 import { watchOutbox } from './change-stream.ts'
 import type { Collections } from './schema.ts'
 
 const maxCounted = 100_000
 
-/** Returns as many of the first documents as have at most `bytes` together, but at least one. */
-function firstWithin<Sized extends { bytes: number }>(documents: Sized[], bytes: number): Sized[] {
-  let sum = 0
-  const end = documents.findIndex((each, index) => (sum += each.bytes) > bytes && index > 0)
-  return end < 0 ? documents : documents.slice(0, end)
-}
+/** Positions up to `end`, which is `length` after the last one that was read. */
+type Window = { length: number; end: number }
 
 /**
  * Creates what the relay needs of the outbox collection. The lease depends only on the database's
  * clock.
  */
 export function createMongodbRelaySource(
-  client: MongoClient,
   { outbox, lease }: Collections,
   now: () => Date,
   log: Logger,
 ): RelaySource<ObjectId> & { backlog(): Promise<Backlog> } {
   const owner = `${process.pid}-${randomUUID()}`
+  /**
+   * Where to read while many rows wait. SecantusDB reads a whole collection before it limits (50 ms
+   * with 100,000 rows), but no more than a range of an index.
+   */
+  let window: Window | undefined
+
+  /**
+   * Reads from the lowest position, in one snapshot: it has all of a key's earlier rows, which have
+   * lower positions, or the later ones are missing too. A plain cursor may pass the position of a
+   * row that is committed a moment later and still see that key's next one.
+   */
+  async function oldest({ rows, bytes }: { rows: number; bytes: number }) {
+    const cursor = outbox.find(window ? { position: { $lte: window.end } } : {}, {
+      sort: { position: 1 },
+      limit: rows,
+      batchSize: rows,
+      readConcern: { level: 'snapshot' },
+    })
+    await cursor.hasNext()
+    // Servers send at most 16 MiB at once, more than is wanted.
+    const documents = cursor.readBufferedDocuments()
+    await cursor.close()
+    let sum = 0
+    const end = documents.findIndex((each, index) => (sum += each.bytes) > bytes && index > 0)
+    return { documents: end < 0 ? documents : documents.slice(0, end), isFull: end >= 0 || documents.length === rows }
+  }
+
+  /** Returns the window of the next read; undefined if all that waits is a few rows. */
+  function nextWindow(
+    former: Window | undefined,
+    { isFull, from, upTo }: { isFull: boolean; from: number; upTo: number },
+  ): Window | undefined {
+    if (!isFull && (!former || former.end >= now().getTime())) return undefined
+    const length = isFull ? 2 * (upTo - from + 1) : 2 * (former?.length ?? 1)
+    return { length, end: upTo + length }
+  }
+
+  let askedAt = -Infinity
   const inMs = (amount: number) => ({ $dateAdd: { startDate: '$$NOW', unit: 'millisecond', amount } })
 
   return {
@@ -35,12 +68,21 @@ export function createMongodbRelaySource(
         [{ $set: { owner, token: { $add: ['$token', 1] }, expires: inMs(leaseMs) } }],
         { returnDocument: 'after' },
       )
-      return taken ? { token: taken.token } : undefined
+      if (taken) return { token: taken.token }
+      if (performance.now() - askedAt > askEveryMs) {
+        await lease.updateOne({ _id: 'relay' }, [{ $set: { asked: '$$NOW' } }])
+        askedAt = performance.now()
+      }
+      return undefined
     },
 
     async renewLease({ token }, leaseMs) {
-      const result = await lease.updateOne({ _id: 'relay', token }, [{ $set: { expires: inMs(leaseMs) } }])
-      return result.matchedCount === 1
+      const renewed = await lease.findOneAndUpdate({ _id: 'relay', token }, [{ $set: { expires: inMs(leaseMs) } }], {
+        returnDocument: 'after',
+      })
+      if (!renewed) return undefined
+      const { asked, expires } = renewed
+      return { isShared: asked !== undefined && asked.getTime() > expires.getTime() - leaseMs - presentMs }
     },
 
     async releaseLease({ token }) {
@@ -48,44 +90,31 @@ export function createMongodbRelaySource(
     },
 
     async read(limits) {
-      // A first look at the oldest rows, in no reliable order. Nearly all polls end here, and it
-      // shows how many rows to request and up to which position. With a million rows waiting, a
-      // server that sorts before it limits would sort them all.
-      const candidates = await outbox
-        .find({}, { projection: { _id: 0, position: 1, bytes: 1 }, limit: limits.rows, batchSize: limits.rows })
-        .toArray()
-      if (candidates.length === 0) return []
-      const within = firstWithin(candidates, limits.bytes)
-      const upTo = Math.max(...within.map(({ position }) => position))
-      const session = client.startSession()
-      try {
-        // A plain cursor may pass the position of a row that is committed a moment later and still
-        // see that key's next one. A snapshot cannot: it has all of a key's earlier rows, or the
-        // later ones are missing too. Earlier rows have lower positions.
-        session.startTransaction({ readConcern: { level: 'snapshot' } })
-        const options = { session, sort: { position: 1 }, limit: within.length, batchSize: within.length } as const
-        const documents = await outbox.find({ position: { $lte: upTo } }, options).toArray()
-        await session.commitTransaction()
-        return firstWithin(documents, limits.bytes).map(({ _id, partitionKey, sequence, payload, created }) => ({
-          position: _id,
-          partitionKey,
-          sequence,
-          payload: Buffer.from(payload.value()),
-          ageMs: now().getTime() - created.getTime(),
-        }))
-      } finally {
-        session.endSession().catch(() => {})
+      let { documents, isFull } = await oldest(limits)
+      if (documents.length === 0 && window) {
+        window = undefined
+        ;({ documents, isFull } = await oldest(limits))
       }
+      const [first, last] = [documents[0], documents.at(-1)]
+      if (!first || !last) return []
+      window = nextWindow(window, { isFull, from: first.position, upTo: last.position })
+      return documents.map(({ _id, partitionKey, topic, sequence, payload, created }) => ({
+        position: _id,
+        partitionKey,
+        ...(topic === undefined ? {} : { topic }),
+        sequence,
+        payload: Buffer.from(payload.value()),
+        ageMs: now().getTime() - created.getTime(),
+      }))
     },
 
-    async remove(rows, { token }) {
-      // Not in one transaction with the lease, although that would be stricter: a leader killed in
-      // the middle would leave the lease locked until the server gives up on the transaction, after
-      // a minute by default. Nor is it needed: the rows were acknowledged, so deleting them is
-      // right whichever process leads by now.
-      if ((await lease.findOne({ _id: 'relay', token }, { projection: { _id: 1 } })) === null) return false
-      await outbox.deleteMany({ _id: { $in: rows.map(({ position }) => position) } })
-      return true
+    async remove(rows) {
+      // Without a look at the lease: the rows were acknowledged, so deleting them is right,
+      // whichever process leads by now. A transaction with the lease would be stricter, but a
+      // leader killed in the middle would leave the lease locked until the server gives up on the
+      // transaction, after a minute by default. If all are gone already, another leads.
+      const { deletedCount } = await outbox.deleteMany({ _id: { $in: rows.map(({ position }) => position) } })
+      return deletedCount > 0
     },
 
     watch: () => watchOutbox(outbox, log),

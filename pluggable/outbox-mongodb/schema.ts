@@ -6,6 +6,8 @@ export type StateDocument = { _id: string; value: unknown; _etag: string; _ttl: 
 /** `position` orders the rows: it rises within a partition key and otherwise follows the clock. */
 export type OutboxDocument = {
   partitionKey: string
+  /** The event's own topic, if it has one. */
+  topic?: string
   sequence: number
   position: number
   bytes: number
@@ -15,7 +17,7 @@ export type OutboxDocument = {
 
 export type SequenceDocument = { _id: string; last: number; position: number }
 
-export type LeaseDocument = { _id: string; owner: string; token: number; expires: Date }
+export type LeaseDocument = { _id: string; owner: string; token: number; expires: Date; asked?: Date }
 
 /**
  * As Debezium's MongoDB outbox event router expects it. Each document is deleted before its

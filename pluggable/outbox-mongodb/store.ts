@@ -15,6 +15,7 @@ import {
   type Transaction,
 } from '../outbox/group-commit.ts'
 import { createCommit, isConflict, toFields } from './commit.ts'
+import { live } from './expiry.ts'
 import type { OpenSessions } from './open-sessions.ts'
 import type { Collections, StateDocument } from './schema.ts'
 import { decodeNonUtf8, fromBson } from './value.ts'
@@ -51,7 +52,6 @@ export function createMongodbStore(options: MongodbStoreOptions): Omit<StateStor
     options.groups,
   )
   const get = createSharedReads((keys) => explained(read(keys)))
-  const live = () => ({ $or: [{ _ttl: null }, { _ttl: { $gt: now() } }] })
 
   function toStored(document: StateDocument): StoredValue {
     return {
@@ -66,7 +66,7 @@ export function createMongodbStore(options: MongodbStoreOptions): Omit<StateStor
     const update = { $set: toFields(operation, now) }
     const { key } = operation
     if (operation.etag !== undefined) {
-      const result = await state.updateOne({ _id: key, _etag: operation.etag, ...live() }, update)
+      const result = await state.updateOne({ _id: key, _etag: operation.etag, ...live(now()) }, update)
       if (result.matchedCount === 0) throw etagMismatch(key, 'does not have that etag')
     } else if (operation.firstWrite) {
       // Matches only an expired document; a live one makes the upsert's insert fail on its _id.
@@ -83,7 +83,7 @@ export function createMongodbStore(options: MongodbStoreOptions): Omit<StateStor
       await state.deleteOne({ _id: operation.key })
       return
     }
-    const result = await state.deleteOne({ _id: operation.key, _etag: operation.etag, ...live() })
+    const result = await state.deleteOne({ _id: operation.key, _etag: operation.etag, ...live(now()) })
     if (result.deletedCount === 0) throw etagMismatch(operation.key, 'does not have that etag')
   }
 
@@ -163,7 +163,13 @@ export function createMongodbStore(options: MongodbStoreOptions): Omit<StateStor
         )
       }
       if (operations.length === 0) return
-      await commit(toTransaction(writes, events))
+      try {
+        await commit(toTransaction(writes, events))
+      } catch (error) {
+        // It may have been committed, and nobody else would tell the relay.
+        if (events.length > 0 && error instanceof ComponentError && error.code === 'COMMIT_UNKNOWN') onEvents?.()
+        throw error
+      }
       if (events.length > 0) onEvents?.()
     },
   }

@@ -71,18 +71,16 @@ type Decided = {
   found: Map<string, FoundRow>
   /** Of each transaction in the group. */
   effects: ReturnType<typeof effectsOf>[]
-  /** The last number of each partition key that has one. */
+  /** The last number of each `numberKey` that has one. */
   last: Map<string, number>
 }
 
 async function lockAndDecide(session: Session, tables: Tables, group: Transaction[]): Promise<Decided> {
   const conditional = conditionalKeys(group)
-  const partitionKeys = [
-    ...new Set(group.flatMap(({ events }) => events.map(({ partitionKey }) => partitionKey))),
-  ].toSorted()
+  const numberKeys = [...new Set(group.flatMap(({ events }) => events.map(({ numberKey }) => numberKey)))].toSorted()
   const found = new Map<string, FoundRow>()
   const last = new Map<string, number>()
-  const locked = conditional.length > 0 || partitionKeys.length > 0
+  const locked = conditional.length > 0 || numberKeys.length > 0
   if (locked) {
     // FORCE INDEX: a small table would be scanned, waiting for the rows of other transactions.
     const sql = ['START TRANSACTION']
@@ -91,12 +89,12 @@ async function lockAndDecide(session: Session, tables: Tables, group: Transactio
         `SELECT id, eTag, ${live} AS live FROM ${tables.state} FORCE INDEX (PRIMARY)
          WHERE id IN (?) ORDER BY id FOR UPDATE`,
       )
-    if (partitionKeys.length > 0)
+    if (numberKeys.length > 0)
       sql.push(
         `SELECT partition_key, last FROM ${tables.sequence} FORCE INDEX (PRIMARY)
          WHERE partition_key IN (?) ORDER BY partition_key FOR UPDATE`,
       )
-    const parameters = [conditional, partitionKeys].filter((keys) => keys.length > 0)
+    const parameters = [conditional, numberKeys].filter((keys) => keys.length > 0)
     const results = (await session.plain(sql.join(';'), parameters).catch(async (error: unknown) => {
       // A server that does not respond would only keep the caller waiting longer; losing the
       // connection rolls back too.
@@ -184,18 +182,25 @@ function writes(
         payload,
       ]),
     )
-    // No other transaction has rows of these keys: their numbers are locked.
-    add(`DELETE r FROM ${tables.router} AS r FORCE INDEX (PRIMARY) WHERE r.aggregateid IN (?)`, [...numbers.keys()])
+    // No other transaction has rows of these topics' keys: their numbers are locked.
+    for (const [topic, ofTopic] of Map.groupBy(rows, ({ aggregatetype }) => aggregatetype)) {
+      const keys = [...new Set(ofTopic.map(({ aggregateid }) => aggregateid))]
+      packet.sql.push(
+        `DELETE r FROM ${tables.router} AS r FORCE INDEX (PRIMARY) WHERE r.aggregatetype = ? AND r.aggregateid IN (?)`,
+      )
+      packet.parameters.push(topic, keys)
+    }
     return packet
   }
   add(
-    `INSERT INTO ${tables.outbox} (partition_key, sequence, event_id, bytes, payload) VALUES ?`,
+    `INSERT INTO ${tables.outbox} (partition_key, sequence, event_id, bytes, payload, topic) VALUES ?`,
     numbered.map(({ event, sequence, payload }) => [
       event.partitionKey,
       sequence,
       event.id.slice(0, 255),
       Buffer.byteLength(payload),
       payload,
+      event.topic ?? null,
     ]),
   )
   return packet

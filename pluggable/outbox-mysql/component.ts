@@ -6,6 +6,7 @@ import type { OutboxMetrics } from '../outbox/metrics.ts'
 import { startSweeper } from '../outbox/sweeper.ts'
 import { requireBinaryLog } from './binary-log.ts'
 import { openDatabase } from './database.ts'
+import { deleteExpired } from './expiry.ts'
 import { parseMysqlSettings, type MysqlSettings } from './metadata.ts'
 import { createMysqlRelaySource } from './relay-source.ts'
 import { migrate, tablesOf } from './schema.ts'
@@ -34,12 +35,7 @@ export function defineMysqlComponent(metrics: OutboxMetrics): ComponentDefinitio
       }
       const metered = metrics.forComponent(component, source.backlog)
       const relay = startConfiguredRelay(settings, source, { component, metrics: metered, tracing, log })
-      const sweeper = startSweeper(async (limit) => {
-        const result = await database.use((session) =>
-          session.write(`DELETE FROM ${tables.state} WHERE expiredate <= CURRENT_TIMESTAMP LIMIT ${limit}`),
-        )
-        return result.affectedRows
-      }, log)
+      const sweeper = startSweeper((limit) => deleteExpired(database, tables, limit), log)
       const store = createMysqlStore({
         database,
         tables,

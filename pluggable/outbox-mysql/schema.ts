@@ -72,6 +72,19 @@ const migrations: ((tables: Tables, session: Session) => string[] | Promise<stri
       PRIMARY KEY (aggregateid, sequence)
     ) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin`,
   ],
+  // An event's own topic. Events that waited before go to the Component's, as they would have.
+  async (tables, session) => [
+    ...((await columnsOf(tables.outbox, session)).has('topic')
+      ? []
+      : [`ALTER TABLE ${tables.outbox} ADD COLUMN topic VARCHAR(249) CHARACTER SET ascii COLLATE ascii_bin NULL`]),
+    // Room for the topic and a line feed before the partition key.
+    `ALTER TABLE ${tables.sequence} MODIFY partition_key VARBINARY(1280) NOT NULL`,
+    `ALTER TABLE ${tables.router} DROP PRIMARY KEY, ADD PRIMARY KEY (aggregatetype, aggregateid, sequence)`,
+  ],
+  async (tables, session) =>
+    (await columnsOf(tables.lease, session)).has('asked')
+      ? []
+      : [`ALTER TABLE ${tables.lease} ADD COLUMN asked DATETIME(6) NULL`],
 ]
 
 type Column = { type: string; charset: string | null }

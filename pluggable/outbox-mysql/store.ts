@@ -109,7 +109,13 @@ export function createMysqlStore({
         )
       }
       if (operations.length === 0) return
-      await write(state, events)
+      try {
+        await write(state, events)
+      } catch (error) {
+        // It may have been committed, and nobody else would tell the relay.
+        if (events.length > 0 && error instanceof ComponentError && error.code === 'COMMIT_UNKNOWN') onEvents?.()
+        throw error
+      }
       if (events.length > 0) onEvents?.()
     },
   }

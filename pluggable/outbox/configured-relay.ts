@@ -15,6 +15,7 @@ type RelaySettings = KafkaSettings & {
   relayBrokers?: string[] | undefined
   relayTopic?: string | undefined
   relaySource?: string | undefined
+  relayIntervalMs: number
   maxEventBytes: number
 }
 
@@ -46,7 +47,7 @@ export function startConfiguredRelay<Position>(
     log,
   )
   const traced = tracing ? tracedPublisher(publisher, tracing, { topic: settings.relayTopic, component }) : publisher
-  return startRelay(source, traced, metrics, log)
+  return startRelay(source, traced, metrics, log, { ...relayDefaults, roundMs: settings.relayIntervalMs })
 }
 
 /**
@@ -71,9 +72,10 @@ export async function routedTopic(
 }
 
 /** Returns what the metadata says about events. */
-export const eventDefaults = ({ publish, relaySource, maxEventBytes }: RelaySettings): EventDefaults => ({
+export const eventDefaults = ({ publish, relaySource, relayTopic, maxEventBytes }: RelaySettings): EventDefaults => ({
   publish,
   ...(relaySource ? { source: relaySource } : {}),
+  ...(relayTopic ? { topic: relayTopic } : {}),
   maxEventBytes,
   now: () => new Date(),
 })

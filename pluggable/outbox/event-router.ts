@@ -18,9 +18,10 @@ export type RouterRow = {
 /** The length of a VARCHAR(255). */
 const maxLength = 255
 
+/** `topic` is the Component's, for events without one of their own. */
 export const toRouterRow = ({ event, payload }: NumberedEvent, topic: string): RouterRow => ({
   id: event.id.slice(0, maxLength),
-  aggregatetype: topic,
+  aggregatetype: event.topic ?? topic,
   aggregateid: event.partitionKey,
   type: event.type.slice(0, maxLength),
   payload,

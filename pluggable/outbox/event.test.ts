@@ -54,6 +54,34 @@ test('the envelope is a CloudEvent with the application key as partition key', (
   })
 })
 
+test("an operation's own traceparent is its event's; the transaction's is for the others", () => {
+  const { events } = splitEvents(
+    [set('app||a', '1', { ...marked, traceparent: 'own' }), set('app||b', '2', { ...marked, traceparent: '' })],
+    { traceparent: 'of the transaction' },
+    defaults,
+  )
+  const traces = events.map((event) => (JSON.parse(event.encode(1)) as { traceparent?: string }).traceparent)
+  expect(traces).toEqual(['own', 'of the transaction'])
+  expect(oneEvent(set('app||a', '1', marked)).encode(1)).not.toContain('traceparent')
+})
+
+test("an event's own topic is not in its envelope, and its numbers are its own", () => {
+  const { events } = splitEvents(
+    [
+      set('k', '1', marked),
+      set('k', '2', { ...marked, relayTopic: 'elsewhere' }),
+      set('k', '3', { ...marked, relayTopic: 'ours' }),
+      set('k', '4', { ...marked, relayTopic: 'elsewhere' }),
+    ],
+    {},
+    { ...defaults, topic: 'ours' },
+  )
+  expect(events.map(({ topic }) => topic)).toEqual([undefined, 'elsewhere', undefined, 'elsewhere'])
+  const { numbered } = numberEvents(events, new Map([['k', 4]]))
+  expect(numbered.map(({ sequence }) => sequence)).toEqual([5, 1, 6, 2])
+  expect(numbered.map(({ payload }) => payload).join()).not.toMatch(/elsewhere|relayTopic/)
+})
+
 test('data keeps the digits the application wrote', () => {
   expect(
     oneEvent(set('k', '{"id":12345678901234567890,"price":1.10}', marked))
@@ -73,6 +101,7 @@ test.each([
   ['no JSON', set('k', 'text', marked), 'JSON'],
   ['a delete', { kind: 'delete', key: 'k', metadata: marked } as Operation, 'delete'],
   ['a partition key that a header cannot hold', set('krug-🏺', '1', marked), 'partitionKey'],
+  ['an impossible topic', set('k', '1', { ...marked, relayTopic: 'a b' }), 'relayTopic'],
   ['its own number', set('k', '1', { ...marked, 'cloudevent.sequence': '5' }), 'cloudevent.sequence'],
 ])('an event with %s is refused', (_, operation, named) => {
   expect(() => oneEvent(operation)).toThrow(named)

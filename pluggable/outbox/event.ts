@@ -9,9 +9,13 @@ export type PendingEvent = {
   id: string
   type: string
   partitionKey: string
+  /** The topic that the application chose, unless it is the Component's own. */
+  topic?: string
+  /** What its number counts: the partition key in the Component's topic, or in the event's own. */
+  numberKey: string
   /** The most bytes that the CloudEvent can have, whatever its number. */
   bytes: number
-  /** Returns the CloudEvent's text, given its number within the partition key. Deterministic. */
+  /** Returns the CloudEvent's text, given its number. Deterministic. */
   encode(sequence: number): string
 }
 
@@ -25,6 +29,8 @@ export type EventDefaults = {
   publish: Publish
   /** CloudEvents `source`; by default the app id, which Dapr puts before every key. */
   source?: string
+  /** The Component's topic. */
+  topic?: string
   maxEventBytes: number
   now: () => Date
 }
@@ -50,6 +56,16 @@ const settable = {
 }
 const reserved = new Set([...fixed, ...settable.all])
 
+/** What Kafka takes as a topic's name. */
+export const topicName = /^[A-Za-z0-9._-]{1,249}$/
+
+/**
+ * Returns what the numbers of these events count. Neither a topic nor a partition key has a line
+ * feed.
+ */
+export const numberKeyOf = (partitionKey: string, topic: string | undefined): string =>
+  topic === undefined ? partitionKey : `${topic}\n${partitionKey}`
+
 const isProjection = ({ metadata }: Operation): boolean => isTruthy(metadata['outbox.projection'])
 
 /**
@@ -57,8 +73,11 @@ const isProjection = ({ metadata }: Operation): boolean => isTruthy(metadata['ou
  * `outbox.projection: "true"` is an event, not a state write. With `publish: all` every upsert is
  * an event too, unless the transaction has projections of its key, which are published instead.
  *
+ * An operation's own metadata `traceparent` is its event's trace, else the transaction's is;
+ * `relayTopic` is its event's topic, else the Component's is.
+ *
  * Throws EVENT_REFUSED for an event that is not JSON or has no type (neither is required with
- * `publish: all`), EVENT_TOO_LARGE beyond `maxEventBytes`.
+ * `publish: all`) or whose topic cannot be one, EVENT_TOO_LARGE beyond `maxEventBytes`.
  */
 export function splitEvents(
   operations: Operation[],
@@ -114,6 +133,10 @@ function toEvent(operation: Operation, transaction: Metadata, defaults: EventDef
   if (!/^[\x20-\x7e]+$/.test(partitionKey))
     throw refuse('partitionKey must be printable ASCII (percent-encode the rest)')
 
+  const topic = given['relayTopic'] === defaults.topic ? undefined : given['relayTopic'] || undefined
+  if (topic !== undefined && !topicName.test(topic))
+    throw refuse('metadata relayTopic must be a valid Kafka topic name')
+
   const set: Metadata = {}
   for (const [name, value] of Object.entries(given)) {
     const attribute = name.startsWith(prefix) ? name.slice(prefix.length) : undefined
@@ -135,7 +158,12 @@ function toEvent(operation: Operation, transaction: Metadata, defaults: EventDef
       set[name] = value
     }
   }
-  const { type = all ? 'com.dapr.event.sent' : undefined, id = randomUUID(), ...others } = set
+  const {
+    type = all ? 'com.dapr.event.sent' : undefined,
+    id = randomUUID(),
+    traceparent = given['traceparent'] || transaction['traceparent'],
+    ...others
+  } = set
   if (type === undefined) throw refuse('metadata cloudevent.type is required')
 
   const attributes: Metadata = {
@@ -147,7 +175,7 @@ function toEvent(operation: Operation, transaction: Metadata, defaults: EventDef
     datacontenttype: content.type,
     // Only a real traceparent: without one Dapr's consumer starts no span, with an empty one a new
     // trace.
-    ...(transaction['traceparent'] ? { traceparent: transaction['traceparent'] } : {}),
+    ...(traceparent ? { traceparent } : {}),
     partitionkey: partitionKey,
     ...others,
   }
@@ -162,7 +190,15 @@ function toEvent(operation: Operation, transaction: Metadata, defaults: EventDef
       `event of key "${operation.key}" has ${bytes} bytes with its envelope, the limit is ${defaults.maxEventBytes}`,
     )
   }
-  return { id, type, partitionKey, bytes, encode }
+  return {
+    id,
+    type,
+    partitionKey,
+    ...(topic === undefined ? {} : { topic }),
+    numberKey: numberKeyOf(partitionKey, topic),
+    bytes,
+    encode,
+  }
 }
 
 /**
@@ -195,8 +231,8 @@ export function inLockOrder<T extends { key: string }>(writes: T[]): T[] {
 export type NumberedEvent = { event: PendingEvent; sequence: number; payload: string }
 
 /**
- * Gives each event the next number of its partition key, and returns the new last number of each
- * key. `last` has the previous ones of keys that had events before.
+ * Gives each event the next number of its `numberKey`, and returns the new last number of each key.
+ * `last` has the previous ones of keys that had events before.
  */
 export function numberEvents(
   events: PendingEvent[],
@@ -204,8 +240,8 @@ export function numberEvents(
 ): { numbers: Map<string, number>; numbered: NumberedEvent[] } {
   const numbers = new Map<string, number>()
   const numbered = events.map((event) => {
-    const sequence = (numbers.get(event.partitionKey) ?? last.get(event.partitionKey) ?? 0) + 1
-    numbers.set(event.partitionKey, sequence)
+    const sequence = (numbers.get(event.numberKey) ?? last.get(event.numberKey) ?? 0) + 1
+    numbers.set(event.numberKey, sequence)
     return { event, sequence, payload: event.encode(sequence) }
   })
   return { numbers, numbered }

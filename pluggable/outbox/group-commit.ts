@@ -38,7 +38,7 @@ export type Transaction = Groupable & { operations: Operation[]; events: Pending
 export function toTransaction(operations: Operation[], events: PendingEvent[]): Transaction {
   const keys = new Set([
     ...operations.map(({ key }) => `state ${key}`),
-    ...events.map(({ partitionKey }) => `event ${partitionKey}`),
+    ...events.map(({ numberKey }) => `event ${numberKey}`),
   ])
   const values = operations.reduce((sum, operation) => sum + (operation.kind === 'set' ? operation.value.length : 0), 0)
   return { operations, events, keys: [...keys], bytes: events.reduce((sum, { bytes }) => sum + bytes, values) }

@@ -1,15 +1,26 @@
-import { Kafka, logLevel, Partitioners, type KafkaConfig, type Producer } from 'kafkajs'
+import {
+  Kafka,
+  logLevel,
+  Partitioners,
+  type KafkaConfig,
+  type Message,
+  type Producer,
+  type TopicMessages,
+} from 'kafkajs'
 import type { Logger } from '#lib/logger.ts'
 import { withDeadline } from '../host/deadline.ts'
+import { letIdleConnectionsSleep } from './idle-kafka-connections.ts'
 import { explainKafkaError } from './kafka-errors.ts'
-import type { Publisher } from './relay.ts'
+import type { PublishedRow, Publisher } from './relay.ts'
+
+letIdleConnectionsSleep()
 
 /** Murmur2, as in Kafka's Java clients, unlike Dapr's publisher. */
 export const partitioner = Partitioners.JavaCompatiblePartitioner
 
 /**
- * Creates a publisher to one topic: idempotent, acknowledged by all in-sync replicas, one request
- * at a time.
+ * Creates a publisher to `topic` and to the topics that rows name: idempotent, acknowledged by all
+ * in-sync replicas, one request at a time.
  *
  * kafkajs gives the sequence numbers of a failed send to whatever is sent next, so a broker can
  * mistake a different batch for a repeat and drop it. A producer whose send failed is therefore
@@ -63,6 +74,19 @@ export function createKafkaPublisher(
     former?.then((each) => each.disconnect()).catch(() => {})
   }
 
+  function byTopic(rows: PublishedRow[]): TopicMessages[] {
+    const topics = new Map<string, Message[]>()
+    for (const row of rows) {
+      const name = row.topic ?? topic
+      const messages = topics.get(name) ?? []
+      topics.set(name, messages)
+      // No headers: Dapr's consumer recognises a structured CloudEvent without them, and would pass
+      // them on as gRPC metadata.
+      messages.push({ key: row.partitionKey, value: row.payload })
+    }
+    return [...topics].map(([name, messages]) => ({ topic: name, messages }))
+  }
+
   return {
     async publish(rows) {
       let late = false
@@ -71,14 +95,7 @@ export function createKafkaPublisher(
         const ready = await producer
         // Connected after all, but these rows were given up and another process may lead by now.
         if (late) return
-        await ready.send({
-          topic,
-          acks: -1,
-          timeout: 2_000,
-          // No headers: Dapr's consumer recognises a structured CloudEvent without them, and would
-          // pass them on as gRPC metadata.
-          messages: rows.map((row) => ({ key: row.partitionKey, value: row.payload })),
-        })
+        await ready.sendBatch({ acks: -1, timeout: 2_000, topicMessages: byTopic(rows) })
       }
       try {
         await withDeadline(send(), sendLimitMs, () => new Error(`no response from Kafka within ${sendLimitMs} ms`))

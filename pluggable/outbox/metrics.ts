@@ -57,6 +57,11 @@ export function createOutboxMetrics(registry: Registry): OutboxMetrics {
     name: 'outbox_relayed_total',
     help: 'Events acknowledged by Kafka and deleted from the outbox',
   })
+  const rounds = new Counter({
+    ...common,
+    name: 'outbox_relay_rounds_total',
+    help: 'Batches acknowledged by Kafka and deleted from the outbox',
+  })
   const errors = new Counter({
     ...common,
     labelNames: ['component', 'step'],
@@ -75,11 +80,13 @@ export function createOutboxMetrics(registry: Registry): OutboxMetrics {
     forComponent(component, backlog) {
       backlogs.set(component, backlog)
       relayed.inc({ component }, 0)
+      rounds.inc({ component }, 0)
       for (const step of steps) errors.inc({ component, step }, 0)
       leader.set({ component }, 0)
       return {
         relayed(waitedMs) {
           relayed.inc({ component }, waitedMs.length)
+          rounds.inc({ component })
           for (const ms of waitedMs) if (ms !== undefined) delay.observe({ component }, ms / 1_000)
         },
         failed: (step) => errors.inc({ component, step }),

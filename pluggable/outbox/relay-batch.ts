@@ -1,14 +1,19 @@
+import { numberKeyOf } from './event.ts'
+
 /**
  * Returns the rows that may be sent now: those without a gap in their key's numbers. A gap means
  * that an earlier event has not been read, so it and everything after it in that key waits for the
  * next read.
  */
-export function withoutGaps<Row extends { partitionKey: string; sequence: number }>(rows: Row[]): Row[] {
+export function withoutGaps<Row extends { partitionKey: string; topic?: string; sequence: number }>(
+  rows: Row[],
+): Row[] {
   const last = new Map<string, number>()
-  return rows.filter(({ partitionKey, sequence }) => {
-    const previous = last.get(partitionKey)
+  return rows.filter(({ partitionKey, topic, sequence }) => {
+    const key = numberKeyOf(partitionKey, topic)
+    const previous = last.get(key)
     if (previous !== undefined && sequence !== previous + 1) return false
-    last.set(partitionKey, sequence)
+    last.set(key, sequence)
     return true
   })
 }

@@ -7,7 +7,11 @@ export type LeaseOptions = {
   sendLimitMs: number
 }
 
-export type HeldLease = Lease & { watch: Watch | undefined }
+export type HeldLease = Lease & {
+  watch: Watch | undefined
+  /** Whether other processes may commit events too. */
+  isShared: boolean
+}
 
 export type LeaseKeeper = {
   /** Returns the lease, taking it if it is not held; undefined when another process has it. */
@@ -54,7 +58,8 @@ export function createLeaseKeeper(
       const since = performance.now()
       const taken = await source.acquireLease(options.leaseMs)
       if (!taken) return undefined
-      held = { ...taken, since, watch: source.watch?.() }
+      // Until a renewal shows otherwise: the former leader may still be there.
+      held = { ...taken, since, watch: source.watch?.(), isShared: true }
       metrics.leader(true)
       log.info({ token: taken.token }, 'relay leads')
       return held
@@ -63,8 +68,10 @@ export function createLeaseKeeper(
     async renewBelow(ms) {
       if (leftMs() >= ms) return true
       const since = performance.now()
-      if (held && (await source.renewLease(held, options.leaseMs))) {
+      const renewed = held && (await source.renewLease(held, options.leaseMs))
+      if (held && renewed) {
         held.since = since
+        held.isShared = renewed.isShared
         return true
       }
       drop()

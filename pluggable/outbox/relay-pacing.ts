@@ -9,14 +9,15 @@ export type PacingOptions = {
   pollMaxMs: number
   /** The same where the database reports commits. */
   pollWatchedMs: number
-  /** The shortest time between the starts of two rounds. */
-  roundMs: number
   /**
-   * The same where rounds bring `busyRows` rows or more: rows then come quickly, and the next batch
-   * is given time to grow.
+   * The pause between reads where all commits come from this process, which `wake` reports. Long
+   * enough for the lease to need a renewal then, and short enough for that to be in time.
    */
-  busyRoundMs: number
-  busyRows: number
+  pollAloneMs: number
+  /** The time between two rounds while rows keep coming. */
+  roundMs: number
+  /** After a quiet time this many rounds do not wait for each other. */
+  roundsAtOnce: number
   retryMinMs: number
   retryMaxMs: number
 }
@@ -34,10 +35,10 @@ export type Pacing = {
   succeeded(): void
   /** Waits before asking for the lease again. */
   standby(): Promise<void>
-  /** Waits after a read without rows, ever longer until `wake`. */
-  idle(isWatched: boolean): Promise<void>
-  /** Waits until the next round may start. */
-  nextRound(round: { rows: number; tookMs: number }): Promise<void>
+  /** Waits after a read without rows until `wake`, or where others commit ever longer. */
+  idle(commits: 'alone' | 'watched' | 'polled'): Promise<void>
+  /** Call after a round: waits until the next one may start. */
+  nextRound(): Promise<void>
   /** Waits after a failure, ever longer. */
   retry(): Promise<void>
 }
@@ -49,6 +50,9 @@ export function createPacing(options: PacingOptions): Pacing {
   let idleMs = options.pollMinMs
   let retryMs = options.retryMinMs
   let interrupt: (() => void) | undefined
+  /** How many rounds need not wait; it grows by one every `roundMs`. */
+  let credit = options.roundsAtOnce
+  let creditAt = performance.now()
 
   async function pause(ms: number, { wakeable } = { wakeable: false }): Promise<void> {
     if (closed || ms <= 0 || (wakeable && woken)) return
@@ -88,15 +92,19 @@ export function createPacing(options: PacingOptions): Pacing {
 
     standby: () => pause(options.standbyMs),
 
-    async idle(isWatched) {
+    async idle(commits) {
+      if (commits === 'alone') return pause(options.pollAloneMs, { wakeable: true })
       await pause(idleMs, { wakeable: true })
       // After a commit poll quickly for a while: more are likely to follow.
-      const longest = isWatched ? options.pollWatchedMs : options.pollMaxMs
+      const longest = commits === 'watched' ? options.pollWatchedMs : options.pollMaxMs
       idleMs = woken ? options.pollMinMs : Math.min(idleMs * 2, longest)
     },
 
-    nextRound({ rows, tookMs }) {
-      return pause((rows < options.busyRows ? options.roundMs : options.busyRoundMs) - tookMs)
+    nextRound() {
+      const now = performance.now()
+      credit = Math.min(options.roundsAtOnce, credit + (now - creditAt) / options.roundMs) - 1
+      creditAt = now
+      return pause((1 - credit) * options.roundMs)
     },
 
     async retry() {

@@ -1,6 +1,7 @@
 import { pino } from 'pino'
-import { expect, test } from 'vitest'
+import { expect, test, vi } from 'vitest'
 import { withoutGaps } from './relay-batch.ts'
+import { createPacing } from './relay-pacing.ts'
 import type { OutboxRow, RelaySource } from './relay-source.ts'
 import { relayDefaults, startRelay } from './relay.ts'
 
@@ -16,7 +17,7 @@ function memoryOutbox(rows: OutboxRow<number>[]) {
   const state = { token: 0, rows: [...rows] }
   const source: RelaySource<number> = {
     acquireLease: async () => ({ token: (state.token += 1) }),
-    renewLease: async ({ token }) => token === state.token,
+    renewLease: async ({ token }) => (token === state.token ? { isShared: true } : undefined),
     releaseLease: async () => {},
     read: async ({ rows: limit }) => state.rows.slice(0, limit),
     remove: async (gone, { token }) => {
@@ -35,7 +36,6 @@ const quick = {
   pollMinMs: 1,
   pollMaxMs: 2,
   roundMs: 1,
-  busyRoundMs: 1,
   retryMinMs: 1,
   retryMaxMs: 1,
   standbyMs: 1,
@@ -165,4 +165,56 @@ test('each outage is logged once, even if nothing was relayed since the previous
     'relay failed, trying again',
     'relay recovered',
   ])
+})
+
+test('where nobody else asks for the lease the outbox is read after a commit, not by polling', async () => {
+  const outbox = memoryOutbox([])
+  const { read } = outbox.source
+  let reads = 0
+  outbox.source.read = async (limits) => {
+    reads += 1
+    return read(limits)
+  }
+  let others = true
+  outbox.source.renewLease = async () => ({ isShared: others })
+  const sent: string[] = []
+  const publisher = {
+    publish: async (rows: { payload: Buffer }[]) => void sent.push(...rows.map(({ payload }) => payload.toString())),
+    close: async () => {},
+  }
+  const options = { ...quick, leaseMs: 100, sendLimitMs: 50, pollAloneMs: 60_000 }
+  const relay = startRelay(outbox.source, publisher, metrics, silent, options)
+  await expect.poll(() => reads).toBeGreaterThan(30)
+  others = false
+  let before: number
+  do {
+    before = reads
+    await new Promise((resolve) => setTimeout(resolve, 100))
+  } while (reads > before)
+  outbox.state.rows = [row(1, 'a', 1)]
+  relay.wake()
+  await expect.poll(() => sent).toEqual(['a1'])
+  await relay.close()
+})
+
+test('a few rounds start at once, then they wait for each other, until it has been quiet', async () => {
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] })
+  try {
+    const pacing = createPacing({ ...relayDefaults, roundMs: 40, roundsAtOnce: 3 })
+    /** How long a round waits, in milliseconds. */
+    const waited = async () => {
+      const began = performance.now()
+      let isOver = false
+      void pacing.nextRound().then(() => (isOver = true))
+      await vi.advanceTimersByTimeAsync(0)
+      while (!isOver) await vi.advanceTimersByTimeAsync(1)
+      return Math.round(performance.now() - began)
+    }
+    const waits = [await waited(), await waited(), await waited(), await waited(), await waited()]
+    expect(waits).toEqual([0, 0, 40, 40, 40])
+    await vi.advanceTimersByTimeAsync(200)
+    expect(await waited()).toBe(0)
+  } finally {
+    vi.useRealTimers()
+  }
 })

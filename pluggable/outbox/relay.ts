@@ -4,9 +4,12 @@ import { createLeaseKeeper, type LeaseOptions } from './relay-lease.ts'
 import { createPacing, type PacingOptions } from './relay-pacing.ts'
 import type { OutboxRow, RelaySource, Watch } from './relay-source.ts'
 
+/** `topic` is set if it is not the Component's. */
+export type PublishedRow = { partitionKey: string; topic?: string; payload: Buffer }
+
 export type Publisher = {
   /** Resolves once all in-sync replicas have all rows; rejects within its own time limit. */
-  publish(rows: { partitionKey: string; payload: Buffer }[]): Promise<void>
+  publish(rows: PublishedRow[]): Promise<void>
   close(): Promise<void>
 }
 
@@ -40,14 +43,14 @@ export const relayDefaults: RelayOptions = {
   pollMinMs: 10,
   pollMaxMs: 50,
   pollWatchedMs: 250,
+  pollAloneMs: 1_500,
   batchRows: 500,
   batchBytes: 1_000_000,
-  // A round costs Kafka, its consumers, the database and this process about 5 ms together, however
-  // few rows it carries. Without a pause the relay of a single busy caller takes most of two cores.
-  // A relay that is behind does not wait.
+  // A round costs Kafka, its consumers, the database and this process some milliseconds together,
+  // however few rows it carries, so under load they wait for each other. The few events of a
+  // single caller do not, nor does a relay that is behind. `relayIntervalMs` sets it.
   roundMs: 10,
-  busyRoundMs: 25,
-  busyRows: 8,
+  roundsAtOnce: 5,
   retryMinMs: 100,
   retryMaxMs: 1_000,
 }
@@ -100,12 +103,12 @@ export function startRelay<Position>(
 
     pacing.reading()
     step = 'read'
-    const began = performance.now()
     const waiting = await source.read({ rows: rowLimit, bytes: options.batchBytes })
     if (waiting.length === 0) {
       recovered()
+      if (!lease.isShared) return pacing.idle('alone')
       awaitChange(lease.watch)
-      return pacing.idle(lease.watch !== undefined)
+      return pacing.idle(lease.watch ? 'watched' : 'polled')
     }
     pacing.foundRows()
     const rows = firstOf(withoutGaps(waiting), { rows: rowLimit, bytes: options.batchBytes })
@@ -122,7 +125,7 @@ export function startRelay<Position>(
 
     metrics.relayed(rows.map(({ ageMs }) => (ageMs === undefined ? undefined : Math.max(0, ageMs) + publishMs)))
     recovered()
-    if (!isBehind(waiting)) await pacing.nextRound({ rows: rows.length, tookMs: performance.now() - began })
+    if (!isBehind(waiting)) await pacing.nextRound()
   }
 
   async function publish(rows: OutboxRow<Position>[]): Promise<void> {

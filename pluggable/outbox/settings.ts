@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { isTruthy, wholeNumber } from '../host/settings.ts'
+import { topicName } from './event.ts'
 import { kafkaSettings } from './kafka-settings.ts'
 
 /**
@@ -19,11 +20,9 @@ export const relaySettings = {
     )
     .pipe(z.array(z.string().regex(/^[^\s:]+:\d{1,5}$/, 'must be host:port, separated by commas')).min(1))
     .optional(),
-  relayTopic: z
-    .string()
-    .regex(/^[A-Za-z0-9._-]{1,249}$/, 'must be a valid Kafka topic name')
-    .optional(),
+  relayTopic: z.string().regex(topicName, 'must be a valid Kafka topic name').optional(),
   relaySource: z.string().min(1).optional(),
+  relayIntervalMs: wholeNumber(1, 10_000).default(10),
   ...kafkaSettings,
   /** Whether transactions that arrive together share a database transaction. */
   groupCommit: z.stringbool().default(true),

@@ -6,8 +6,13 @@ import { traceparentOf } from './traced-publisher.ts'
 const traceparent = '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01'
 
 /** An event's bytes as the store commits them. */
-function payload(data: string, transaction: Record<string, string>, subject = 's'): Buffer {
+function payload(
+  data: string,
+  transaction: Record<string, string>,
+  { subject = 's', ...own }: Record<string, string> = {},
+): Buffer {
   const metadata = {
+    ...own,
     'outbox.projection': 'true',
     'cloudevent.type': 'a.b.v1',
     'cloudevent.subject': subject,
@@ -24,11 +29,12 @@ function payload(data: string, transaction: Record<string, string>, subject = 's
 
 test("an event's traceparent is found without parsing it", () => {
   expect(traceparentOf(payload('{"n":1}', { traceparent }))).toBe(traceparent)
+  expect(traceparentOf(payload('{"n":1}', { traceparent: 'another' }, { traceparent }))).toBe(traceparent)
 })
 
 test('an event without a traceparent has none, whatever its subject and data look like', () => {
   const lookalike = `,"traceparent":"${traceparent}","partitionkey":"k"`
-  expect(traceparentOf(payload(`{"n":1${lookalike}}`, {}, lookalike))).toBeUndefined()
+  expect(traceparentOf(payload(`{"n":1${lookalike}}`, {}, { subject: lookalike }))).toBeUndefined()
 })
 
 test('only a valid traceparent of a sampled trace is a parent', () => {

@@ -27,8 +27,9 @@ export function tracedPublisher(
     ...publisher,
     async publish(rows) {
       const attributes = () => ({ 'dapr.component': component, 'messaging.batch.message_count': rows.length })
+      const [first = topic, ...more] = new Set(rows.map((row) => row.topic ?? topic))
       const span = tracing.send(
-        topic,
+        more.length === 0 ? first : undefined,
         Iterator.from(rows).map(({ payload }) => traceparentOf(payload)),
         attributes,
       )

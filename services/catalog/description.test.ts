@@ -15,6 +15,7 @@ describe('sanitiseDescription', () => {
     ['<img src=x onerror=alert(1)><iframe src="https://example.com"></iframe>', ''],
     ['<span style="position:fixed">x</span>', '<span>x</span>'],
     ['1 < 2 & 3', '1 &lt; 2 &amp; 3'],
+    ['<td><x<p><td>', '<td></td><td></td>'],
   ])('%s becomes %s', (html, clean) => {
     expect(sanitiseDescription(html)).toBe(clean)
   })

@@ -25,11 +25,24 @@ export function parseDescription(html: string, report: (message: string) => void
 
 const isTooLong = (text: string) => text.length > maxBytes || Buffer.byteLength(text) > maxBytes
 
+/** The parser closes tags differently when it reads its own output: `<td><x<p><td>` takes two. */
+const maxPasses = 5
+
 /**
  * Returns HTML reduced to text mark-up and links to the web, in NFC. Sanitising twice changes
  * nothing.
  */
 export function sanitiseDescription(html: string): string {
+  let clean = html
+  for (let pass = 1; pass <= maxPasses; pass += 1) {
+    const before = clean
+    clean = sanitiseOnce(before)
+    if (clean === before) break
+  }
+  return clean
+}
+
+function sanitiseOnce(html: string): string {
   const clean = sanitizeHtml(html.normalize('NFC'), {
     allowedTags,
     allowedAttributes: {

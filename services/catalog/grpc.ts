@@ -1,107 +1,174 @@
-import { invalid, notFound } from '#lib/errors.ts'
+import { AppError, invalid, toAppError } from '#lib/errors.ts'
 import type { Handlers } from '#lib/grpc-server.ts'
 import { normaliseSku, skuProblem } from '#lib/text.ts'
-import type { CatalogServiceService, Category as CategoryMessage, Product } from '#protos/shop/catalog/v1/catalog.ts'
-import type { AvailabilityStore } from './availability-store.ts'
-import { categoriesOf, idsOfPath, isCategoryId, type Category } from './category.ts'
-import type { CategoryStore } from './category-store.ts'
+import type {
+  BulkResult,
+  CatalogServiceService,
+  ListedProduct,
+  ProductInput,
+  WrittenProduct,
+} from '#protos/shop/catalog/v1/catalog.ts'
+import { idsOfPath, isCategoryId } from './category.ts'
+import type { CategoryCounts } from './category-counts.ts'
+import { createCategoryHandlers } from './category-grpc.ts'
+import { categoryNotFound, type CategoryStore } from './category-store.ts'
 import { cursorAfter, parseCursor } from './cursor.ts'
-import { parsePrice } from './price.ts'
-import { isHandle, isProductId, productIdOf, type StoredProduct } from './product.ts'
-import { parseProduct } from './product-input.ts'
-import { skuNotFound, type ProductStore } from './product-store.ts'
+import { creationOf, isProductId, newestKey, type ProductContent } from './product.ts'
+import { parseChange, parseProduct } from './product-input.ts'
+import { productEvent, productJson } from './product-json.ts'
+import { asSent, productNotFound, type ProductStore, type Written } from './product-store.ts'
 
 const maxLimit = 100
+const maxScanned = 1_000
 const maxSkus = 200
+const maxBatch = 100
+const maxBulk = 1_000
+// A gRPC message through the sidecars has at most 4 MiB.
+const maxResponseBytes = 3.5 * 1024 * 1024
 
 /** The RPCs of protos/shop/catalog/v1/catalog.proto, which lists their errors. */
 export function createCatalogHandlers(deps: {
   products: ProductStore
-  availability: AvailabilityStore
   categories: CategoryStore
+  counts: CategoryCounts
 }): Handlers<typeof CatalogServiceService> {
-  const { products, availability, categories } = deps
-
-  /** Adds to each product how many units are available, by one read for all of them. */
-  async function toMessages(found: StoredProduct[]): Promise<Product[]> {
-    const available = await availability.of(found.flatMap((p) => p.variants.map((v) => v.sku)))
-    return found.map((product) => productMessage(product, available))
-  }
-  const toMessage = async (product: StoredProduct) => (await toMessages([product]))[0]
+  const { products, categories, counts } = deps
 
   const findCategory = async (id: string) => (isCategoryId(id) ? categories.find(id) : undefined)
 
+  /** Returns a category and all above it; none for the empty id. Throws `invalid`. */
+  async function categoryIdsOf(id: string): Promise<string[]> {
+    if (id === '') return []
+    const category = await findCategory(id)
+    if (!category) throw invalid('categoryId', 'unknown category')
+    return idsOfPath(category.path)
+  }
+
+  function parseInput(input: ProductInput | undefined): ProductContent {
+    if (!input) throw invalid('product', 'is required')
+    return parseProduct(input)
+  }
+
   return {
-    async listProducts({ categoryId, limit, cursor }) {
+    async listProducts({ categoryId, limit, cursor, after: product }) {
       if (limit < 1 || limit > maxLimit) throw invalid('limit', `must be 1 to ${maxLimit}`)
-      const after = cursor === '' ? undefined : parseCursor(cursor)
+      const after = cursor !== '' ? parseCursor(cursor) : product && keyOfListed(product)
       if (categoryId !== '' && !(await findCategory(categoryId))) throw categoryNotFound()
-      const page = await products.list({ categoryId: categoryId || undefined, after, limit })
-      const last = page.products.at(-1)
-      return { products: await toMessages(page.products), nextCursor: page.more && last ? cursorAfter(last.id) : '' }
+      const page = await products.list({ ...(categoryId && { list: categoryId }), after, limit })
+      return {
+        products: page.products.map(productJson),
+        nextCursor: page.next === undefined ? '' : cursorAfter(page.next),
+      }
     },
 
     async getProduct({ idOrHandle }) {
-      // Some handles look like ids.
-      const product =
-        (isProductId(idOrHandle) ? await products.get(idOrHandle) : undefined) ??
-        (isHandle(idOrHandle) ? await products.get(productIdOf(idOrHandle)) : undefined)
-      if (!product) throw notFound('product_not_found', 'unknown product')
-      return { product: await toMessage(product) }
+      const product = await products.get(idOrHandle)
+      if (!product) throw productNotFound()
+      return { product }
+    },
+
+    async batchGetProducts({ skus }) {
+      if (skus.length > maxBatch) throw invalid('skus', `must have at most ${maxBatch} SKUs`)
+      const found = (await products.withSkus(valid(skus))).map(productJson)
+      if (found.reduce((sum, json) => sum + json.length, 0) > maxResponseBytes)
+        throw invalid('skus', 'has products that are too large for one response; ask for fewer')
+      return { products: found }
     },
 
     async batchGetVariants({ skus }) {
       if (skus.length > maxSkus) throw invalid('skus', `must have at most ${maxSkus} SKUs`)
-      const found = await products.pricedSkus(skus.map(normaliseSku).filter((sku) => !skuProblem(sku)))
+      const found = await products.pricedSkus(valid(skus))
       return { variants: found.map(({ sku, productId, title, price }) => ({ sku, productId, title, price })) }
     },
 
-    async upsertProduct(request) {
-      if (!request.product) throw invalid('product', 'is required')
-      const content = parseProduct(request.product)
-      const category = content.categoryId === '' ? undefined : await findCategory(content.categoryId)
-      if (content.categoryId !== '' && !category) throw invalid('categoryId', 'unknown category')
-      const { product, created } = await products.upsert(content, idsOfPath(category?.path ?? ''))
-      return { product: await toMessage(product), created }
+    async createProduct({ product, idempotencyKey, userId }) {
+      if (idempotencyKey.length > 255) throw invalid('Idempotency-Key', 'must have at most 255 characters')
+      const content = parseInput(product)
+      const categoryIds = await categoryIdsOf(content.categoryId)
+      const creation = creationOf(userId, idempotencyKey, content)
+      return { written: toWritten(await products.create(content, categoryIds, creation)) }
     },
 
-    async changePrice(request) {
-      const sku = normaliseSku(request.sku)
-      const price = parsePrice(request.price)
-      if (skuProblem(sku)) throw skuNotFound()
-      return { product: await toMessage(await products.changePrice(sku, price)) }
+    async replaceProduct({ product, ifMatch }) {
+      const content = parseInput(product)
+      const categoryIds = await categoryIdsOf(content.categoryId)
+      return { written: toWritten(await products.replace(content, categoryIds, ifMatch)) }
     },
 
-    async listCategories() {
-      return { categories: (await categories.all()).map(categoryMessage) }
+    async changeProduct({ idOrHandle, ifMatch, ...input }) {
+      const change = parseChange(input)
+      const categoryIds = change.categoryId === undefined ? undefined : await categoryIdsOf(change.categoryId)
+      return { written: toWritten(await products.change(idOrHandle, change, { categoryIds, ifMatch })) }
     },
 
-    async getCategory({ categoryId }) {
-      const category = await findCategory(categoryId)
-      if (!category) throw categoryNotFound()
-      const children = await categories.children(category.id)
-      return { category: categoryMessage(category), children: children.map(categoryMessage) }
+    async deleteProduct({ idOrHandle, ifMatch }) {
+      await products.remove(idOrHandle, ifMatch)
+      return {}
     },
 
-    async ensureCategory({ names }) {
-      const path = categoriesOf(names)
-      await categories.ensure(path)
-      return { category: categoryMessage(path.at(-1)!) }
+    async bulkReplaceProducts({ products: inputs }) {
+      if (inputs.length > maxBulk) throw invalid('products', `must have at most ${maxBulk} products`)
+      const known = new Map<string, Promise<string[]>>()
+      const categoryIdsOnce = (id: string) => {
+        const found = known.get(id) ?? categoryIdsOf(id)
+        known.set(id, found)
+        return found
+      }
+      // They are committed in the order of their works, so of two with one handle the later counts.
+      const parsed = await Promise.all(
+        inputs.map(async (input): Promise<{ content: ProductContent; categoryIds: string[] } | BulkResult> => {
+          try {
+            const content = parseProduct(input)
+            return { content, categoryIds: await categoryIdsOnce(content.categoryId) }
+          } catch (error) {
+            return refused(error)
+          }
+        }),
+      )
+      const written = (await products.replaceMany(parsed.filter((each) => 'content' in each))).values()
+      const results = parsed.map((each): BulkResult => {
+        if ('outcome' in each) return each
+        const result = written.next().value!
+        if (result instanceof AppError) return refused(result)
+        return { productId: result.product.id, outcome: result.outcome, code: '', errors: [] }
+      })
+      return { results }
     },
+
+    async scanProducts({ afterId, limit }) {
+      if (limit < 1 || limit > maxScanned) throw invalid('limit', `must be 1 to ${maxScanned}`)
+      if (afterId !== '' && !isProductId(afterId)) throw invalid('afterId', 'must be the id of a product')
+      const { products: found, isLast } = await products.scan(afterId, limit)
+      return {
+        products: found.map((product) => Buffer.from(JSON.stringify(productEvent(product)))),
+        lastId: isLast ? '' : (found.at(-1)?.id ?? ''),
+      }
+    },
+
+    ...createCategoryHandlers({ categories, counts }),
   }
 }
 
-const categoryNotFound = () => notFound('category_not_found', 'unknown category')
+const valid = (skus: string[]) => [...new Set(skus.map(normaliseSku))].filter((sku) => !skuProblem(sku))
 
-const categoryMessage = ({ id, name, parentId, path }: Category): CategoryMessage => ({ id, name, parentId, path })
+const toWritten = ({ product, outcome }: Written): WrittenProduct => ({
+  product: asSent(product),
+  handle: product.handle,
+  created: outcome === 'created' || outcome === 'replayed',
+  replayed: outcome === 'replayed',
+})
 
-function productMessage(product: StoredProduct, available: (sku: string) => number): Product {
-  const { id, handle, title, description, vendor, categoryId, images, attributes, published, updatedAt } = product
-  const variants = product.variants.map(({ sku, options, price }) => ({
-    sku,
-    options: Object.fromEntries(options.map((option) => [option.name, option.value])),
-    price,
-    available: available(sku),
-  }))
-  return { id, handle, title, description, vendor, categoryId, images, attributes, variants, published, updatedAt }
+/** What a bulk says of a product that is not written. Throws what is no fault of the product. */
+function refused(error: unknown): BulkResult {
+  const { kind, code, fields, message } = toAppError(error)
+  if (kind !== 'invalid' && kind !== 'exists' && kind !== 'rejected') throw error
+  const errors = fields.length > 0 ? fields : [{ field: 'product', message }]
+  return { productId: '', outcome: 'refused', code, errors }
+}
+
+/** Where a list goes on after a product. Throws `invalid` bad_cursor. */
+function keyOfListed({ productId, createdAt }: ListedProduct): string {
+  if (!isProductId(productId) || Number.isNaN(Date.parse(createdAt)))
+    throw invalid('after', 'must be a product of a list', 'bad_cursor')
+  return newestKey({ id: productId, createdAt })
 }

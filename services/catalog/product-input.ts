@@ -3,7 +3,15 @@ import { normaliseLine, skuRule, textProblem, type TextRule } from '#lib/text.ts
 import { parseAttributes } from './attributes.ts'
 import { parseDescription } from './description.ts'
 import { priceProblems, type Money } from './price.ts'
-import { isHandle, maxHandleLength, type ProductContent, type Variant } from './product.ts'
+import {
+  combinationOf,
+  isHandle,
+  maxHandleLength,
+  type Option,
+  type ProductChange,
+  type ProductContent,
+  type Variant,
+} from './product.ts'
 
 // Which input makes a product. No I/O.
 
@@ -18,6 +26,22 @@ export type ProductInput = {
   attributes: { [name: string]: unknown } | undefined
   variants: { sku: string; options: { [name: string]: string }; price: Money | undefined }[]
   published: boolean
+}
+
+/** What a client wants to change; undefined stays as it is. */
+export type ChangeInput = {
+  title?: string | undefined
+  description?: string | undefined
+  vendor?: string | undefined
+  categoryId?: string | undefined
+  images?: { values: string[] } | undefined
+  attributes?: { [name: string]: unknown } | undefined
+  variants: {
+    sku: string
+    options?: { values: { [name: string]: string } } | undefined
+    price?: Money | undefined
+  }[]
+  published?: boolean | undefined
 }
 
 type Report = (field: string, message: string) => void
@@ -37,10 +61,7 @@ const maxReported = 20
  * as `variants.0.sku`.
  */
 export function parseProduct(input: ProductInput): ProductContent {
-  const fields: FieldError[] = []
-  // A request can be wrong in thousands of places; people read the first few.
-  const report: Report = (field, message) => void (fields.length < maxReported && fields.push({ field, message }))
-
+  const { report, throwReported } = createReport()
   if (!isHandle(input.handle))
     report(
       'handle',
@@ -57,8 +78,59 @@ export function parseProduct(input: ProductInput): ProductContent {
     variants: parseVariants(input.variants, report),
     published: input.published,
   }
-  if (fields.length > 0) throw invalidFields(fields)
+  throwReported()
   return content
+}
+
+/**
+ * Checks and normalises what a client wants to change. Throws `invalid` naming the wrong fields by
+ * paths such as `variants.0.sku`.
+ */
+export function parseChange(input: ChangeInput): ProductChange {
+  const { report, throwReported } = createReport()
+  const { title, description, vendor, categoryId, images, attributes, variants, published } = input
+  const change: ProductChange = {
+    ...(title !== undefined && { title: parseLine('title', title, titleRule, report) }),
+    ...(description !== undefined && {
+      description: parseDescription(description, (message) => report('description', message)),
+    }),
+    ...(vendor !== undefined && { vendor: parseLine('vendor', vendor, vendorRule, report) }),
+    ...(categoryId !== undefined && { categoryId }),
+    ...(images !== undefined && { images: parseImages(images.values, report) }),
+    ...(attributes !== undefined && { attributes: parseAttributes(attributes, report) }),
+    ...(variants.length > 0 && { variants: parseVariantChanges(variants, report) }),
+    ...(published !== undefined && { published }),
+  }
+  throwReported()
+  return change
+}
+
+function parseVariantChanges(input: ChangeInput['variants'], report: Report): NonNullable<ProductChange['variants']> {
+  if (input.length > maxVariants) report('variants', `must have at most ${maxVariants} variants`)
+  const skus = new Set<string>()
+  return input.slice(0, maxVariants).map(({ sku, options, price }, i) => {
+    const field = `variants.${i}`
+    const clean = normaliseLine(sku, skuRule)
+    if (skus.has(clean)) report(`${field}.sku`, 'must differ from the SKUs of the other variants')
+    skus.add(clean)
+    if (price) for (const problem of priceProblems(`${field}.price`, price)) report(problem.field, problem.message)
+    return {
+      sku: clean,
+      ...(options && { options: parseOptions(`${field}.options`, options.values, report) }),
+      ...(price && { price: { amount: price.amount, currency: price.currency } }),
+    }
+  })
+}
+
+function createReport(): { report: Report; throwReported: () => void } {
+  const fields: FieldError[] = []
+  return {
+    // A request can be wrong in thousands of places; people read the first few.
+    report: (field, message) => void (fields.length < maxReported && fields.push({ field, message })),
+    throwReported() {
+      if (fields.length > 0) throw invalidFields(fields)
+    },
+  }
 }
 
 function parseLine(field: string, text: string, rule: TextRule, report: Report): string {
@@ -101,7 +173,7 @@ function parseVariants(input: ProductInput['variants'], report: Report): Variant
     skus.add(sku)
 
     const options = parseOptions(`${field}.options`, variant.options, report)
-    const combination = JSON.stringify(options.map(({ name, value }) => [name, value]).sort(byName))
+    const combination = combinationOf(options)
     if (combinations.has(combination)) report(`${field}.options`, 'must differ from those of the other variants')
     combinations.add(combination)
 
@@ -110,9 +182,7 @@ function parseVariants(input: ProductInput['variants'], report: Report): Variant
   })
 }
 
-const byName = ([a]: string[], [b]: string[]) => (a! < b! ? -1 : 1)
-
-function parseOptions(field: string, input: { [name: string]: string }, report: Report): Variant['options'] {
+function parseOptions(field: string, input: { [name: string]: string }, report: Report): Option[] {
   const entries = Object.entries(input)
   if (entries.length > maxOptions) report(field, `must have at most ${maxOptions} options`)
   const options = entries.slice(0, maxOptions).map(([name, value]) => {

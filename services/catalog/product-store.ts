@@ -1,27 +1,40 @@
 import { isDeepStrictEqual } from 'node:util'
 import * as z from 'zod'
-import type { Dapr, Operation, StateStore } from '#lib/dapr.ts'
-import { AppError, notFound } from '#lib/errors.ts'
-import { retryOnConflict } from '#lib/retry-on-conflict.ts'
+import type { Batches, Draft, Work } from '#lib/batches.ts'
+import type { Dapr, StateStore } from '#lib/dapr.ts'
+import { AppError, exists, notFound, rejected } from '#lib/errors.ts'
+import { groupsOf } from '#lib/groups.ts'
 import { decodeAttributes, encodeAttributes, type Attributes } from './attributes.ts'
 import { moneySchema, type Money } from './price.ts'
 import {
-  changePrice,
+  applyLevels,
+  changeProduct,
+  createProduct,
+  etagOf,
   everywhere,
+  idsOf,
+  listsOf,
+  matches,
+  moveProduct,
+  newestKey,
+  nextVersion,
+  noLevel,
   productIdOf,
   replaceProduct,
+  type Creation,
+  type Level,
+  type ProductChange,
   type ProductContent,
   type StoredProduct,
-  type Variant,
 } from './product.ts'
+import type { CachedProduct, ProductCache } from './product-cache.ts'
+import { productEvent, productJson } from './product-json.ts'
+import { createSharedReads } from './shared-reads.ts'
 import { skuKey } from './sku-key.ts'
 
-/**
- * What an order needs to know about a variant, in a separate document: many take one bulk read.
- * Written with its product, in one transaction.
- */
+/** What an order needs to know about a variant, in a document of its own: many take one read. */
 export type PricedSku = { sku: string; productId: string; title: string; price: Money; published: boolean }
-const storedSku: z.ZodType<PricedSku> = z.object({
+const pricedSku: z.ZodType<PricedSku> = z.object({
   sku: z.string(),
   productId: z.string(),
   title: z.string(),
@@ -29,8 +42,17 @@ const storedSku: z.ZodType<PricedSku> = z.object({
   published: z.boolean(),
 })
 
+const levelSchema: z.ZodType<Level> = z.object({ available: z.number(), ordered: z.number(), version: z.number() })
+
+/**
+ * What is known about a SKU. While no product has it that is only what is in stock, which the
+ * product takes over that gets it. So this one document puts in order who has a SKU and which
+ * stock events reach whom.
+ */
+const storedSku = z.union([pricedSku, z.object({ sku: z.string(), level: levelSchema })])
+
 /** A product as read back from the store. */
-const storedProductSchema: z.ZodType<StoredProduct> = z.object({
+const storedProduct: z.ZodType<StoredProduct> = z.object({
   id: z.string(),
   handle: z.string(),
   title: z.string(),
@@ -44,47 +66,68 @@ const storedProductSchema: z.ZodType<StoredProduct> = z.object({
       sku: z.string(),
       options: z.array(z.object({ name: z.string(), value: z.string() })),
       price: moneySchema,
+      level: levelSchema,
     }),
   ),
   published: z.boolean(),
-  listedIn: z.array(z.string()),
+  categoryIds: z.array(z.string()),
+  version: z.number(),
+  edition: z.number(),
+  createdAt: z.string(),
   updatedAt: z.string(),
+  creation: z.object({ key: z.string(), fingerprint: z.string() }).optional(),
 })
+
+/** Stock changes with every order: those who follow only the content need not hear of it. */
+const availabilityTopic = 'product-availability'
+/** So that an import does not stand before what sellers change and shoppers order. */
+const importsTopic = 'product-imports'
+/** Of products that share an event: an event has at most 1 MiB. */
+const groupLimits = { size: 256 * 1024, count: 100 }
+/** From so many products on, a change of stock is an import. */
+const manyProducts = 10
 
 const productKey = (id: string) => `product:{catalog}:${id}`
 // Dapr prefixes keys with the app id.
 const documentId = (id: string) => `catalog||${productKey(id)}`
-const foundSchema = z.array(z.object({ value: storedProductSchema })).nullish()
+const foundProducts = z.array(z.object({ value: storedProduct })).nullish()
+const foundIds = z.array(z.object({ value: z.object({ id: z.string(), newest: z.string() }) })).nullish()
 
-const pricedSku = (product: StoredProduct, { sku, price }: Variant): PricedSku => ({
+// The index that lists are read by has `listedIn` and `newest`. Nothing else has these fields, so
+// nothing else is in it.
+const toDocument = (product: StoredProduct) => ({
+  ...product,
+  attributes: encodeAttributes(product.attributes),
+  listedIn: listsOf(product),
+  newest: newestKey(product),
+})
+
+const pricedSkuOf = (product: StoredProduct, { sku, price }: { sku: string; price: Money }): PricedSku => ({
   sku,
   productId: product.id,
   title: product.title,
   price,
   published: product.published,
 })
-const toDocument = (product: StoredProduct) => ({ ...product, attributes: encodeAttributes(product.attributes) })
 
 // A gRPC message through the sidecars has at most 4 MiB.
-const pageBytes = 3 * 1024 * 1024
+const maxPageBytes = 3 * 1024 * 1024
 
-/** Which products to list: at most `limit`, after the id `after`, of a category or of all. */
-export type Page = { categoryId?: string; after?: string; limit: number }
+/** Which products to list, the newest first: at most `limit`, after this `newestKey`. */
+export type Page = { list?: string; after?: string | undefined; limit: number }
 
 /**
- * Returns the query for a page of products. Any page is a range of the index on `value.listedIn`
- * and `_id`, in its order. Exported for its test.
+ * Returns the query for a page of a list. Any page is a range of the index on `value.listedIn` and
+ * `value.newest`, in its order. Exported for its test.
  */
-export const pageQuery = ({ categoryId, after, limit }: Page) =>
+export const pageQuery = ({ list = everywhere, after, limit }: Page) =>
   ({
-    filter: {
-      'value.listedIn': categoryId ?? everywhere,
-      ...(after === undefined ? {} : { _id: { $gt: documentId(after) } }),
-    },
-    sort: { _id: 1 },
+    filter: { 'value.listedIn': list, ...(after === undefined ? {} : { 'value.newest': { $gt: after } }) },
+    sort: { 'value.newest': 1 },
     limit,
-    projection: { value: 1 },
   }) as const
+
+export type Written = { product: StoredProduct; outcome: 'created' | 'replaced' | 'unchanged' | 'replayed' }
 
 export type ProductStore = ReturnType<typeof createProductStore>
 
@@ -92,40 +135,234 @@ export type ProductStore = ReturnType<typeof createProductStore>
  * Creates the store of products and their SKUs. `binding` reaches `catalog-query`, which reads the
  * collection of `state`. Everything throws `unavailable` while the store is unavailable.
  */
-export function createProductStore(deps: { state: StateStore; binding: Dapr['binding']; now: () => Date }) {
-  const { state, binding, now } = deps
+export function createProductStore(deps: {
+  state: StateStore
+  batches: Batches
+  binding: Dapr['binding']
+  cache: ProductCache
+  now: () => Date
+}) {
+  const { state, batches, binding, cache, now } = deps
+  const readText = createSharedReads(state)
 
-  /** Returns at most `limit` products. `full`: there may be more. */
-  async function find(page: Page): Promise<{ products: StoredProduct[]; full: boolean }> {
-    const { limit } = page
+  /** Runs a query of at most `limit` documents; `full`: there may be more. */
+  async function find<T>(
+    schema: z.ZodType<{ value: T }[] | null | undefined>,
+    query: { limit: number; [part: string]: unknown },
+  ): Promise<{ values: T[]; full: boolean }> {
+    const { limit } = query
     try {
-      const documents = await binding('catalog-query', 'find', { data: pageQuery(page) })
-      const products = (foundSchema.parse(documents) ?? []).map((d) => d.value)
-      return { products, full: products.length === limit }
+      const found = schema.parse(await binding('catalog-query', 'find', { data: query })) ?? []
+      return { values: found.map(({ value }) => value), full: found.length === limit }
     } catch (error) {
       // The response is too large: half as many fit. A page may be shorter than its limit.
       const cause = error instanceof AppError && error.cause instanceof Error ? error.cause.message : ''
-      if (limit > 1 && /larger than max/.test(cause)) return find({ ...page, limit: limit >> 1 })
+      if (limit > 1 && /larger than max/.test(cause)) return find(schema, { ...query, limit: limit >> 1 })
       throw error
     }
   }
 
+  const readProduct = (draft: Pick<Draft, 'get'>, id: string) => draft.get(productKey(id), storedProduct)
+
+  /** Drafts a product with its SKUs and its events. Its SKUs must be free, or its own already. */
+  function save(draft: Draft, before: StoredProduct | undefined, product: StoredProduct): void {
+    write(draft, before, product)
+    const data = productEvent(product)
+    draft.publish({ type: 'products.product-upserted.v1', key: product.id, data, replacesEarlier: true })
+  }
+
+  /** The same without the event that says all about the product. */
+  function write(draft: Draft, before: StoredProduct | undefined, product: StoredProduct): void {
+    const { id } = product
+    draft.put(productKey(id), toDocument(product))
+    const old = new Map((before?.variants ?? []).map((variant) => [variant.sku, variant]))
+    for (const variant of product.variants) {
+      const former = old.get(variant.sku)
+      const priced = pricedSkuOf(product, variant)
+      // Nobody else writes a SKU that a product has: the product's etag guards it.
+      if (!former || !before || !isDeepStrictEqual(pricedSkuOf(before, former), priced))
+        draft.put(skuKey(variant.sku), priced)
+      old.delete(variant.sku)
+      if (former && !isDeepStrictEqual(former.price, variant.price)) {
+        const data = { productId: id, sku: variant.sku, price: variant.price }
+        draft.publish({ type: 'products.price-changed.v1', key: id, data })
+      }
+    }
+    for (const { sku, level } of old.values()) releaseSku(draft, sku, level)
+  }
+
+  /**
+   * Publishes many products in as few events as fit. Of a partition one event is delivered at a
+   * time: with an event for each product, an import's events came in by the hundred while it sent
+   * thousands (docs/adr/0010-batches.md).
+   */
+  function publishMany(draft: Draft, products: StoredProduct[]): void {
+    for (const group of groupsOf(products.map(productEvent), { ...groupLimits, sizeOf: bytesOf })) {
+      const data = { products: group }
+      const key = group[0]!.productId
+      draft.publish({ type: 'products.products-imported.v1', topic: importsTopic, key, data })
+    }
+  }
+
+  function releaseSku(draft: Draft, sku: string, level: Level): void {
+    if (level.version === 0) draft.delete(skuKey(sku))
+    else draft.put(skuKey(sku), { sku, level })
+  }
+
+  const keysOfContent = ({ handle, variants }: ProductContent) => [
+    productKey(productIdOf(handle)),
+    ...variants.map(({ sku }) => skuKey(sku)),
+  ]
+
+  type Replacement = {
+    content: ProductContent
+    /** Its category and all above. */
+    categoryIds: string[]
+    ifMatch?: string
+    create?: { creation: Creation | undefined }
+  }
+
+  /** Decides about a product that is created or replaced; drafts nothing. */
+  function decideReplacement(
+    draft: Draft,
+    { content, categoryIds, ifMatch = '', create }: Replacement,
+  ): Written & { before: StoredProduct | undefined } {
+    const id = productIdOf(content.handle)
+    const before = readProduct(draft, id)
+    if (create) {
+      const decision = createProduct(before, create.creation)
+      if (decision.outcome === 'replayed') return { before, product: before!, outcome: 'replayed' }
+      if (decision.outcome === 'rejected') throw cannotCreate(decision.reason)
+    }
+    if (!matches(ifMatch, before)) throw productChanged()
+    const levels = new Map<string, Level>()
+    const fields = content.variants.flatMap(({ sku }, i) => {
+      const known = draft.get(skuKey(sku), storedSku)
+      if (known && 'level' in known) levels.set(sku, known.level)
+      return known && 'productId' in known && known.productId !== id
+        ? [{ field: `variants.${i}.sku`, message: 'must not be a SKU of another product' }]
+        : []
+    })
+    if (fields.length > 0) throw new AppError('exists', 'sku_taken', 'another product has one of the SKUs', { fields })
+    const decision = replaceProduct(before, content, {
+      categoryIds,
+      levelOf: (sku) => levels.get(sku) ?? noLevel,
+      now: now(),
+      creation: create?.creation,
+    })
+    if (decision.outcome === 'unchanged') return { before, product: before!, outcome: 'unchanged' }
+    return { before, product: decision.product, outcome: before ? 'replaced' : 'created' }
+  }
+
+  /** The work that creates or replaces a product. */
+  const replacement = (wanted: Replacement): Work<Written> => ({
+    keys: keysOfContent(wanted.content),
+    bytes: 3 * sizeOf(wanted.content),
+    decide(draft): Written {
+      const { before, ...written } = decideReplacement(draft, wanted)
+      if (isChange(written)) save(draft, before, written.product)
+      return written
+    },
+  })
+
+  /** The work that creates or replaces many products, each for itself. */
+  const replacements = (wanted: Replacement[]): Work<(Written | AppError)[]> => ({
+    keys: [...new Set(wanted.flatMap(({ content }) => keysOfContent(content)))],
+    bytes: wanted.reduce((sum, { content }) => sum + 3 * sizeOf(content), 0),
+    decide(draft) {
+      const changed = new Map<string, StoredProduct>()
+      const results = wanted.map((each): Written | AppError => {
+        try {
+          const { before, ...written } = decideReplacement(draft, each)
+          if (!isChange(written)) return written
+          write(draft, before, written.product)
+          changed.set(written.product.id, written.product)
+          return written
+        } catch (error) {
+          if (error instanceof AppError) return error
+          throw error
+        }
+      })
+      publishMany(draft, [...changed.values()])
+      return results
+    },
+  })
+
+  /** Returns the product with this id or handle, as the draft has it. Throws `not_found`. */
+  function existing(draft: Draft, idOrHandle: string): StoredProduct {
+    const product = idsOf(idOrHandle)
+      .map((id) => readProduct(draft, id))
+      .find((each) => each !== undefined)
+    if (!product) throw productNotFound()
+    return product
+  }
+  const keysOf = (idOrHandle: string) => idsOf(idOrHandle).map(productKey)
+
+  async function commit(work: Work<Written>): Promise<Written> {
+    const written = await batches.commit(work)
+    if (written.outcome !== 'unchanged') cache.drop(written.product.id)
+    return written
+  }
+
+  const read = async (id: string): Promise<CachedProduct | undefined> => {
+    const text = await readText(productKey(id))
+    return text === undefined ? undefined : asSent(storedProduct.parse(JSON.parse(text)))
+  }
+
   return {
-    /** Returns the product with this id, or undefined. */
-    get: async (id: string): Promise<StoredProduct | undefined> =>
-      (await state.get(productKey(id), storedProductSchema))?.value,
+    /** Returns the product with this id or handle as it is sent, or undefined. */
+    async get(idOrHandle: string): Promise<CachedProduct | undefined> {
+      for (const id of idsOf(idOrHandle)) {
+        const found = await cache.get(id, () => read(id))
+        if (found) return found
+      }
+      return undefined
+    },
+
+    /** Returns the published products that have these SKUs, each once. */
+    async withSkus(skus: string[]): Promise<StoredProduct[]> {
+      const priced = await state.bulkGet(skus.map(skuKey), storedSku)
+      const ids = [...priced.values()].flatMap(({ value }) =>
+        'productId' in value && value.published ? [value.productId] : [],
+      )
+      const found = await state.bulkGet([...new Set(ids)].map(productKey), storedProduct)
+      return [...found.values()].map(({ value }) => value).filter(({ published }) => published)
+    },
 
     /**
-     * Returns a page of published products, by id. A page of large products may be shorter than its
-     * limit. `more`: others follow.
+     * Returns a page of a list, the newest first. A page of large products may be shorter than its
+     * limit. `next`: others follow, after this `newestKey`.
      */
-    async list(page: Page): Promise<{ products: StoredProduct[]; more: boolean }> {
-      const found = await find({ ...page, limit: page.limit + 1 })
-      let bytes = 0
-      const products = found.products
-        .slice(0, page.limit)
-        .filter((p, i) => (bytes += Buffer.byteLength(JSON.stringify(p))) <= pageBytes || i === 0)
-      return { products, more: found.full || products.length < found.products.length }
+    async list(page: Page): Promise<{ products: StoredProduct[]; next: string | undefined }> {
+      const query = pageQuery({ ...page, limit: page.limit + 1 })
+      const { values, full } = await find(foundProducts, { ...query, projection: { value: 1 } })
+      const products = thatFit(values.slice(0, page.limit))
+      const last = products.at(-1)
+      const isMore = full || products.length < values.length
+      return { products, next: isMore && last ? newestKey(last) : undefined }
+    },
+
+    /** Returns the ids of a page of a list. */
+    async idsInList(page: Page): Promise<{ ids: string[]; next: string | undefined }> {
+      const projection = { 'value.id': 1, 'value.newest': 1 }
+      const { values, full } = await find(foundIds, { ...pageQuery(page), projection })
+      return { ids: values.map(({ id }) => id), next: full ? values.at(-1)?.newest : undefined }
+    },
+
+    /**
+     * Returns a page of all products, by id. A page of large products may be shorter than its
+     * limit.
+     */
+    async scan(afterId: string, limit: number): Promise<{ products: StoredProduct[]; isLast: boolean }> {
+      const query = {
+        filter: { _id: { $gt: documentId(afterId), $lt: documentId('q') } },
+        sort: { _id: 1 },
+        limit,
+        projection: { value: 1 },
+      }
+      const { values, full } = await find(foundProducts, query)
+      const products = thatFit(values)
+      return { products, isLast: !full && products.length === values.length }
     },
 
     /**
@@ -134,97 +371,175 @@ export function createProductStore(deps: { state: StateStore; binding: Dapr['bin
      */
     async pricedSkus(skus: string[]): Promise<PricedSku[]> {
       const documents = await state.bulkGet([...new Set(skus)].map(skuKey), storedSku)
-      return [...documents.values()].map((d) => d.value).filter((s) => s.published)
+      return [...documents.values()].flatMap(({ value }) => ('price' in value && value.published ? [value] : []))
     },
 
     /**
-     * Creates or replaces the product with the content's handle, with its SKUs and the event
-     * products.product-upserted.v1, all or none. Writes nothing if nothing changes. `categoryIds`
-     * are its category and all above. Throws `exists` sku_taken.
+     * Creates a product, or returns the one that the same request has created (`replayed`). Throws
+     * `exists` sku_taken or handle_taken, `rejected` idempotency_key_reused. `categoryIds` are its
+     * category and all above.
      */
-    async upsert(
-      content: ProductContent,
-      categoryIds: string[],
-    ): Promise<{ product: StoredProduct; created: boolean }> {
-      const id = productIdOf(content.handle)
-      return retryOnConflict(async () => {
-        const before = await state.get(productKey(id), storedProductSchema)
-        const decision = replaceProduct(before?.value, content, categoryIds, now())
-        if (decision.outcome === 'unchanged') return { product: before!.value, created: false }
+    create: (content: ProductContent, categoryIds: string[], creation: Creation | undefined): Promise<Written> =>
+      commit(replacement({ content, categoryIds, create: { creation } })),
 
-        const { product } = decision
-        const old = new Map((before?.value.variants ?? []).map((v) => [v.sku, pricedSku(before!.value, v)]))
-        await refuseTakenSkus(product, old)
+    /**
+     * Creates or replaces the product with the content's handle. Writes nothing if nothing changes.
+     * Throws `exists` sku_taken, `rejected` product_changed.
+     */
+    replace: (content: ProductContent, categoryIds: string[], ifMatch = ''): Promise<Written> =>
+      commit(replacement({ content, categoryIds, ifMatch })),
 
-        const operations: Operation[] = [
-          {
-            upsert: productKey(id),
-            value: toDocument(product),
-            ...(before ? { etag: before.etag } : { firstWrite: true }),
-          },
-        ]
-        for (const variant of product.variants) {
-          const value = pricedSku(product, variant)
-          // The product's etag guards the SKUs that it already has.
-          if (!isDeepStrictEqual(old.get(variant.sku), value))
-            operations.push({ upsert: skuKey(variant.sku), value, firstWrite: !old.has(variant.sku) })
-          old.delete(variant.sku)
-        }
-        for (const sku of old.keys()) operations.push({ delete: skuKey(sku) })
-        const { handle, title } = product
-        const variants = product.variants.map(({ sku, price }) => ({ sku, price }))
-        operations.push({
-          event: { type: 'products.product-upserted.v1', key: id, data: { productId: id, handle, title, variants } },
-        })
-        await state.transact(operations)
-        return { product, created: !before }
-      })
+    /**
+     * Creates or replaces many products, each for itself, and says for each what became of it, or
+     * why it was refused. Of two with one handle the later one counts.
+     */
+    async replaceMany(wanted: { content: ProductContent; categoryIds: string[] }[]): Promise<(Written | AppError)[]> {
+      const groups = groupsOf(wanted, { ...groupLimits, sizeOf: ({ content }) => sizeOf(content) })
+      const results = await Promise.all(groups.map((group) => batches.commit(replacements(group))))
+      for (const each of results.flat()) if (!(each instanceof AppError) && isChange(each)) cache.drop(each.product.id)
+      return results.flat()
     },
 
     /**
-     * Changes one variant's price and publishes products.price-changed.v1. Writes nothing if it
-     * already has that price. Returns the product. Throws `not_found` sku_not_found.
+     * Changes parts of a product as it is when the change commits. `categoryIds` belong to the
+     * change's category. Throws `not_found`, `rejected` sku_not_found or product_changed.
      */
-    async changePrice(sku: string, price: Money): Promise<StoredProduct> {
-      return retryOnConflict(async () => {
-        const owner = await state.get(skuKey(sku), storedSku)
-        const before = owner && (await state.get(productKey(owner.value.productId), storedProductSchema))
-        if (!before?.value.variants.some((v) => v.sku === sku)) throw skuNotFound()
-        const decision = changePrice(before.value, sku, price, now())
-        if (decision.outcome === 'unchanged') return before.value
-        const { product } = decision
-        await state.transact([
-          { upsert: productKey(product.id), value: toDocument(product), etag: before.etag },
-          {
-            upsert: skuKey(sku),
-            value: pricedSku(
-              product,
-              product.variants.find((v) => v.sku === sku)!,
-            ),
-          },
-          {
-            event: { type: 'products.price-changed.v1', key: product.id, data: { productId: product.id, sku, price } },
-          },
-        ])
-        return product
-      })
-    },
-  }
+    change: (
+      idOrHandle: string,
+      change: ProductChange,
+      { categoryIds, ifMatch }: { categoryIds: string[] | undefined; ifMatch: string },
+    ): Promise<Written> =>
+      commit({
+        keys: keysOf(idOrHandle),
+        decide(draft) {
+          const before = existing(draft, idOrHandle)
+          if (!matches(ifMatch, before)) throw productChanged()
+          const decision = changeProduct(before, change, { categoryIds, now: now() })
+          if (decision.outcome === 'unchanged') return { product: before, outcome: 'unchanged' }
+          save(draft, before, decision.product)
+          return { product: decision.product, outcome: 'replaced' }
+        },
+      }),
 
-  async function refuseTakenSkus(product: StoredProduct, old: Map<string, PricedSku>): Promise<void> {
-    const fresh = product.variants.filter((v) => !old.has(v.sku))
-    const owners = await state.bulkGet(
-      fresh.map((v) => skuKey(v.sku)),
-      storedSku,
-    )
-    const fields = product.variants.flatMap((v, i) => {
-      const owner = owners.get(skuKey(v.sku))
-      return owner && owner.value.productId !== product.id
-        ? [{ field: `variants.${i}.sku`, message: 'must not be a SKU of another product' }]
-        : []
-    })
-    if (fields.length > 0) throw new AppError('exists', 'sku_taken', 'another product has one of the SKUs', { fields })
+    /**
+     * Puts a product, whose category has moved, into the lists of `categoryIdsOf` its category;
+     * does nothing if that is undefined, or if there is no such product.
+     */
+    async move(id: string, categoryIdsOf: (categoryId: string) => string[] | undefined): Promise<void> {
+      await batches.commit({
+        keys: [productKey(id)],
+        decide(draft) {
+          const before = readProduct(draft, id)
+          const categoryIds = before && categoryIdsOf(before.categoryId)
+          if (!before || !categoryIds) return
+          const decision = moveProduct(before, categoryIds, now())
+          if (decision.outcome === 'changed') save(draft, before, decision.product)
+        },
+      })
+      cache.drop(id)
+    },
+
+    /** Removes a product. Throws `not_found`, `rejected` product_changed. */
+    async remove(idOrHandle: string, ifMatch: string): Promise<void> {
+      const id = await batches.commit({
+        keys: keysOf(idOrHandle),
+        decide(draft) {
+          const product = existing(draft, idOrHandle)
+          if (!matches(ifMatch, product)) throw productChanged()
+          const { id } = product
+          draft.delete(productKey(id))
+          for (const { sku, level } of product.variants) releaseSku(draft, sku, level)
+          const data = { productId: id, version: nextVersion(product.version, now()) }
+          draft.publish({ type: 'products.product-deleted.v1', key: id, data })
+          return id
+        },
+      })
+      cache.drop(id)
+    },
+
+    /** The keys to read for `applyLevels`, and with what they hold those to read after them. */
+    levelKeys: (skus: string[]) => skus.map(skuKey),
+    moreLevelKeys: (known: Pick<Draft, 'get'>, skus: string[]): string[] =>
+      skus.flatMap((sku) => {
+        const found = known.get(skuKey(sku), storedSku)
+        return found && 'productId' in found ? [productKey(found.productId)] : []
+      }),
+
+    /**
+     * Drafts the levels that are newer than the known ones: in their products, which tell about it,
+     * or by SKU for a later product. Returns what to do after the commit.
+     */
+    applyLevels(draft: Draft, levels: (Level & { sku: string })[]): () => void {
+      const byProduct = new Map<string, Map<string, Level>>()
+      const keepForLater = (sku: string, level: Level) => {
+        const known = draft.get(skuKey(sku), storedSku)
+        const before = known && 'level' in known ? known.level : noLevel
+        if (before.version < level.version) draft.put(skuKey(sku), { sku, level })
+      }
+      for (const { sku, ...level } of levels) {
+        const known = draft.get(skuKey(sku), storedSku)
+        if (known && 'productId' in known) {
+          const ofProduct = byProduct.get(known.productId) ?? new Map<string, Level>()
+          byProduct.set(known.productId, ofProduct.set(sku, level))
+        } else keepForLater(sku, level)
+      }
+      const changed: StoredProduct[] = []
+      for (const [id, ofProduct] of byProduct) {
+        const before = readProduct(draft, id)
+        // It has lost the SKU between the two reads: the commit fails, and both are read again.
+        for (const [sku, level] of ofProduct)
+          if (!before?.variants.some((variant) => variant.sku === sku)) keepForLater(sku, level)
+        const decision = before && applyLevels(before, ofProduct, now())
+        if (decision?.outcome !== 'changed') continue
+        draft.put(productKey(id), toDocument(decision.product))
+        changed.push(decision.product)
+      }
+      if (changed.length >= manyProducts) publishMany(draft, changed)
+      else
+        for (const product of changed)
+          draft.publish({
+            type: 'products.availability-changed.v1',
+            topic: availabilityTopic,
+            key: product.id,
+            data: productEvent(product),
+            replacesEarlier: true,
+          })
+      return () => {
+        for (const id of byProduct.keys()) cache.drop(id)
+      }
+    },
   }
 }
 
-export const skuNotFound = () => notFound('sku_not_found', 'unknown SKU')
+/** Returns a product as it is sent. */
+export const asSent = (product: StoredProduct): CachedProduct => ({
+  json: productJson(product),
+  etag: etagOf(product),
+  published: product.published,
+})
+
+const sizeOf = (content: ProductContent) => content.description.length + JSON.stringify(content.attributes).length + 500
+
+const isChange = ({ outcome }: Written) => outcome === 'created' || outcome === 'replaced'
+
+const bytesOf = (event: object) => Buffer.byteLength(JSON.stringify(event))
+
+/** The first products, as many as fit into a message. */
+function thatFit(products: StoredProduct[]): StoredProduct[] {
+  let bytes = 0
+  return products.filter((p, i) => (bytes += bytesOf(productEvent(p))) <= maxPageBytes || i === 0)
+}
+
+const productChanged = () =>
+  rejected('product_changed', 'the product is not the one that If-Match names', [
+    { field: 'If-Match', message: 'is not the ETag of the product' },
+  ])
+
+const cannotCreate = (reason: 'handle_taken' | 'idempotency_key_reused') =>
+  reason === 'handle_taken'
+    ? exists('handle_taken', 'another product uses this handle')
+    : rejected('idempotency_key_reused', 'this Idempotency-Key was used for a different product', [
+        { field: 'Idempotency-Key', message: 'was used for a different request' },
+      ])
+
+export const productNotFound = () => notFound('product_not_found', 'unknown product')

@@ -7,6 +7,7 @@ import { pino } from 'pino'
 import supertest from 'supertest'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { createDapr, type Dapr } from '#lib/dapr.ts'
+import { AppError } from '#lib/errors.ts'
 import { createApp, type AppOptions } from './app.ts'
 import { createClients } from './clients.ts'
 
@@ -28,7 +29,7 @@ const token = (
     typ?: string
   } = {},
 ) =>
-  new SignJWT({ roles: claims.roles ?? ['shopper'] })
+  new SignJWT({ roles: claims.roles ?? ['shopper'], sid: 's-1' })
     .setProtectedHeader({ alg: claims.alg ?? 'ES256', kid: claims.kid ?? 'k1', typ: claims.typ ?? 'at+jwt' })
     .setSubject('u-1')
     .setIssuer(claims.iss ?? 'sidecart')
@@ -97,7 +98,7 @@ function raw({ method = 'GET', path, headers = [], body }: Sent): Promise<Got> {
             status: response.statusCode!,
             headers: response.headers,
             text,
-            json: response.headers['content-type']?.includes('json') ? JSON.parse(text) : {},
+            json: /[/+]json\b/.test(response.headers['content-type'] ?? '') ? JSON.parse(text) : {},
           })
         })
       },
@@ -147,10 +148,25 @@ const invalid: [what: string, sent: Sent, status: number, code: string, field?: 
     'unknown_field',
     'limit[a]',
   ],
-  ['an unknown parameter', { path: '/v1/products?sort=price' }, 400, 'unknown_field', 'sort'],
+  ['an unknown parameter', { path: '/v1/products?order=price' }, 400, 'unknown_field', 'order'],
   ['a parameter of an operation without any', { path: '/v1/categories?x=1' }, 400, 'unknown_field', 'x'],
   ['__proto__ as a parameter', { path: '/v1/products?__proto__=1' }, 400, 'unknown_field', '__proto__'],
   ['broken percent-encoding in a query', { path: '/v1/products?category=%zz' }, 400, 'invalid_field', 'query'],
+  ['an unknown sort', { path: '/v1/products?sort=cheap' }, 400, 'invalid_field', 'sort'],
+  ['relevance without words', { path: '/v1/products?sort=relevance' }, 400, 'invalid_field', 'sort'],
+  ['a price without a range', { path: '/v1/products?price=5' }, 400, 'invalid_field', 'price'],
+  ['a price from more to less', { path: '/v1/products?price=5..4' }, 400, 'invalid_field', 'price'],
+  ['an open price', { path: '/v1/products?price=..' }, 400, 'invalid_field', 'price'],
+  ['an unknown facet', { path: '/v1/products?facets=vendor,colour' }, 400, 'invalid_field', 'facets'],
+  ['a repeated facet', { path: '/v1/products?facets=vendor,vendor' }, 400, 'invalid_field', 'facets'],
+  ['an attribute without a value', { path: '/v1/products?attr.color=' }, 400, 'invalid_field', 'attr.color'],
+  ['an empty value', { path: '/v1/products?attr.color=red,,blue' }, 400, 'invalid_field', 'attr.color'],
+  ['an attribute without a name', { path: '/v1/products?attr.=red' }, 400, 'invalid_field', 'attr.'],
+  ['a repeated attribute', { path: '/v1/products?attr.a=1&attr.a=2' }, 400, 'repeated_parameter', 'attr.a'],
+  ['neither true nor false', { path: '/v1/products?available=yes' }, 400, 'invalid_field', 'available'],
+  ['a cursor of another list', { path: '/v1/products?cursor=eyJ9' }, 400, 'bad_cursor', 'cursor'],
+  ['nothing to complete', { path: '/v1/products:suggest?q=' }, 400, 'invalid_field', 'q'],
+  ['too many titles', { path: '/v1/products:suggest?q=a&limit=21' }, 400, 'invalid_field', 'limit'],
   ['an empty cursor', { path: '/v1/products?cursor=' }, 400, 'invalid_field', 'cursor'],
   [
     'a body for an operation without one',
@@ -338,6 +354,13 @@ const invalid: [what: string, sent: Sent, status: number, code: string, field?: 
     'invalid_field',
     'Idempotency-Key',
   ],
+  [
+    'an Idempotency-Key with one quote',
+    post('/v1/orders', {}, [as(shopper), ['idempotency-key', '"k-1']]),
+    400,
+    'invalid_field',
+    'Idempotency-Key',
+  ],
   ['two Idempotency-Keys', post('/v1/orders', {}, [as(shopper), key, key]), 400, 'repeated_header', 'Idempotency-Key'],
   ['no lines', order([]), 400, 'invalid_field', 'lines'],
   [
@@ -500,6 +523,71 @@ describe('a valid request', () => {
   })
 })
 
+describe('products in bulk', () => {
+  const send = (body: string | Buffer, type = 'application/x-ndjson', by = seller) =>
+    raw({
+      method: 'POST',
+      path: '/v1/products:bulk',
+      headers: [
+        ['authorization', by],
+        ['content-type', type],
+      ],
+      body,
+    })
+  const product = (o: object = {}) => ({
+    handle: 'pot',
+    title: 'Pot',
+    variants: [{ sku: 'POT', price: { amount: 1, currency: 'USD' }, stock: 3 }],
+    ...o,
+  })
+  const lines = (...values: unknown[]) => values.map((value) => JSON.stringify(value)).join('\n')
+
+  test('have an answer for each line, by its number', async () => {
+    const { status, headers, text } = await send(
+      ['{', '', '[]', lines(product({ title: '' }), product({ colour: 'red' })), '"\\ud800"', ''].join('\r\n'),
+    )
+    expect(status).toBe(200)
+    expect(headers['content-type']).toMatch(/^application\/x-ndjson/)
+    const answers = text
+      .trimEnd()
+      .split('\n')
+      .map((line) => JSON.parse(line))
+    expect(answers.map((a) => [a.line, a.outcome, a.problem.code, a.problem.errors[0].field])).toEqual([
+      [1, 'refused', 'bad_json', 'line'],
+      [3, 'refused', 'invalid_field', 'line'],
+      [4, 'refused', 'invalid_field', 'title'],
+      [5, 'refused', 'unknown_field', 'colour'],
+      [6, 'refused', 'invalid_field', 'line'],
+    ])
+  })
+
+  test('of which none could be written are a 503', async () => {
+    expect(await send(lines(product(), product({ handle: 'vase' })))).toMatchObject({ status: 503 })
+  })
+
+  test.each([
+    ['no line', '\n\n', 400],
+    ['too many lines', '{}\n'.repeat(1_001), 400],
+    ['too many bytes', 'x'.repeat(4 * 1024 * 1024 + 1), 413],
+  ])('with %s are refused', async (_, body, status) => {
+    expect(await send(body)).toMatchObject({ status })
+  })
+
+  test('are for sellers, and JSON lines', async () => {
+    expect(await send('{}', 'application/x-ndjson', shopper)).toMatchObject({ status: 403 })
+    expect(await send('{}', 'application/json')).toMatchObject({ status: 415 })
+  })
+})
+
+test('a path with a colon is one path, and a parameter that takes many may be repeated', async () => {
+  const get = (path: string) => raw({ path }).then(({ status, json }) => [status, json['code'] ?? ''])
+  expect(await get('/v1/products:batch?sku=a&sku=b')).toEqual([503, 'catalog_unavailable'])
+  expect(await get('/v1/products:batch')).toEqual([400, 'invalid_field'])
+  expect(await get(`/v1/products:batch?${'sku=a&'.repeat(101)}`)).toEqual([400, 'invalid_field'])
+  expect(await get('/v1/productsbatch?sku=a')).toEqual([404, 'route_not_found'])
+  expect(await get('/v1/products:other')).toEqual([404, 'route_not_found'])
+})
+
 test('no JSON causes a 500', async () => {
   const anything = fc.oneof(
     fc.jsonValue({ maxDepth: 4, stringUnit: 'binary' }),
@@ -608,17 +696,111 @@ describe('limits', () => {
     await api.get('/readyz').expect(200)
   })
 
-  test('log-ins have a tight limit, writes by sellers a wide one, accounts created by sellers none', async () => {
+  test('log-ins have a tight limit for all, writes by sellers a wide one, accounts made by sellers none', async () => {
     const api = supertest(createTestApp({ limits }))
     const statuses: number[] = []
     const send = async (path: string, headers: Record<string, string> = {}) =>
       statuses.push((await api.post(path).set(headers).send({})).status)
     await send('/v1/sessions')
-    await send('/v1/sessions')
+    await send('/v1/sessions', { authorization: seller })
+    await send('/v1/users')
     await send('/v1/users')
     await send('/v1/users', { authorization: seller })
     for (let i = 0; i < 5; i++) await send('/v1/categories', { authorization: seller })
-    expect(statuses).toEqual([400, 429, 429, 400, 400, 400, 400, 400, 400])
+    expect(statuses).toEqual([400, 429, 400, 429, 400, 400, 400, 400, 400, 400])
+  })
+})
+
+describe('Idempotency-Key', () => {
+  const placed = {
+    id: 'o-1',
+    userId: 'u-1',
+    status: 1,
+    reason: '',
+    lines: [],
+    total: { amount: 1, currency: 'USD' },
+    placedAt: '2026-01-01T00:00:00.000Z',
+    updatedAt: '2026-01-01T00:00:00.000Z',
+    history: [{ status: 1, at: '2026-01-01T00:00:00.000Z' }],
+    payment: { status: 1, refunded: { amount: 0, currency: 'USD' } },
+  }
+  const body = { lines: [line], payment: { method: 'pm_card_visa' } }
+
+  /** An app behind which `placeOrder` is what orders would do. */
+  function appWith(placeOrder: (request: { idempotencyKey: string }) => Promise<unknown>) {
+    const clients = createClients(dapr)
+    const orders = { ...clients.orders, placeOrder } as unknown as typeof clients.orders
+    const users = { ...clients.users, getJwks: async () => ({ jwksJson }) }
+    return supertest(createTestApp({ clients: { ...clients, orders, users } }))
+  }
+  const send = (api: ReturnType<typeof appWith>, sentKey: string, sent: object = body) =>
+    api.post('/v1/orders').set({ authorization: shopper, 'idempotency-key': sentKey }).send(sent)
+
+  test('reaches orders, with quotes or without, and the answer of a repeat is marked', async () => {
+    const keys: string[] = []
+    const api = appWith(async ({ idempotencyKey }) => {
+      keys.push(idempotencyKey)
+      return { order: placed, replayed: keys.length > 1 }
+    })
+    const first = await send(api, 'k-1').expect(202)
+    const second = await send(api, '"k-1"').expect(202)
+    expect(keys).toEqual(['k-1', 'k-1'])
+    expect(first.headers).not.toHaveProperty('idempotent-replayed')
+    expect(second.headers).toMatchObject({ 'idempotent-replayed': 'true', location: '/v1/orders/o-1' })
+    expect(second.body).toEqual(first.body)
+    expect(first.body).toMatchObject({
+      payment: { status: 'NONE', refunded: { amount: 0, currency: 'USD' } },
+      history: [{ status: 'PENDING', at: '2026-01-01T00:00:00.000Z' }],
+    })
+  })
+
+  test('of two requests at once, the second is refused while the first is in hand', async () => {
+    const { promise: held, resolve: release } = Promise.withResolvers<void>()
+    const { promise: begun, resolve: begin } = Promise.withResolvers<void>()
+    const api = appWith(async () => {
+      begin()
+      await held
+      return { order: placed, replayed: false }
+    })
+    const first = send(api, 'k-1').then((answer) => answer.status)
+    await begun
+    const same = await send(api, 'k-1').expect(409)
+    expect(same.body).toMatchObject({ code: 'request_in_progress', errors: [{ field: 'Idempotency-Key' }] })
+    expect(same.headers['retry-after']).toBe('1')
+    const other = await send(api, 'k-1', { ...body, lines: [{ ...line, quantity: 2 }] }).expect(422)
+    expect(other.body).toMatchObject({ code: 'idempotency_key_reused', errors: [{ field: 'Idempotency-Key' }] })
+    release()
+    expect(await first).toBe(202)
+    await send(api, 'k-1').expect(202)
+  })
+
+  test('after a refusal that left nothing behind, the key is free', async () => {
+    let busy = true
+    const api = appWith(async () => {
+      if (busy) throw new AppError('unavailable', 'orders_busy', 'too many orders are waiting')
+      return { order: placed, replayed: false }
+    })
+    const refused = await send(api, 'k-1').expect(503)
+    expect(refused.body).toMatchObject({ code: 'orders_busy', type: '/docs#problem-orders_busy' })
+    expect(refused.headers['retry-after']).toBe('1')
+    busy = false
+    await send(api, 'k-1').expect(202)
+  })
+
+  test('a total that is not the expected one is refused with the prices', async () => {
+    const fields = [
+      { field: 'expectedTotal', message: 'is now 2 USD (minor units)' },
+      { field: 'lines.0.unitPrice', message: 'is now 2 USD (minor units)' },
+    ]
+    const requests: unknown[] = []
+    const api = appWith(async (request) => {
+      requests.push(request)
+      throw new AppError('rejected', 'price_changed', 'the total is now 2 USD', { fields })
+    })
+    const expectedTotal = { amount: 1, currency: 'USD' }
+    const refused = await send(api, 'k-1', { ...body, expectedTotal }).expect(422)
+    expect(refused.body).toMatchObject({ code: 'price_changed', errors: fields })
+    expect(requests).toEqual([expect.objectContaining({ expectedTotal })])
   })
 })
 
@@ -643,6 +825,10 @@ describe('/openapi.json and /docs', () => {
     expect(document.paths['/v1/orders'].post.parameters).toContainEqual(
       expect.objectContaining({ name: 'Idempotency-Key', in: 'header', required: true }),
     )
+    for (const path of ['/v1/orders/{orderId}/cancel', '/v1/users', '/v1/products'])
+      expect(document.paths[path].post.parameters).toContainEqual(
+        expect.objectContaining({ name: 'Idempotency-Key', in: 'header' }),
+      )
     expect(document.components.schemas.OrderPlacement.additionalProperties).toBe(false)
   })
 

@@ -15,6 +15,8 @@ import { addOperations } from './operation-routes.ts'
 import { createRateLimits, type Limits } from './rate-limits.ts'
 import { categories } from './routes/categories.ts'
 import { orders } from './routes/orders.ts'
+import { refunds } from './routes/refunds.ts'
+import { productLists } from './routes/product-lists.ts'
 import { products } from './routes/products.ts'
 import { sessions } from './routes/sessions.ts'
 import { stock } from './routes/stock.ts'
@@ -32,8 +34,8 @@ export type AppOptions = {
 
 /** The HTTP application. It keeps no state but rate-limit counters and the public keys of users. */
 export function createApp({ clients, log, ready, corsOrigins = [], trustProxyHops = 0, limits }: AppOptions): Express {
-  const operations: Operation[] = [users, sessions, categories, products, orders, stock].flatMap((routes) =>
-    routes(clients),
+  const operations: Operation[] = [users, sessions, categories, productLists, products, orders, refunds, stock].flatMap(
+    (routes) => routes(clients),
   )
   const auth = createAuth({ getJwks: (call) => clients.users.getJwks({}, call) })
   const rateLimits = createRateLimits(limits, auth)

@@ -3,6 +3,7 @@ import type { RequestHandler } from 'express'
 
 const exposedHeaders = [
   'ETag',
+  'Idempotent-Replayed',
   'Location',
   'RateLimit',
   'RateLimit-Policy',
@@ -16,7 +17,12 @@ const exposedHeaders = [
  * even for OPTIONS.
  */
 export function allowOrigins(origins: string[]): RequestHandler {
-  const allow = cors({ origin: origins, methods: ['GET', 'POST', 'PUT', 'PATCH'], exposedHeaders, maxAge: 600 })
+  const allow = cors({
+    origin: origins,
+    methods: ['GET', 'POST', 'PUT', 'PATCH', 'DELETE'],
+    exposedHeaders,
+    maxAge: 600,
+  })
   return (req, res, next) => {
     if (origins.length > 0) res.vary('Origin')
     if (origins.includes(req.headers.origin ?? '')) allow(req, res, next)

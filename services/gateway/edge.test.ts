@@ -4,6 +4,8 @@ import { join } from 'node:path'
 import { describe, expect, it, test } from 'vitest'
 import { unavailable } from '#lib/errors.ts'
 import { maxBodyBytes } from './http/body.ts'
+import { maxLinesBytes } from './http/body-lines.ts'
+import { cachingOf } from './http/caching.ts'
 import { problemCodes, problemOf, problemSchema, type ProblemCode } from './http/problem.ts'
 
 const conf = readFileSync(join(import.meta.dirname, '..', '..', 'edge', 'nginx.conf'), 'utf8')
@@ -27,7 +29,7 @@ describe.each(problems)('its problem for $status', ({ status, body }) => {
 })
 
 test('it has a problem for every status that it answers with one', () => {
-  const statuses = [...conf.matchAll(/^ +error_page ((?:=?\d+ )+)/gm)].flatMap(([, list]) => {
+  const statuses = [...conf.matchAll(/^ +error_page ((?:=?\d+ )+)\/edge\/problem/gm)].flatMap(([, list]) => {
     const words = list!.trim().split(' ')
     const changed = words.find((word) => word.startsWith('='))
     return changed ? [changed.slice(1)] : words
@@ -46,5 +48,15 @@ test('it says of an outage what the gateway says', () => {
 test('it takes bodies of the same size', () => {
   const [, kib] = /client_max_body_size (\d+)k;/.exec(conf)!
   expect(Number(kib) * 1024).toBe(maxBodyBytes)
-  expect(JSON.stringify(problems)).toContain(`${maxBodyBytes} bytes`)
+  expect(conf).toContain(`    default ${maxBodyBytes};\n`)
+  expect(conf).toContain(`products:bulk(\\?|$)" ${maxLinesBytes};\n`)
+  const [, mib] = /client_max_body_size (\d+)m;/.exec(conf)!
+  expect(Number(mib) * 1024 * 1024).toBe(maxLinesBytes)
+})
+
+test('it keeps what the gateway says everyone may keep', () => {
+  const { 'Cache-Control': caching } = cachingOf({ access: 'public', method: 'get' }, undefined)
+  const patterns = [...conf.matchAll(/"~\^(public,[^"]*)" /g)].map(([, pattern]) => pattern!)
+  expect(patterns).toHaveLength(2)
+  for (const pattern of patterns) expect(caching.startsWith(pattern)).toBe(true)
 })

@@ -2,7 +2,7 @@ import { createServer } from 'node:http'
 import type { Socket } from 'node:net'
 import { once } from 'node:events'
 import { parseEnv } from '#lib/config.ts'
-import { runApp } from '#lib/run-service.ts'
+import { runApp, type App } from '#lib/run-service.ts'
 import { createApp } from './app.ts'
 import { createClients } from './clients.ts'
 import { gatewayEnv } from './config.ts'
@@ -11,7 +11,7 @@ import { HttpError, problemMediaType, problemOf } from './http/problem.ts'
 
 const config = parseEnv(gatewayEnv)
 
-await runApp('gateway', config, async ({ dapr, log, ready, onClose }) => {
+async function listen({ dapr, log, ready, onClose }: App): Promise<void> {
   const app = createApp({
     clients: createClients(dapr),
     log,
@@ -40,7 +40,9 @@ await runApp('gateway', config, async ({ dapr, log, ready, onClose }) => {
   server.listen(config.APP_PORT, config.APP_HOST)
   await once(server, 'listening')
   onClose('HTTP server', () => closeServer(server))
-})
+}
+
+await runApp('gateway', config, listen, { limitCallers: true })
 
 /**
  * Responds with a problem to what never becomes a request: bytes that are not HTTP, or came too

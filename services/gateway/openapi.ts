@@ -2,13 +2,16 @@ import * as z from 'zod'
 import {
   createDocument,
   type ZodOpenApiOperationObject,
+  type ZodOpenApiParameterObject,
   type ZodOpenApiPathsObject,
   type ZodOpenApiResponsesObject,
 } from 'zod-openapi'
 import type { Express, RequestHandler } from 'express'
 import { allowOnlyGet } from './http/error-handlers.ts'
 import { setRoute } from './http/observability.ts'
-import type { Operation } from './http/operation.ts'
+import { replayedHeader } from './http/idempotency.ts'
+import { linesMediaType } from './http/body-lines.ts'
+import type { MoreQuery, Operation } from './http/operation.ts'
 import { problemCodes, problemMediaType, problemSchema, type ProblemCode } from './http/problem.ts'
 
 const alwaysPossible: ProblemCode[] = [
@@ -66,15 +69,24 @@ function openApiDocument(operations: Operation[]) {
   })
 }
 
+const takesKey = ({ headers }: Operation) => headers !== undefined && 'Idempotency-Key' in headers.shape
+
 function describe(operation: Operation): ZodOpenApiOperationObject {
   const responses: ZodOpenApiResponsesObject = {}
-  for (const [status, { description, schema, headers }] of Object.entries(operation.responses)) {
+  for (const [status, response] of Object.entries(operation.responses)) {
+    const { description, schema, mediaType = 'application/json', headers: own } = response
+    const headers = {
+      ...own,
+      ...(takesKey(operation)
+        ? { [replayedHeader]: '`true`: an earlier request with the same Idempotency-Key made the change' }
+        : {}),
+    }
     responses[status as '200'] = {
       description,
-      content: { 'application/json': { schema } },
+      ...(schema ? { content: { [mediaType]: { schema } } } : {}),
       headers: z.object(
         Object.fromEntries(
-          Object.entries(headers ?? {}).map(([name, description]) => [name, z.string().meta({ description })]),
+          Object.entries(headers).map(([name, description]) => [name, z.string().meta({ description })]),
         ),
       ),
     }
@@ -103,6 +115,7 @@ function describe(operation: Operation): ZodOpenApiOperationObject {
       ...(operation.query ? { query: operation.query } : {}),
       ...(operation.headers ? { header: operation.headers } : {}),
     },
+    ...(operation.moreQuery ? { parameters: [parameterOf(operation.moreQuery)] } : {}),
     ...(operation.body
       ? {
           requestBody: {
@@ -111,9 +124,30 @@ function describe(operation: Operation): ZodOpenApiOperationObject {
           },
         }
       : {}),
+    ...(operation.lines
+      ? { requestBody: { required: true, content: { [linesMediaType]: { schema: operation.lines } } } }
+      : {}),
     responses,
   }
 }
+
+/**
+ * One parameter that stands for many: an exploded object (OpenAPI 3.1, style `form`) has each of
+ * its properties as a parameter of its own.
+ */
+const parameterOf = ({ prefix, description, example }: MoreQuery): ZodOpenApiParameterObject => ({
+  name: `${prefix}*`,
+  in: 'query',
+  style: 'form',
+  explode: true,
+  description,
+  schema: {
+    type: 'object',
+    patternProperties: { [`^${prefix.replaceAll('.', '\\.')}`]: { type: 'string' } },
+    additionalProperties: false,
+    examples: [example],
+  },
+})
 
 function codesOf(operation: Operation): ProblemCode[] {
   return [
@@ -126,8 +160,11 @@ function codesOf(operation: Operation): ProblemCode[] {
           : ['unauthenticated' as const, 'bad_token' as const]),
       ...(operation.access === 'staff' ? ['forbidden' as const] : []),
       ...(operation.query ? ['repeated_parameter' as const] : []),
-      ...(operation.body ? ['bad_json' as const, 'body_too_large' as const, 'unsupported_media_type' as const] : []),
+      ...(operation.body || operation.lines
+        ? ['bad_json' as const, 'body_too_large' as const, 'unsupported_media_type' as const]
+        : []),
       ...(operation.method === 'get' ? [] : ['conflict' as const]),
+      ...(takesKey(operation) ? ['request_in_progress' as const, 'idempotency_key_reused' as const] : []),
       ...(operation.problems ?? []),
     ]),
   ]

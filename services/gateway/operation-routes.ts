@@ -1,10 +1,12 @@
 import type { Express, Request, RequestHandler } from 'express'
 import { AppError } from '#lib/errors.ts'
 import type { Auth } from './auth.ts'
+import { cachingOf } from './http/caching.ts'
 import { methodNotAllowed } from './http/error-handlers.ts'
 import { requestInfo, setRoute } from './http/observability.ts'
-import { isStaff, type Operation, type User } from './http/operation.ts'
-import { checkHeaders, parseBody, parseHeaders, parseParams, parseQuery } from './http/request.ts'
+import { createInProgress, replayedHeader } from './http/idempotency.ts'
+import { isStaff, type Answer, type Operation, type User } from './http/operation.ts'
+import { checkHeaders, parseBody, parseHeaders, parseLines, parseParams, parseQuery } from './http/request.ts'
 import { limitOf, type RateLimits } from './rate-limits.ts'
 
 /**
@@ -19,10 +21,16 @@ export function addOperations(
   operations: Operation[],
   { auth, rateLimits }: { auth: Auth; rateLimits: RateLimits },
 ): void {
+  const onceAtATime = createInProgress()
   for (const [path, operationsOfPath] of Map.groupBy(operations, (operation) => operation.path)) {
-    const route = path.replaceAll(/\{(\w+)\}/g, ':$1')
+    const route = path.replaceAll(':', '\\:').replaceAll(/\{(\w+)\}/g, ':$1')
     for (const operation of operationsOfPath)
-      app[operation.method](route, setRoute(path), rateLimits[limitOf(operation)], handleOperation(operation, auth))
+      app[operation.method](
+        route,
+        setRoute(path),
+        rateLimits[limitOf(operation)],
+        handleOperation(operation, { auth, onceAtATime }),
+      )
 
     const methods = operationsOfPath.map(({ method }) => method.toUpperCase())
     const allow = [...methods, ...(methods.includes('GET') ? ['HEAD'] : []), 'OPTIONS'].join(', ')
@@ -36,7 +44,10 @@ export function addOperations(
  * clients that may send it.
  */
 const handleOperation =
-  (operation: Operation, auth: Auth): RequestHandler =>
+  (
+    operation: Operation,
+    { auth, onceAtATime }: { auth: Auth; onceAtATime: ReturnType<typeof createInProgress> },
+  ): RequestHandler =>
   async (req, res) => {
     const started = Date.now()
     checkHeaders(req)
@@ -45,20 +56,47 @@ const handleOperation =
     if (user) requestInfo(res).userId = user.id
 
     const params = parseParams(operation, req)
-    const query = parseQuery(operation, req)
+    const { query, more } = parseQuery(operation, req)
     const headers = parseHeaders(operation, req)
     const body = await parseBody(operation, req)
+    const lines = await parseLines(operation, req)
 
     // The time that a slow client takes to send its body does not count.
-    const call = deadlineIn(budgetMs - spentMs)
-    const answer = await operation.handle({ params, query, headers, body, user, call }).catch((error: unknown) => {
+    const call = deadlineIn((operation.budgetMs ?? budgetMs) - spentMs)
+    const work = () => operation.handle({ params, query, more, headers, body, lines, user, client: req.ip ?? '', call })
+    const key = (headers as { 'Idempotency-Key'?: string } | undefined)?.['Idempotency-Key']
+    const { method, path } = req
+    const answer = await (
+      key === undefined ? work() : onceAtATime({ caller: user?.id ?? req.ip ?? '', key, method, path, body }, work)
+    ).catch((error: unknown) => {
       throw withNotFoundField(operation, error)
     })
     res.status(answer.status).set(answer.headers ?? {})
-    if (!res.hasHeader('Cache-Control'))
-      res.set('Cache-Control', operation.access === 'public' ? 'no-cache' : 'private, no-store')
-    res.json(answer.body)
+    if (answer.replayed && key !== undefined) res.set(replayedHeader, 'true')
+    if (!res.hasHeader('Cache-Control')) {
+      const { 'Cache-Control': caching, Vary: vary } = cachingOf(operation, user)
+      res.set('Cache-Control', caching)
+      if (vary) res.vary(vary)
+    }
+    if (isKnown(req, answer)) res.status(304).end()
+    else if (answer.body === undefined) res.end()
+    else if (Buffer.isBuffer(answer.body)) {
+      if (!res.hasHeader('Content-Type')) res.type('json')
+      res.send(answer.body)
+    } else res.json(answer.body)
   }
+
+/**
+ * Whether the client has this response already: If-None-Match names its ETag (RFC 9110, 13.1.2).
+ * Express looks for that too, but not when a request says `Cache-Control: no-cache`, which `fetch`
+ * adds to each of them.
+ */
+function isKnown({ method, headers }: Request, answer: Answer): boolean {
+  const etag = answer.headers?.['ETag']
+  const known = headers['if-none-match']
+  if ((method !== 'GET' && method !== 'HEAD') || answer.status !== 200 || !etag || !known) return false
+  return known.trim() === '*' || known.split(',').some((each) => each.trim().replace(/^W\//, '') === etag)
+}
 
 /**
  * Returns the user of a request, undefined for anonymous access. Throws `unauthenticated`,

@@ -13,8 +13,10 @@ export function createRateLimits({ apiPer10s, staffPer10s, authPerMinute }: Limi
   return {
     api: limitRequests(apiPer10s, 10_000),
     staff: limitRequests(staffPer10s, 10_000),
-    // A seller or admin who creates accounts (a seed, say) is not guessing passwords.
-    auth: limitRequests(authPerMinute, 60_000, (req) => hasStaffToken(auth, req)),
+    // For everyone alike: a seller may guess an admin's password.
+    logIn: limitRequests(authPerMinute, 60_000),
+    // A seller or admin who creates accounts is a seed or an import.
+    registration: limitRequests(authPerMinute, 60_000, (req) => hasStaffToken(auth, req)),
   }
 }
 

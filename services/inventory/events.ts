@@ -1,44 +1,48 @@
 import * as z from 'zod'
-import { on, type Event, type EventHandlers, type Verdict } from '#lib/consumer.ts'
-import type { Logger } from '#lib/logger.ts'
+import { ignored, on, type EventHandlers } from '#lib/consumer.ts'
 import { lineSchema, release, reserve, sell, type Decision } from './stock.ts'
-import type { StockStore } from './stock-store.ts'
+import { reservationKey, stockKey, type StockStore } from './stock-store.ts'
 
-const order = z.object({ orderId: z.string().min(1), userId: z.string().min(1) })
+const order = z.object({
+  orderId: z.string().min(1),
+  userId: z.string().min(1),
+  lines: z.array(lineSchema).min(1),
+})
+type Order = z.infer<typeof order>
+type Rule = (order: Order, ...known: Parameters<typeof sell>) => Decision
 
 /**
  * Creates the handlers of topic `orders`: they reserve, release and sell stock. The reservation
- * shows which events were handled, so there is no inbox. An event that contradicts the reservation
- * is dropped.
+ * shows which events were handled, so there is no inbox.
  */
-export function createEventHandlers(deps: { store: StockStore; log: Logger }): EventHandlers {
-  const { store, log } = deps
-
-  const verdict = (event: Event<z.infer<typeof order>>, decision: Decision): Verdict => {
-    const line = { orderId: event.data.orderId, eventId: event.id, eventType: event.type, outcome: decision.outcome }
-    if (decision.outcome !== 'rejected') {
-      log.info(line, 'event')
-      return 'success'
-    }
-    log.error({ ...line, reason: decision.reason }, 'event dropped: contradicts the reservation')
-    return 'drop'
-  }
+export function createEventHandlers({ store }: { store: StockStore }): EventHandlers {
+  const settles = (rule: Rule, { isFirst } = { isFirst: false }) =>
+    on(order, {
+      keys: ({ data }) => [
+        ...data.lines.map(({ sku }) => stockKey(sku)),
+        ...(isFirst ? [] : [reservationKey(data.orderId)]),
+      ],
+      presumedAbsent: ({ data }) => (isFirst ? [reservationKey(data.orderId)] : []),
+      decide({ data }, draft) {
+        const { orderId, lines } = data
+        const skus = lines.map(({ sku }) => sku)
+        const decision = store.decideOrder(draft, orderId, skus, (known, stock) => rule(data, known, stock))
+        switch (decision.outcome) {
+          case 'rejected':
+            return { outcome: 'impossible', reason: decision.reason }
+          case 'unchanged':
+            return ignored
+          case 'changed':
+            return { outcome: 'done', line: { orderId, reservation: decision.reservation.status } }
+        }
+      },
+    })
 
   return {
-    'orders.order-placed.v1': on(order.extend({ lines: z.array(lineSchema).min(1) }), async (event) => {
-      const { orderId, lines } = event.data
-      const skus = lines.map((line) => line.sku)
-      return verdict(event, await store.decideOrder(orderId, skus, (known, stock) => reserve(known, event.data, stock)))
-    }),
-    'orders.order-cancelled.v1': on(order, async (event) => {
-      const { orderId, userId } = event.data
-      return verdict(
-        event,
-        await store.decideOrder(orderId, [], (known, stock) => release(known, { orderId, userId }, stock)),
-      )
-    }),
-    'orders.order-confirmed.v1': on(order, async (event) =>
-      verdict(event, await store.decideOrder(event.data.orderId, [], sell)),
+    'orders.order-placed.v1': settles((data, known, stock) => reserve(known, data, stock), { isFirst: true }),
+    'orders.order-cancelled.v1': settles(({ orderId, userId }, known, stock) =>
+      release(known, { orderId, userId }, stock),
     ),
+    'orders.order-confirmed.v1': settles((_, known, stock) => sell(known, stock)),
   }
 }

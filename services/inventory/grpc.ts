@@ -7,6 +7,9 @@ import type { StockStore } from './stock-store.ts'
 
 const maxSkus = 200
 const maxQuantity = 1_000_000_000
+const maxGroups = 1_000
+const maxGroupSize = 100
+const maxSupplies = 10_000
 
 /** The RPCs of protos/shop/inventory/v1/inventory.proto, which lists their errors. */
 export function createInventoryHandlers(deps: { store: StockStore }): Handlers<typeof InventoryServiceService> {
@@ -31,13 +34,43 @@ export function createInventoryHandlers(deps: { store: StockStore }): Handlers<t
     async setSupply(request) {
       const { source, quantity } = request
       const sku = parseSku(request.sku)
-      // It becomes the name of a field.
-      if (!/^[A-Za-z0-9][\w .:/-]{0,99}$/.test(source))
-        throw invalid('source', 'must be 1 to 100 letters, digits, spaces and _.:/-, beginning with a letter or digit')
-      if (quantity < 0 || quantity > maxQuantity) throw invalid('quantity', `must be 0 to ${maxQuantity}`)
+      checkSource(source)
+      checkQuantity(quantity)
       return { level: toMessage(await store.setSupply({ sku, source, quantity })) }
     },
+
+    async bulkSetSupply({ source, groups }) {
+      checkSource(source)
+      if (groups.length > maxGroups) throw invalid('groups', `must have at most ${maxGroups} groups`)
+      if (groups.reduce((sum, { supplies }) => sum + supplies.length, 0) > maxSupplies)
+        throw invalid('groups', `must have at most ${maxSupplies} SKUs together`)
+      const seen = new Set<string>()
+      const parsed = groups.map(({ supplies }, g) => {
+        const field = `groups.${g}.supplies`
+        if (supplies.length < 1 || supplies.length > maxGroupSize)
+          throw invalid(field, `must have 1 to ${maxGroupSize} SKUs`)
+        return supplies.map(({ sku: text, quantity }, i) => {
+          const sku = parseSku(text, `${field}.${i}.sku`)
+          if (seen.has(sku)) throw invalid(`${field}.${i}.sku`, 'must not be repeated')
+          seen.add(sku)
+          checkQuantity(quantity, `${field}.${i}.quantity`)
+          return { sku, quantity }
+        })
+      })
+      const results = await store.setSupplies(source, parsed)
+      return { results: results.map((error) => ({ code: error?.code ?? '', message: error?.message ?? '' })) }
+    },
   }
+}
+
+function checkSource(source: string): void {
+  // It becomes the name of a field.
+  if (!/^[A-Za-z0-9][\w .:/-]{0,99}$/.test(source))
+    throw invalid('source', 'must be 1 to 100 letters, digits, spaces and _.:/-, beginning with a letter or digit')
+}
+
+function checkQuantity(quantity: number, field = 'quantity'): void {
+  if (quantity < 0 || quantity > maxQuantity) throw invalid(field, `must be 0 to ${maxQuantity}`)
 }
 
 function parseSku(text: string, field = 'sku'): string {

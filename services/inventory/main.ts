@@ -10,6 +10,6 @@ await runService('inventory', ({ dapr, log }) => {
   const store = createStockStore({ state: dapr.state('inventory-store') })
   return [
     implement(InventoryServiceService, createInventoryHandlers({ store })),
-    consume(log, createEventHandlers({ store, log })),
+    consume({ name: 'inventory', log, batches: store.batches }, createEventHandlers({ store })),
   ]
 })

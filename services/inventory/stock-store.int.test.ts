@@ -4,8 +4,8 @@ import { pino } from 'pino'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { Call } from '#lib/grpc-server.ts'
 import { startStoreSidecar, type StoreSidecar } from '../../platform/testing/store-sidecar.ts'
+import { createEventHandlers } from './events.ts'
 import { createInventoryHandlers } from './grpc.ts'
-import { release, reserve, sell } from './stock.ts'
 import { createStockStore, type StockStore } from './stock-store.ts'
 
 let sidecar: StoreSidecar
@@ -13,7 +13,11 @@ let store: StockStore
 /** A second replica of the service. */
 let replica: StockStore
 beforeAll(async () => {
-  sidecar = await startStoreSidecar({ appId: 'inventory', store: 'inventory-store' })
+  sidecar = await startStoreSidecar({
+    appId: 'inventory',
+    store: 'inventory-store',
+    topics: ['stock-levels', 'stock-imports'],
+  })
   store = createStockStore({ state: sidecar.dapr.state('inventory-store') })
   replica = createStockStore({ state: sidecar.dapr.state('inventory-store') })
 })
@@ -32,18 +36,23 @@ const newOrder = (...lines: [sku: string, quantity: number][]) => ({
   lines: lines.map(([sku, quantity]) => ({ sku, quantity })),
 })
 type Order = ReturnType<typeof newOrder>
-const onPlaced = (order: Order, by = store) =>
-  by.decideOrder(
-    order.orderId,
-    order.lines.map((l) => l.sku),
-    (known, stock) => reserve(known, order, stock),
-  )
-const onCancelled = ({ orderId, userId }: Order, by = store) =>
-  by.decideOrder(orderId, [], (known, stock) => release(known, { orderId, userId }, stock))
-const onConfirmed = ({ orderId }: Order, by = store) => by.decideOrder(orderId, [], sell)
+const handlersOf = (by: StockStore) => createEventHandlers({ store: by })
+/** Commits the works of an event, as lib/consumer.ts does. */
+const handle = (type: string, data: Order, by: StockStore) => {
+  const { keys, presumedAbsent, decide } = handlersOf(by)[type]!
+  const event = { id: 'e', type, subject: '', sequence: 1, time: '', data }
+  return by.batches.commit({
+    keys: keys(event),
+    presumedAbsent: presumedAbsent?.(event) ?? [],
+    decide: (draft) => decide(event, draft),
+  })
+}
+const onPlaced = (order: Order, by = store) => handle('orders.order-placed.v1', order, by)
+const onCancelled = (order: Order, by = store) => handle('orders.order-cancelled.v1', order, by)
+const onConfirmed = (order: Order, by = store) => handle('orders.order-confirmed.v1', order, by)
 
 describe('an order', () => {
-  test('placed and confirmed: its stock is held, then sold; each is published once with the new levels', async () => {
+  test('placed and confirmed: its stock is held, then sold; the new levels are published once', async () => {
     const [a, b] = [await stocked('a', 5), await stocked('b', 1)]
     const order = newOrder([b, 1], [a, 2])
     for (let i = 0; i < 2; i += 1) await onPlaced(order)
@@ -56,13 +65,12 @@ describe('an order', () => {
       { reserved: 0, sold: 2 },
       { reserved: 0, sold: 1 },
     ])
-    const levels = (version: number) => [
-      { sku: b, available: 0, version },
-      { sku: a, available: 3, version },
+    const levels = [
+      { sku: b, available: 0, ordered: 1, version: 2 },
+      { sku: a, available: 3, ordered: 2, version: 2 },
     ]
-    expect(await sidecar.published(order.orderId, 2)).toMatchObject([
-      { type: 'stock.stock-reserved.v1', data: { orderId: order.orderId, userId: 'u-1', levels: levels(2) } },
-      { type: 'stock.stock-sold.v1', data: { levels: levels(3) } },
+    expect(await sidecar.published(order.orderId, 1)).toMatchObject([
+      { type: 'stock.stock-reserved.v1', data: { orderId: order.orderId, userId: 'u-1', levels } },
     ])
   })
 
@@ -92,7 +100,7 @@ describe('an order', () => {
     const a = await stocked('a', 5)
     const order = newOrder([a, 1])
     await onCancelled(order)
-    expect(await onPlaced(order)).toEqual({ outcome: 'unchanged' })
+    expect(await onPlaced(order)).toEqual({ outcome: 'done' })
     expect(await level(a)).toMatchObject({ reserved: 0 })
   })
 })
@@ -132,6 +140,76 @@ describe('an adjustment', () => {
       kind: 'rejected',
       code: 'insufficient_stock',
     })
+  })
+})
+
+describe('supplies in bulk', () => {
+  const call: Call = { callerAppId: 'gateway', log: pino({ level: 'silent' }), metadata: new Metadata() }
+  const bulk = (groups: [sku: string, quantity: number][][]) =>
+    createInventoryHandlers({ store }).bulkSetSupply(
+      { source: 'import', groups: groups.map((g) => ({ supplies: g.map(([sku, quantity]) => ({ sku, quantity })) })) },
+      call,
+    )
+
+  test('of groups are set with one event, and again without any', async () => {
+    const [a, b, c] = [newSku('a'), newSku('b'), newSku('c')]
+    const groups: [string, number][][] = [
+      [
+        [a, 3],
+        [b, 0],
+      ],
+      [[c, 5]],
+    ]
+    for (let i = 0; i < 2; i += 1) {
+      const { results } = await bulk(groups)
+      expect(results).toEqual([
+        { code: '', message: '' },
+        { code: '', message: '' },
+      ])
+    }
+    expect([await level(a), await level(b), await level(c)]).toMatchObject([
+      { onHand: 3, version: 1 },
+      { onHand: 0, version: 1 },
+      { onHand: 5, version: 1 },
+    ])
+    const levels = [
+      { sku: a, available: 3, ordered: 0, version: 1 },
+      { sku: b, available: 0, ordered: 0, version: 1 },
+      { sku: c, available: 5, ordered: 0, version: 1 },
+    ]
+    expect(await sidecar.published(a, 1)).toMatchObject([
+      { type: 'stock.stock-adjusted.v1', sequence: '1', data: { levels } },
+    ])
+    await bulk([[[a, 4]]])
+    expect(await sidecar.published(a, 2)).toMatchObject([{ sequence: '1' }, { sequence: '2' }])
+  })
+
+  test('are all or none in a group, and a refused group keeps no other from being set', async () => {
+    const [held, other, free] = [await stocked('held', 0), newSku('other'), newSku('free')]
+    await bulk([[[held, 5]]])
+    await onPlaced(newOrder([held, 4]))
+    const { results } = await bulk([
+      [
+        [other, 1],
+        [held, 3],
+      ],
+      [[free, 2]],
+    ])
+    expect(results).toMatchObject([{ code: 'insufficient_stock' }, { code: '' }])
+    expect([await level(other), await level(free)]).toMatchObject([undefined, { onHand: 2 }])
+  })
+
+  test('that are wrong are refused by name', async () => {
+    const a = newSku('a')
+    const wrong: [string, Parameters<typeof bulk>[0]][] = [
+      ['groups.1.supplies', [[[a, 1]], []]],
+      ['groups.0.supplies.0.quantity', [[[a, -1]]]],
+      ['groups.1.supplies.0.sku', [[[a, 1]], [[` ${a}`, 1]]]],
+      ['groups.0.supplies.0.sku', [[['', 1]]]],
+      ['groups', Array.from({ length: 1_001 }, () => [[newSku('x'), 1]])],
+    ]
+    for (const [field, groups] of wrong) await expect(bulk(groups)).rejects.toMatchObject({ fields: [{ field }] })
+    expect(await level(a)).toBeUndefined()
   })
 })
 

@@ -1,9 +1,9 @@
 import { createHash } from 'node:crypto'
 import * as z from 'zod'
-import type { Operation, StateStore, Versioned } from '#lib/dapr.ts'
-import { rejected } from '#lib/errors.ts'
-import { createTurns } from '#lib/in-turn.ts'
-import { retryOnConflict } from '#lib/retry-on-conflict.ts'
+import { createBatches, type Draft } from '#lib/batches.ts'
+import type { StateStore } from '#lib/dapr.ts'
+import { AppError, rejected } from '#lib/errors.ts'
+import { groupsOf } from '#lib/groups.ts'
 import {
   adjust,
   emptyStock,
@@ -20,15 +20,27 @@ import {
 
 // One hash tag for everything: an order reserves several SKUs at once, and what commits together
 // shares a tag.
-const stockKey = (sku: string) => `stock:{inventory}:${keyPart(sku)}`
+export const stockKey = (sku: string) => `stock:{inventory}:${keyPart(sku)}`
 // A SKU may contain any character, but Dapr refuses keys with "||" and delivers no event whose key
 // is not printable ASCII.
 const keyPart = (sku: string) => encodeURIComponent(sku)
-const reservationKey = (orderId: string) => `reservation:{inventory}:${orderId}`
+export const reservationKey = (orderId: string) => `reservation:{inventory}:${orderId}`
 const adjustmentKey = (adjustmentId: string) =>
   `adjustment:{inventory}:${createHash('sha256').update(adjustmentId).digest('hex')}`
 
 const adjustmentSchema = z.object({ sku: z.string(), delta: z.int() })
+
+/** Events that only say how much is available have a topic of their own: orders ignores them. */
+const levelsTopic = 'stock-levels'
+/** So that an import does not stand before live orders. */
+const importsTopic = 'stock-imports'
+/** A level is some 80 bytes of an event, which has at most 1 MiB; a batch has 2,000 keys. */
+const skusOfPart = 500
+const onlyLevels = new Set<StockEvent['type']>(['stock.stock-released.v1', 'stock.stock-adjusted.v1'])
+const topicOf = ({ type }: StockEvent) => (onlyLevels.has(type) ? { topic: levelsTopic } : {})
+
+/** The total that a source has supplied of a SKU. */
+export type Supply = { sku: string; quantity: number }
 
 type Decide = (known: Reservation | undefined, stock: ReadonlyMap<string, Stock>) => Decision
 
@@ -39,111 +51,132 @@ export type StockStore = ReturnType<typeof createStockStore>
  * nothing, while the store is unavailable.
  */
 export function createStockStore({ state }: { state: StateStore }) {
-  const inTurn = createTurns()
+  const batches = createBatches(state)
+  const readStock = (draft: Draft, sku: string) => draft.get(stockKey(sku), stockSchema)
 
-  async function readStock(skus: string[]): Promise<Map<string, Versioned<Stock>>> {
-    const found = await state.bulkGet([...new Set(skus)].map(stockKey), stockSchema)
-    return new Map([...found.values()].map((row) => [row.value.sku, row]))
-  }
+  const writeStock = (draft: Draft, stock: Stock) => draft.put(stockKey(stock.sku), stock)
 
-  // Sorted by key: transactions that lock the same rows lock them in the same order.
-  const stockWrites = (changed: Stock[], before: ReadonlyMap<string, Versioned<Stock>>): Operation[] =>
-    changed
-      .map((value) => {
-        const etag = before.get(value.sku)?.etag
-        return { upsert: stockKey(value.sku), value, ...(etag === undefined ? { firstWrite: true } : { etag }) }
-      })
-      .sort((a, b) => (a.upsert < b.upsert ? -1 : 1))
-
-  const adjusted = (stock: Stock): Operation => {
+  function publishAdjusted(draft: Draft, stock: Stock): void {
     const event: StockEvent = { type: 'stock.stock-adjusted.v1', data: { levels: [level(stock)] } }
-    return { event: { ...event, key: keyPart(stock.sku), subject: stock.sku } }
+    draft.publish({ ...event, ...topicOf(event), key: keyPart(stock.sku), subject: stock.sku })
   }
 
-  /** Decides from the given reservation and the current stock, and stores the decision. */
-  async function settle(
-    orderId: string,
-    known: Versioned<Reservation> | undefined,
-    skus: string[],
-    decide: Decide,
-  ): Promise<Decision> {
-    const stock = await readStock(skus)
-    const decision = decide(known?.value, new Map([...stock].map(([sku, row]) => [sku, row.value])))
-    if (decision.outcome !== 'changed') return decision
-    const { reservation, event } = decision
-    await state.transact([
-      { upsert: reservationKey(orderId), value: reservation, ...(known ? { etag: known.etag } : { firstWrite: true }) },
-      ...stockWrites(decision.stock, stock),
-      ...(event ? [{ event: { ...event, key: orderId } }] : []),
-    ])
-    return decision
+  /** Decides what a source has supplied. Throws `rejected` insufficient_stock. */
+  function decideSupply(draft: Draft, source: string, { sku, quantity }: Supply): { stock: Stock; isChanged: boolean } {
+    const decision = setSupply(readStock(draft, sku) ?? emptyStock(sku), source, quantity)
+    if (decision.outcome === 'rejected') throw refusal(sku, decision)
+    return { stock: decision.stock, isChanged: decision.outcome === 'changed' }
   }
 
   return {
+    batches,
+
     /** Returns the stock of those SKUs that have a record. */
     async levels(skus: string[]): Promise<Stock[]> {
-      return [...(await readStock(skus)).values()].map((row) => row.value)
+      const found = await state.bulkGet([...new Set(skus)].map(stockKey), stockSchema)
+      return [...found.values()].map((row) => row.value)
     },
 
     /**
-     * Decides about an order from its reservation and the stock of `skus` and of the SKUs it has
-     * reserved. Stores stock, reservation and event in one transaction, and starts over when
-     * another writer got in between.
+     * Decides about an order from its reservation and the stock of `skus`, and drafts stock,
+     * reservation and event. The draft must name the keys of all of them.
      */
-    async decideOrder(orderId: string, skus: string[], decide: Decide): Promise<Decision> {
-      return retryOnConflict(async () => {
-        const known = await state.get(reservationKey(orderId), reservationSchema)
-        const concerned = [
-          ...new Set([...skus, ...(known?.value.status === 'reserved' ? known.value.lines.map((l) => l.sku) : [])]),
-        ]
-        return inTurn(concerned, () => settle(orderId, known, concerned, decide))
-      })
+    decideOrder(draft: Draft, orderId: string, skus: string[], decide: Decide): Decision {
+      const stock = new Map<string, Stock>()
+      for (const sku of skus) {
+        const found = readStock(draft, sku)
+        if (found) stock.set(sku, found)
+      }
+      const decision = decide(draft.get(reservationKey(orderId), reservationSchema), stock)
+      if (decision.outcome !== 'changed') return decision
+      const { reservation, event } = decision
+      draft.put(reservationKey(orderId), reservation)
+      for (const changed of decision.stock) writeStock(draft, changed)
+      if (event) draft.publish({ ...event, ...topicOf(event), key: orderId })
+      return decision
     },
 
     /**
      * Changes the units on hand, once per `adjustmentId`. Returns the stock. Throws `rejected`
      * insufficient_stock, or adjustment_id_reused if the id was used for a different change.
      */
-    async adjust(change: { sku: string; delta: number; adjustmentId: string }): Promise<Stock> {
+    adjust(change: { sku: string; delta: number; adjustmentId: string }): Promise<Stock> {
       const { sku, delta, adjustmentId } = change
       const key = adjustmentKey(adjustmentId)
-      return inTurn([sku], () =>
-        retryOnConflict(async () => {
-          const [done, stock] = await Promise.all([state.get(key, adjustmentSchema), readStock([sku])])
-          const before = stock.get(sku)?.value
+      return batches.commit({
+        keys: [stockKey(sku), key],
+        decide(draft) {
+          const before = readStock(draft, sku) ?? emptyStock(sku)
+          const done = draft.get(key, adjustmentSchema)
           if (done) {
-            if (done.value.sku !== sku || done.value.delta !== delta)
+            if (done.sku !== sku || done.delta !== delta)
               throw rejected('adjustment_id_reused', 'this adjustment id was used for a different adjustment')
-            return before ?? emptyStock(sku)
+            return before
           }
-          const decision = adjust(before ?? emptyStock(sku), delta)
+          const decision = adjust(before, delta)
           if (decision.outcome === 'rejected') throw refusal(sku, decision)
-          await state.transact([
-            { upsert: key, value: { sku, delta }, firstWrite: true },
-            ...stockWrites([decision.stock], stock),
-            adjusted(decision.stock),
-          ])
+          draft.put(key, { sku, delta })
+          writeStock(draft, decision.stock)
+          publishAdjusted(draft, decision.stock)
           return decision.stock
-        }),
-      )
+        },
+      })
     },
 
     /**
      * Sets the total that a source has supplied so far. Returns the stock. Throws `rejected`
      * insufficient_stock.
      */
-    async setSupply(supply: { sku: string; source: string; quantity: number }): Promise<Stock> {
-      const { sku, source, quantity } = supply
-      return inTurn([sku], () =>
-        retryOnConflict(async () => {
-          const stock = await readStock([sku])
-          const decision = setSupply(stock.get(sku)?.value ?? emptyStock(sku), source, quantity)
-          if (decision.outcome === 'rejected') throw refusal(sku, decision)
-          if (decision.outcome === 'changed')
-            await state.transact([...stockWrites([decision.stock], stock), adjusted(decision.stock)])
-          return decision.stock
+    setSupply({ source, ...supply }: Supply & { source: string }): Promise<Stock> {
+      return batches.commit({
+        keys: [stockKey(supply.sku)],
+        decide(draft) {
+          const { stock, isChanged } = decideSupply(draft, source, supply)
+          if (isChanged) {
+            writeStock(draft, stock)
+            publishAdjusted(draft, stock)
+          }
+          return stock
+        },
+      })
+    },
+
+    /**
+     * Does what `setSupply` does for groups of SKUs, each all or none, with as few events as fit.
+     * Says for each group whether it was refused: `rejected` insufficient_stock. No SKU twice.
+     */
+    async setSupplies(source: string, groups: Supply[][]): Promise<(AppError | undefined)[]> {
+      const decide = (draft: Draft, supplies: Supply[]): { changed: Stock[] } | AppError => {
+        try {
+          const decided = supplies.map((supply) => decideSupply(draft, source, supply))
+          return { changed: decided.flatMap(({ stock, isChanged }) => (isChanged ? [stock] : [])) }
+        } catch (error) {
+          if (error instanceof AppError) return error
+          throw error
+        }
+      }
+      const works = groupsOf(groups, { size: skusOfPart, sizeOf: ({ length }) => length }).map((part) =>
+        batches.commit({
+          keys: part.flat().map(({ sku }) => stockKey(sku)),
+          decide(draft) {
+            const results = part.map((supplies) => decide(draft, supplies))
+            const changed = results.flatMap((result) => (result instanceof AppError ? [] : result.changed))
+            for (const stock of changed) writeStock(draft, stock)
+            const [first] = changed
+            if (first) {
+              const type = 'stock.stock-adjusted.v1' satisfies StockEvent['type']
+              draft.publish({
+                type,
+                data: { levels: changed.map(level) },
+                topic: importsTopic,
+                key: keyPart(first.sku),
+              })
+            }
+            return results.map((result) => (result instanceof AppError ? result : undefined))
+          },
         }),
       )
+      return (await Promise.all(works)).flat()
     },
   }
 }

@@ -34,11 +34,12 @@ export const reservationSchema = z.object({
 })
 export type Reservation = z.infer<typeof reservationSchema>
 
-export type Level = { sku: string; available: number; version: number }
+/** What others hear of a SKU. `ordered`: units reserved and sold so far. */
+export type Level = { sku: string; available: number; ordered: number; version: number }
 
 export type StockEvent =
   | {
-      type: 'stock.stock-reserved.v1' | 'stock.stock-released.v1' | 'stock.stock-sold.v1'
+      type: 'stock.stock-reserved.v1' | 'stock.stock-released.v1'
       data: { orderId: string; userId: string; levels: Level[] }
     }
   | { type: 'stock.stock-rejected.v1'; data: { orderId: string; userId: string; reason: 'out_of_stock'; sku: string } }
@@ -59,7 +60,12 @@ const unchanged: Decision = { outcome: 'unchanged' }
 const impossible: Decision = { outcome: 'rejected', reason: 'impossible' }
 
 export const available = (s: Stock): number => s.onHand - s.reserved - s.sold
-export const level = (s: Stock): Level => ({ sku: s.sku, available: available(s), version: s.version })
+export const level = (s: Stock): Level => ({
+  sku: s.sku,
+  available: available(s),
+  ordered: s.reserved + s.sold,
+  version: s.version,
+})
 export const emptyStock = (sku: string): Stock => ({ sku, onHand: 0, reserved: 0, sold: 0, version: 0, supplies: {} })
 
 /**
@@ -123,7 +129,10 @@ export function release(
   }
 }
 
-/** Turns the units held for a confirmed order into sold ones. */
+/**
+ * Turns the units held for a confirmed order into sold ones. What is available and what is ordered
+ * stay the same, so there is no event.
+ */
 export function sell(known: Reservation | undefined, stock: ReadonlyMap<string, Stock>): Decision {
   if (known?.status === 'sold') return unchanged
   if (known?.status !== 'reserved') return impossible
@@ -136,10 +145,6 @@ export function sell(known: Reservation | undefined, stock: ReadonlyMap<string, 
     outcome: 'changed',
     reservation: { ...known, status: 'sold' },
     stock: changed,
-    event: {
-      type: 'stock.stock-sold.v1',
-      data: { orderId: known.orderId, userId: known.userId, levels: changed.map(level) },
-    },
   }
 }
 

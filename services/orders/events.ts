@@ -1,44 +1,56 @@
 import * as z from 'zod'
-import { on, type Event, type EventHandlers, type Verdict } from '#lib/consumer.ts'
-import type { Logger } from '#lib/logger.ts'
-import type { Trigger } from './order.ts'
-import type { OrderStore } from './order-store.ts'
+import { ignored, on, type EventHandlers, type Verdict } from '#lib/consumer.ts'
+import type { Decision, Trigger } from './order.ts'
+import { orderKey, type OrderStore } from './order-store.ts'
+import type { UsersClient } from './users-client.ts'
 
 const order = z.object({ orderId: z.string().min(1), userId: z.string().min(1) })
 const orderWithReason = order.extend({ reason: z.string().min(1) })
+const orderWithRefund = order.extend({ refunded: z.object({ amount: z.int().min(0) }) })
+
+const user = z.object({ userId: z.string().min(1) })
 
 /**
- * Creates the handlers of topics `stock` and `payments`: they move orders. The order's status shows
- * which events were handled, so there is no inbox. An event that contradicts the order is dropped.
+ * Creates the handlers of topics `stock` and `payments`, which move orders, and `users`. The
+ * order's status shows which events were handled, so there is no inbox.
  */
-export function createEventHandlers(deps: { store: OrderStore; log: Logger }): EventHandlers {
-  const { store, log } = deps
-
-  async function move(event: Event<z.infer<typeof order>>, trigger: Trigger): Promise<Verdict> {
-    const { orderId, userId } = event.data
-    const line = { orderId, eventId: event.id, eventType: event.type }
-    const decision = await store.move(userId, orderId, trigger)
-    if (!decision) {
-      // An order is committed before its first event is published, so a retry would not help.
-      log.error(line, 'event dropped: unknown order')
-      return 'drop'
-    }
-    if (decision.outcome === 'rejected') {
-      log.error({ ...line, reason: decision.reason }, 'event dropped: contradicts the order')
-      return 'drop'
-    }
-    log.info({ ...line, status: decision.order.status, changed: decision.outcome === 'changed' }, 'event')
-    return 'success'
-  }
+export function createEventHandlers(deps: { store: OrderStore; users: Pick<UsersClient, 'forget'> }): EventHandlers {
+  const { store, users } = deps
+  const moves = <T extends z.infer<typeof order>>(schema: z.ZodType<T>, trigger: (data: T) => Trigger) =>
+    on(schema, {
+      keys: ({ data }) => [orderKey(data.userId, data.orderId)],
+      decide: ({ data }, draft) => verdictOf(data.orderId, store.move(draft, data.userId, data.orderId, trigger(data))),
+    })
 
   return {
-    'stock.stock-reserved.v1': on(order, (event) => move(event, { type: 'stock-reserved' })),
-    'stock.stock-rejected.v1': on(orderWithReason, (event) =>
-      move(event, { type: 'stock-rejected', reason: event.data.reason }),
-    ),
-    'payments.payment-captured.v1': on(order, (event) => move(event, { type: 'payment-captured' })),
-    'payments.payment-declined.v1': on(orderWithReason, (event) =>
-      move(event, { type: 'payment-declined', reason: event.data.reason }),
-    ),
+    'stock.stock-reserved.v1': moves(order, () => ({ type: 'stock-reserved' })),
+    'stock.stock-rejected.v1': moves(orderWithReason, ({ reason }) => ({ type: 'stock-rejected', reason })),
+    'payments.payment-captured.v1': moves(order, () => ({ type: 'payment-captured' })),
+    'payments.payment-declined.v1': moves(orderWithReason, ({ reason }) => ({ type: 'payment-declined', reason })),
+    'payments.payment-refunded.v1': on(orderWithRefund, {
+      keys: ({ data }) => [orderKey(data.userId, data.orderId)],
+      decide: ({ data }, draft) =>
+        verdictOf(data.orderId, store.refund(draft, data.userId, data.orderId, data.refunded.amount)),
+    }),
+    'users.user-deactivated.v1': on(user, {
+      keys: () => [],
+      decide({ data }) {
+        users.forget(data.userId)
+        return ignored
+      },
+    }),
+  }
+}
+
+function verdictOf(orderId: string, decision: Decision | undefined): Verdict {
+  // An order is committed before its first event is published, so a retry would not help.
+  if (!decision) return { outcome: 'impossible', reason: 'unknown order' }
+  switch (decision.outcome) {
+    case 'rejected':
+      return { outcome: 'impossible', reason: decision.reason }
+    case 'unchanged':
+      return ignored
+    case 'changed':
+      return { outcome: 'done', line: { orderId, status: decision.order.status } }
   }
 }

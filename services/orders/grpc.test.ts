@@ -13,6 +13,8 @@ const handlers: Record<string, (request: never, call: Call) => Promise<unknown>>
   store: untouchable('store'),
   users: untouchable('users'),
   catalog: untouchable('catalog'),
+  busy: untouchable('busy'),
+  timeouts: { stockMs: 900_000, paymentMs: 600_000 },
   now: () => new Date(),
 })
 const call: Call = { callerAppId: 'gateway', log: pino({ level: 'silent' }), metadata: new Metadata() }
@@ -23,6 +25,7 @@ const good: PlaceOrderRequest = {
   idempotencyKey: 'k',
   lines: [{ sku: 'a', quantity: 1 }],
   paymentMethod: 'pm_card_visa',
+  expectedTotal: undefined,
 }
 const line = (sku: string, quantity = 1) => ({ sku, quantity })
 
@@ -57,15 +60,16 @@ describe('listOrders refuses', () => {
   test.each([0, -1, 101])('limit %d', async (limit) => {
     await expect(list({ limit })).rejects.toMatchObject({ kind: 'invalid', fields: [{ field: 'limit' }] })
   })
+  const position = `2026-01-02T03:04:05.678Z:o-${'a'.repeat(26)}`
   test.each([
     'x',
     '🏺',
-    'MTow=',
-    `${btoa('1:0')}\n`,
-    btoa('1:100'),
-    btoa('01:0'),
-    btoa('-1:0'),
-    btoa('1e3:0'),
+    `${btoa(position)}=`,
+    `${btoa(position)}\n`,
+    btoa(`${position}a`),
+    btoa(position.replace('o-', 'x-')),
+    btoa(position.replace('2026', '~')),
+    btoa('1:0'),
     'A'.repeat(10_000),
   ])('the cursor %j', async (cursor) => {
     await expect(list({ cursor })).rejects.toMatchObject({ kind: 'invalid', code: 'bad_cursor' })

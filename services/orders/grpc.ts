@@ -1,4 +1,5 @@
 import {
+  OrderPaymentStatus,
   OrderStatus,
   type Order as OrderMessage,
   type OrdersServiceService,
@@ -8,9 +9,10 @@ import { invalid, invalidFields, notFound, rejected, type FieldError } from '#li
 import type { Handlers } from '#lib/grpc-server.ts'
 import { annotateSpan } from '#lib/telemetry.ts'
 import { lengthProblem, normaliseSku, skuProblem } from '#lib/text.ts'
-import type { CatalogClient } from './catalog-client.ts'
-import { fingerprint, orderId, place, totalOf, type Order } from './order.ts'
-import { pageSize, type OrderStore, type Position } from './order-store.ts'
+import type { Busy } from './busy.ts'
+import type { CatalogClient, Prices } from './catalog-client.ts'
+import { fingerprint, orderId, place, totalOf, type Money, type Order, type Timeouts } from './order.ts'
+import { orderKey, type OrderStore, type Position } from './order-store.ts'
 import { paymentMethods } from './payment-methods.ts'
 import type { UsersClient } from './users-client.ts'
 
@@ -27,35 +29,63 @@ export function createOrdersHandlers(deps: {
   store: OrderStore
   users: UsersClient
   catalog: CatalogClient
+  busy: Busy
+  timeouts: Timeouts
   now: () => Date
 }): Handlers<typeof OrdersServiceService> {
-  const { store, users, catalog, now } = deps
+  const { store, users, catalog, busy, timeouts, now } = deps
+
+  /** Prices a request. Throws why it cannot become an order. */
+  async function price(request: PlaceOrderRequest): Promise<{ lines: Order['lines']; total: Money }> {
+    if (!paymentMethods.has(request.paymentMethod)) {
+      throw rejected('unknown_payment_method', 'unknown payment method', [
+        { field: 'payment.method', message: 'unknown payment method' },
+      ])
+    }
+    await busy.requireRoom()
+    const skus = request.lines.map((line) => line.sku)
+    const [, prices] = await Promise.all([users.validate(request.userId), catalog.prices(skus)])
+    const lines = priceLines(request.lines, prices)
+    const sum = totalOf(lines)
+    if (sum.outcome === 'rejected') {
+      if (sum.reason === 'total_too_large') throw invalid('lines', 'must have a smaller total')
+      throw rejected('mixed_currencies', 'all lines of an order must have prices in one currency')
+    }
+    requireTotal(request.expectedTotal, sum.total, lines)
+    return { lines, total: sum.total }
+  }
 
   return {
-    async placeOrder(request, { log }) {
-      const { userId, idempotencyKey, paymentMethod, lines: requested } = parsePlacement(request)
-      const requestFingerprint = fingerprint(requested, paymentMethod)
-      const earlier = await store.get(userId, orderId(userId, idempotencyKey))
-      if (earlier) return { order: toMessage(sameRequest(earlier, requestFingerprint)) }
-      if (!paymentMethods.has(paymentMethod)) {
-        throw rejected('unknown_payment_method', 'unknown payment method', [
-          { field: 'payment.method', message: 'unknown payment method' },
-        ])
-      }
-      const skus = requested.map((line) => line.sku)
-      const [, prices] = await Promise.all([users.validate(userId), catalog.prices(skus)])
-      const lines = priceLines(requested, prices)
-      const sum = totalOf(lines)
-      if (sum.outcome === 'rejected') {
-        if (sum.reason === 'total_too_large') throw invalid('lines', 'must have a smaller total')
-        throw rejected('mixed_currencies', 'all lines of an order must have prices in one currency')
-      }
-      const { total } = sum
-      const order = await store.insert(place({ userId, idempotencyKey, lines, total, paymentMethod, now: now() }))
+    async placeOrder(message, { log }) {
+      const request = parsePlacement(message)
+      const { userId, idempotencyKey, paymentMethod } = request
+      const requestFingerprint = fingerprint(request.lines, paymentMethod, request.expectedTotal)
+      const id = orderId(userId, idempotencyKey)
+      const priced = await price(request).catch(async (error: unknown) => {
+        // A repeat gets its order, whatever has changed since. First orders do not pay for that
+        // with a read: the store notices a repeat by itself.
+        const earlier = await store.get(userId, id)
+        if (!earlier) throw error
+        return earlier
+      })
+      const placed =
+        'orderId' in priced
+          ? undefined
+          : place({
+              userId,
+              idempotencyKey,
+              paymentMethod,
+              ...priced,
+              expectedTotal: request.expectedTotal,
+              now: now(),
+              timeouts,
+            })
+      const order = placed ? await store.insert(placed) : (priced as Order)
+      const replayed = order !== placed?.order
       // `npm run trace` finds an order's trace by it.
-      annotateSpan({ 'order.id': order.orderId })
-      log.info({ orderId: order.orderId, status: order.status }, 'order placed')
-      return { order: toMessage(sameRequest(order, requestFingerprint)) }
+      annotateSpan({ 'order.id': id })
+      if (!replayed) log.info({ orderId: id, status: order.status }, 'order placed')
+      return { order: toMessage(sameRequest(order, requestFingerprint)), replayed }
     },
 
     async getOrder({ userId, orderId: id }) {
@@ -68,30 +98,32 @@ export function createOrdersHandlers(deps: {
       if (!isUserId(userId)) throw invalid('userId', 'must be a user id')
       if (limit < 1 || limit > maxLimit) throw invalid('limit', `must be 1 to ${maxLimit}`)
       const page = await store.list(userId, limit, cursor === '' ? undefined : readCursor(cursor))
-      if (!page) throw badCursor()
       return { orders: page.orders.map(toMessage), nextCursor: page.next ? writeCursor(page.next) : '' }
     },
 
     async cancelOrder({ userId, orderId: id }, { log }) {
       const decision =
         isUserId(userId) && isOrderId(id)
-          ? await store.move(userId, id, { type: 'cancel', reason: 'cancelled_by_shopper' })
+          ? await store.batches.commit({
+              keys: [orderKey(userId, id)],
+              decide: (draft) => store.move(draft, userId, id, { type: 'cancel', reason: 'cancelled_by_shopper' }),
+            })
           : undefined
       if (!decision) throw orderNotFound()
       if (decision.outcome === 'rejected')
         throw rejected('order_confirmed', 'a confirmed order can no longer be cancelled')
       const { order, outcome } = decision
       log.info({ orderId: id, status: order.status, changed: outcome === 'changed' }, 'order cancelled')
-      return { order: toMessage(order) }
+      return {
+        order: toMessage(order),
+        replayed: outcome !== 'changed' && order.reason === 'cancelled_by_shopper',
+      }
     },
   }
 }
 
 /** Returns the requested lines with titles and prices. Throws `rejected` sku_not_found. */
-function priceLines(
-  lines: PlaceOrderRequest['lines'],
-  prices: Awaited<ReturnType<CatalogClient['prices']>>,
-): Order['lines'] {
+function priceLines(lines: PlaceOrderRequest['lines'], prices: Prices): Order['lines'] {
   const unknown = lines.flatMap(({ sku }, i) =>
     prices.has(sku) ? [] : [{ field: `lines.${i}.sku`, message: 'unknown SKU' }],
   )
@@ -101,6 +133,18 @@ function priceLines(
     const { title, price } = prices.get(sku)!
     return { sku, quantity, title, unitPrice: price }
   })
+}
+
+/**
+ * Throws `rejected` price_changed, with the current prices, if the total is not the expected one.
+ */
+function requireTotal(expected: Money | undefined, total: Money, lines: Order['lines']): void {
+  if (!expected || (expected.amount === total.amount && expected.currency === total.currency)) return
+  const text = ({ amount, currency }: Money) => `is now ${amount} ${currency} (minor units)`
+  throw rejected('price_changed', `the total ${text(total)}`, [
+    { field: 'expectedTotal', message: text(total) },
+    ...lines.map(({ unitPrice }, i) => ({ field: `lines.${i}.unitPrice`, message: text(unitPrice) })),
+  ])
 }
 
 function sameRequest(order: Order, requestFingerprint: string): Order {
@@ -114,7 +158,8 @@ function sameRequest(order: Order, requestFingerprint: string): Order {
  * Checks a request and returns it with its SKUs normalised. Throws `invalid` naming every wrong
  * field.
  */
-function parsePlacement({ userId, idempotencyKey, paymentMethod, ...request }: PlaceOrderRequest): PlaceOrderRequest {
+function parsePlacement(request: PlaceOrderRequest): PlaceOrderRequest {
+  const { userId, idempotencyKey, paymentMethod } = request
   const fields: FieldError[] = []
   const check = (field: string, problem: string | false | undefined) => {
     if (problem) fields.push({ field, message: problem })
@@ -134,7 +179,7 @@ function parsePlacement({ userId, idempotencyKey, paymentMethod, ...request }: P
     return { sku, quantity }
   })
   if (fields.length > 0) throw invalidFields(fields)
-  return { userId, idempotencyKey, paymentMethod, lines }
+  return { ...request, lines }
 }
 
 // Both become part of keys.
@@ -143,13 +188,13 @@ const isOrderId = (text: string) => /^o-[a-z2-7]{26}$/.test(text)
 const orderNotFound = () => notFound('order_not_found', 'unknown order')
 const badCursor = () => invalid('cursor', 'must be a cursor of this list', 'bad_cursor')
 
-const writeCursor = ({ page, index }: Position) => Buffer.from(`${page}:${index}`).toString('base64url')
+const writeCursor = (position: Position) => Buffer.from(position).toString('base64url')
 
 function readCursor(cursor: string): Position {
-  const match = /^(\d{1,9}):(\d{1,2})$/.exec(Buffer.from(cursor, 'base64url').toString('latin1'))
-  const position = match && { page: Number(match[1]), index: Number(match[2]) }
+  const position = Buffer.from(cursor, 'base64url').toString('latin1')
   // Only the exact form that was issued: decoding base64 is lenient.
-  if (!position || position.index >= pageSize || writeCursor(position) !== cursor) throw badCursor()
+  if (!/^\d{4}-\d\d-\d\dT[\d:.]{12}Z:o-[a-z2-7]{26}$/.test(position) || writeCursor(position) !== cursor)
+    throw badCursor()
   return position
 }
 
@@ -160,13 +205,30 @@ const statusOf = {
   CANCELLED: OrderStatus.ORDER_STATUS_CANCELLED,
 } as const
 
-const toMessage = ({
-  orderId: id,
-  userId,
-  status,
-  reason,
-  lines,
-  total,
-  placedAt,
-  updatedAt,
-}: Order): OrderMessage => ({ id, userId, status: statusOf[status], reason, lines, total, placedAt, updatedAt })
+const paymentStatusOf = {
+  none: OrderPaymentStatus.ORDER_PAYMENT_STATUS_NONE,
+  requested: OrderPaymentStatus.ORDER_PAYMENT_STATUS_REQUESTED,
+  captured: OrderPaymentStatus.ORDER_PAYMENT_STATUS_CAPTURED,
+  declined: OrderPaymentStatus.ORDER_PAYMENT_STATUS_DECLINED,
+  partially_refunded: OrderPaymentStatus.ORDER_PAYMENT_STATUS_PARTIALLY_REFUNDED,
+  refunded: OrderPaymentStatus.ORDER_PAYMENT_STATUS_REFUNDED,
+} as const
+
+function toMessage(order: Order): OrderMessage {
+  const { orderId: id, userId, status, reason, lines, total, placedAt, updatedAt, history, payment } = order
+  return {
+    id,
+    userId,
+    status: statusOf[status],
+    reason,
+    lines,
+    total,
+    placedAt,
+    updatedAt,
+    history: history.map((change) => ({ status: statusOf[change.status], at: change.at })),
+    payment: {
+      status: paymentStatusOf[payment.status],
+      refunded: { amount: payment.refunded, currency: total.currency },
+    },
+  }
+}

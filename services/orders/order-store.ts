@@ -1,25 +1,39 @@
-import * as z from 'zod'
-import type { Operation, StateStore } from '#lib/dapr.ts'
-import { AppError } from '#lib/errors.ts'
-import { createTurns } from '#lib/in-turn.ts'
-import { retryOnConflict } from '#lib/retry-on-conflict.ts'
-import { decide, orderSchema, type Changed, type Decision, type Order, type OrderEvent, type Trigger } from './order.ts'
+import { createBatches, type Batches, type Draft } from '#lib/batches.ts'
+import type { StateStore } from '#lib/dapr.ts'
+import { dueKey, type DueRow, type KeyRanges } from '#lib/key-ranges.ts'
+import {
+  decide,
+  decideRefund,
+  orderSchema,
+  type Changed,
+  type Decision,
+  type Order,
+  type OrderEvent,
+  type Timeouts,
+  type Trigger,
+} from './order.ts'
 
-// A shopper's orders and the list of them share a hash tag: they commit together.
-const orderKey = (userId: string, orderId: string) => `order:{${userId}}:${orderId}`
-const headKey = (userId: string) => `orders:{${userId}}`
-const pageKey = (userId: string, page: number) => `orders:{${userId}}:${page}`
+// All rows of an order have its shopper as their hash tag: they commit together.
+export const orderKey = (userId: string, orderId: string) => `order:{${userId}}:${orderId}`
+/** A row per order, whose keys sort as the shopper's list does. */
+const listPrefix = (userId: string) => `placed:{${userId}}:`
+const listKey = (order: Order) => `${listPrefix(order.userId)}${positionOf(order)}`
+const positionOf = ({ placedAt, orderId }: Order) => `${placedAt}:${orderId}`
 
-/**
- * A shopper's order ids are stored in pages, oldest first, so a list of any length costs a few
- * reads by key.
- */
-export const pageSize = 100
-const headSchema = z.object({ count: z.int().min(0), page: z.int().min(0) })
-const pageSchema = z.object({ ids: z.array(z.string()) })
+/** Where a list continues: below this entry, which is `<placedAt>:<orderId>`. */
+export type Position = string
 
-/** Where a list continues: at this order, then older ones. */
-export type Position = { page: number; index: number }
+/** Queues of due rows (lib/key-ranges.ts): orders that wait for stock, and for their payment. */
+export const queues = { PENDING: 'stock', RESERVED: 'payment' } as const
+
+/** Topics of events that have not the store's own. */
+const topics: Partial<Record<OrderEvent['type'], string>> = {
+  'orders.payment-requested.v1': 'payment-requests',
+  'orders.payment-withdrawn.v1': 'payment-requests',
+}
+
+/** Of all orders in a page, as JSON: gRPC's limit is 4 MiB. */
+const pageBytes = 3 * 1024 * 1024
 
 export type OrderStore = ReturnType<typeof createOrderStore>
 
@@ -27,13 +41,29 @@ export type OrderStore = ReturnType<typeof createOrderStore>
  * Creates the store of orders. Everything throws `unavailable`, and changes nothing, while the
  * store is unavailable.
  */
-export function createOrderStore(deps: { state: StateStore; now: () => Date }) {
-  const { state, now } = deps
-  const inTurn = createTurns()
+export function createOrderStore(deps: { state: StateStore; ranges: KeyRanges; now: () => Date; timeouts: Timeouts }) {
+  const { state, ranges, now, timeouts } = deps
+  const batches: Batches = createBatches(state)
   const get = async (userId: string, orderId: string): Promise<Order | undefined> =>
     (await state.get(orderKey(userId, orderId), orderSchema))?.value
 
+  /** Decides about a stored order and drafts the change. Undefined if there is no such order. */
+  function change(
+    draft: Draft,
+    userId: string,
+    orderId: string,
+    rule: (order: Order) => Decision,
+  ): Decision | undefined {
+    const order = draft.get(orderKey(userId, orderId), orderSchema)
+    if (!order) return undefined
+    const decision = rule(order)
+    if (decision.outcome === 'changed') write(draft, order, decision)
+    return decision
+  }
+
   return {
+    batches,
+
     /** Returns the order with this id, or undefined. */
     get,
 
@@ -41,97 +71,95 @@ export function createOrderStore(deps: { state: StateStore; now: () => Date }) {
      * Stores a new order, its entry in the shopper's list and its event, all or none. Returns the
      * stored order: the new one, or the one placed before under the same key.
      */
-    async insert({ order, event }: Changed): Promise<Order> {
-      const { userId, orderId } = order
-      return inTurn([userId], () =>
-        retryOnConflict(async () => {
-          const head = await state.get(headKey(userId), headSchema)
-          const count = head?.value.count ?? 0
-          const page = Math.floor(count / pageSize)
-          const last = count % pageSize === 0 ? undefined : await state.get(pageKey(userId, page), pageSchema)
-          try {
-            await state.transact([
-              { upsert: orderKey(userId, orderId), value: order, firstWrite: true },
-              {
-                upsert: headKey(userId),
-                value: { count: count + 1, page },
-                ...(head ? { etag: head.etag } : { firstWrite: true }),
-              },
-              {
-                upsert: pageKey(userId, page),
-                value: { ids: [...(last?.value.ids ?? []), orderId] },
-                ...(last ? { etag: last.etag } : { firstWrite: true }),
-              },
-              eventOperation(event),
-            ])
-            return order
-          } catch (error) {
-            // Either the same request came twice at once, or the shopper placed another order in
-            // between.
-            const earlier =
-              error instanceof AppError && error.kind === 'conflict' ? await get(userId, orderId) : undefined
-            if (earlier) return earlier
-            throw error
-          }
-        }),
-      )
+    insert(placed: Changed): Promise<Order> {
+      const { order } = placed
+      const key = orderKey(order.userId, order.orderId)
+      return batches.commit({
+        keys: [],
+        presumedAbsent: [key],
+        decide(draft) {
+          const earlier = draft.get(key, orderSchema)
+          if (earlier) return earlier
+          draft.put(listKey(order), {})
+          write(draft, undefined, placed)
+          return order
+        },
+      })
     },
 
+    /** Moves an order in a draft that names its key. Undefined if there is no such order. */
+    move: (draft: Draft, userId: string, orderId: string, trigger: Trigger) =>
+      change(draft, userId, orderId, (order) => decide(order, trigger, now(), timeouts)),
+
+    /** As `move`, for what was refunded so far, in minor units. */
+    refund: (draft: Draft, userId: string, orderId: string, refunded: number) =>
+      change(draft, userId, orderId, (order) => decideRefund(order, refunded, now())),
+
     /**
-     * Moves an order by `trigger` and stores it with its event in one transaction. Returns what was
-     * decided, or undefined if there is no such order.
+     * Moves an order by a row that is due, and removes the row. An order that no longer waits stays
+     * as it is.
      */
-    async move(userId: string, orderId: string, trigger: Trigger): Promise<Decision | undefined> {
-      return retryOnConflict(async () => {
-        const stored = await state.get(orderKey(userId, orderId), orderSchema)
-        if (!stored) return undefined
-        const decision = decide(stored.value, trigger, now())
-        if (decision.outcome !== 'changed') return decision
-        await state.transact([
-          { upsert: orderKey(userId, orderId), value: decision.order, etag: stored.etag },
-          eventOperation(decision.event),
-        ])
-        return decision
+    expire({ key, queue, tag: userId, id: orderId, at }: DueRow): Promise<Decision | undefined> {
+      const trigger = queue === queues.PENDING ? 'stock-timeout' : 'payment-timeout'
+      return batches.commit({
+        keys: [orderKey(userId, orderId)],
+        order: orderId,
+        decide: (draft) => {
+          draft.delete(key)
+          return change(draft, userId, orderId, (order) =>
+            order.deadline === at ? decide(order, { type: trigger }, now(), timeouts) : { outcome: 'unchanged', order },
+          )
+        },
       })
     },
 
     /**
-     * Returns up to `limit` of a shopper's orders, newest first, from `position` (default: the
-     * newest). Undefined if the list never had that position.
+     * Returns up to `limit` of a shopper's orders, newest first, from below `position` (default:
+     * the newest). A page of large orders may be shorter.
      */
     async list(
       userId: string,
       limit: number,
       position: Position | undefined,
-    ): Promise<{ orders: Order[]; next: Position | undefined } | undefined> {
-      const head = await state.get(headKey(userId), headSchema)
-      const count = head?.value.count ?? 0
-      const newest = count - 1
-      const from = position ? position.page * pageSize + position.index : newest
-      if (from > newest) return position ? undefined : { orders: [], next: undefined }
-      if (from < 0) return { orders: [], next: undefined }
-      const to = Math.max(0, from - limit + 1)
-      const pageNumbers = [...new Set([Math.floor(to / pageSize), Math.floor(from / pageSize)])]
-      const pages = await state.bulkGet(
-        pageNumbers.map((n) => pageKey(userId, n)),
-        pageSchema,
-      )
-      const ids: string[] = []
-      for (let i = from; i >= to; i--) {
-        const id = pages.get(pageKey(userId, Math.floor(i / pageSize)))?.value.ids[i % pageSize]
-        if (id !== undefined) ids.push(id)
-      }
+    ): Promise<{ orders: Order[]; next: Position | undefined }> {
+      const prefix = listPrefix(userId)
+      const keys = await ranges.before(prefix, `${prefix}${position ?? '~'}`, limit + 1)
       const found = await state.bulkGet(
-        ids.map((id) => orderKey(userId, id)),
+        keys.slice(0, limit).map((key) => orderKey(userId, key.slice(key.lastIndexOf(':') + 1))),
         orderSchema,
       )
-      return {
-        orders: ids.flatMap((id) => found.get(orderKey(userId, id))?.value ?? []),
-        next: to === 0 ? undefined : { page: Math.floor((to - 1) / pageSize), index: (to - 1) % pageSize },
+      let bytes = 0
+      const orders: Order[] = []
+      for (const { value } of found.values()) {
+        bytes += Buffer.byteLength(JSON.stringify(value))
+        if (bytes > pageBytes && orders.length > 0) break
+        orders.push(value)
       }
+      orders.sort((a, b) => (positionOf(a) < positionOf(b) ? 1 : -1))
+      const last = orders.at(-1)
+      return { orders, next: last && orders.length < keys.length ? positionOf(last) : undefined }
     },
   }
 }
 
-// All events of an order have its id as key, so they arrive in the order of their commits.
-const eventOperation = (event: OrderEvent): Operation => ({ event: { ...event, key: event.data.orderId } })
+/** Drafts a changed order, its due row and its events. */
+function write(draft: Draft, before: Order | undefined, { order, events }: Changed): void {
+  const { userId, orderId } = order
+  draft.put(orderKey(userId, orderId), order)
+  const due = dueKeyOf(order)
+  const dueBefore = before && dueKeyOf(before)
+  if (dueBefore !== due) {
+    if (dueBefore) draft.delete(dueBefore)
+    if (due) draft.put(due, {})
+  }
+  for (const event of events) {
+    const topic = topics[event.type]
+    // All events of an order have its id as key, so they arrive in the order of their commits.
+    draft.publish({ ...event, key: orderId, ...(topic !== undefined && { topic }) })
+  }
+}
+
+const dueKeyOf = ({ status, deadline, userId, orderId }: Order): string | undefined =>
+  deadline === undefined || (status !== 'PENDING' && status !== 'RESERVED')
+    ? undefined
+    : dueKey({ queue: queues[status], at: deadline, tag: userId, id: orderId })

@@ -10,6 +10,8 @@ export type Money = z.infer<typeof moneySchema>
 export const statuses = ['PENDING', 'RESERVED', 'CONFIRMED', 'CANCELLED'] as const
 export type Status = (typeof statuses)[number]
 
+export const paymentStatuses = ['none', 'requested', 'captured', 'declined', 'partially_refunded', 'refunded'] as const
+
 /** An order, as stored. */
 export const orderSchema = z.object({
   orderId: z.string(),
@@ -24,13 +26,32 @@ export const orderSchema = z.object({
   fingerprint: z.string(),
   placedAt: z.string(),
   updatedAt: z.string(),
+  /** When the order stops waiting; missing if it waits for nothing. */
+  deadline: z.string().optional(),
+  /** Each status that it has had, oldest first. */
+  history: z.array(z.object({ status: z.enum(statuses), at: z.string() })).default([]),
+  /** What payments has told; `refunded` in minor units of the total's currency. */
+  payment: z
+    .object({ status: z.enum(paymentStatuses), refunded: z.int().min(0) })
+    .default({ status: 'none', refunded: 0 }),
 })
 export type Order = z.infer<typeof orderSchema>
 
-/** What moves an order: events of stock and payments, and the shopper's cancellation. */
-export const triggers = ['stock-reserved', 'stock-rejected', 'payment-captured', 'payment-declined', 'cancel'] as const
+/** How long an order waits for stock, and then for its payment, in milliseconds. */
+export type Timeouts = { stockMs: number; paymentMs: number }
+
+/** What moves an order: events of stock and payments, its deadlines, the shopper's cancellation. */
+export const triggers = [
+  'stock-reserved',
+  'stock-rejected',
+  'stock-timeout',
+  'payment-captured',
+  'payment-declined',
+  'payment-timeout',
+  'cancel',
+] as const
 export type Trigger =
-  | { type: 'stock-reserved' | 'payment-captured' }
+  | { type: 'stock-reserved' | 'payment-captured' | 'stock-timeout' | 'payment-timeout' }
   | { type: 'stock-rejected' | 'payment-declined' | 'cancel'; reason: string }
 
 export type OrderEvent =
@@ -39,7 +60,7 @@ export type OrderEvent =
       data: {
         orderId: string
         userId: string
-        lines: { sku: string; quantity: number }[]
+        lines: Line[]
         total: Money
         paymentMethod: string
       }
@@ -48,13 +69,15 @@ export type OrderEvent =
       type: 'orders.payment-requested.v1'
       data: { orderId: string; userId: string; total: Money; paymentMethod: string }
     }
-  | { type: 'orders.order-confirmed.v1'; data: { orderId: string; userId: string } }
-  | { type: 'orders.order-cancelled.v1'; data: { orderId: string; userId: string; reason: string } }
+  | { type: 'orders.payment-withdrawn.v1'; data: { orderId: string; userId: string; reason: string } }
+  | { type: 'orders.order-confirmed.v1'; data: { orderId: string; userId: string; lines: Line[] } }
+  | { type: 'orders.order-cancelled.v1'; data: { orderId: string; userId: string; reason: string; lines: Line[] } }
 
+type Line = { sku: string; quantity: number }
 type Unchanged = { outcome: 'unchanged' }
 type Rejected = { outcome: 'rejected'; reason: 'order_confirmed' | 'impossible' }
 export type Transition =
-  | { outcome: 'changed'; to: Status; emits: Exclude<OrderEvent['type'], 'orders.order-placed.v1'> }
+  | { outcome: 'changed'; to: Status; emits: Exclude<OrderEvent['type'], 'orders.order-placed.v1'>[] }
   | Unchanged
   | Rejected
 
@@ -64,61 +87,115 @@ const unchanged: Transition = { outcome: 'unchanged' }
 const tooLate: Transition = { outcome: 'rejected', reason: 'order_confirmed' }
 /** No sequence of events leads here. */
 const impossible: Transition = { outcome: 'rejected', reason: 'impossible' }
-const cancelled: Transition = { outcome: 'changed', to: 'CANCELLED', emits: 'orders.order-cancelled.v1' }
+const cancelled: Transition = { outcome: 'changed', to: 'CANCELLED', emits: ['orders.order-cancelled.v1'] }
+/** Payment was asked for and not refused: it must be forbidden, or refunded. */
+const cancelledUnpaid: Transition = {
+  outcome: 'changed',
+  to: 'CANCELLED',
+  emits: ['orders.order-cancelled.v1', 'orders.payment-withdrawn.v1'],
+}
 
 /**
  * The whole saga. Payment is requested only after stock has replied, so a payment event never meets
  * PENDING and a stock rejection never meets RESERVED. A cancelled order may still receive
- * `stock-reserved` or `payment-captured`: inventory and payments undo that on `order-cancelled`.
+ * `stock-reserved` or `payment-captured`: inventory and payments undo that on `order-cancelled` and
+ * `payment-withdrawn`. A deadline that has passed moves only an order that still waits for it.
  */
 export const transitions: Record<Status, Record<Trigger['type'], Transition>> = {
   PENDING: {
-    'stock-reserved': { outcome: 'changed', to: 'RESERVED', emits: 'orders.payment-requested.v1' },
+    'stock-reserved': { outcome: 'changed', to: 'RESERVED', emits: ['orders.payment-requested.v1'] },
     'stock-rejected': cancelled,
+    'stock-timeout': cancelled,
     'payment-captured': impossible,
     'payment-declined': impossible,
+    'payment-timeout': unchanged,
     cancel: cancelled,
   },
   RESERVED: {
     'stock-reserved': unchanged,
     'stock-rejected': impossible,
-    'payment-captured': { outcome: 'changed', to: 'CONFIRMED', emits: 'orders.order-confirmed.v1' },
+    'stock-timeout': unchanged,
+    'payment-captured': { outcome: 'changed', to: 'CONFIRMED', emits: ['orders.order-confirmed.v1'] },
     'payment-declined': cancelled,
-    cancel: cancelled,
+    'payment-timeout': cancelledUnpaid,
+    cancel: cancelledUnpaid,
   },
   CONFIRMED: {
     'stock-reserved': unchanged,
     'stock-rejected': impossible,
+    'stock-timeout': unchanged,
     'payment-captured': unchanged,
     'payment-declined': impossible,
+    'payment-timeout': unchanged,
     cancel: tooLate,
   },
   CANCELLED: {
     'stock-reserved': unchanged,
     'stock-rejected': unchanged,
+    'stock-timeout': unchanged,
     'payment-captured': unchanged,
     'payment-declined': unchanged,
+    'payment-timeout': unchanged,
     cancel: unchanged,
   },
 }
 
-/** A new or changed order, and the event to publish with it. */
-export type Changed = { outcome: 'changed'; order: Order; event: OrderEvent }
+/** The reasons of cancellations that no trigger brings along. */
+const reasonOf: Partial<Record<Trigger['type'], string>> = {
+  'stock-timeout': 'stock_timeout',
+  'payment-timeout': 'payment_timeout',
+}
+
+/** A new or changed order, and the events to publish with it. */
+export type Changed = { outcome: 'changed'; order: Order; events: OrderEvent[] }
 export type Decision = Changed | (Unchanged & { order: Order }) | Rejected
 
 /** Decides what becomes of `order` when `trigger` arrives at the time `now`. */
-export function decide(order: Order, trigger: Trigger, now: Date): Decision {
+export function decide(order: Order, trigger: Trigger, now: Date, timeouts: Timeouts): Decision {
   const transition = transitions[order.status][trigger.type]
-  switch (transition.outcome) {
-    case 'unchanged':
-      return { outcome: 'unchanged', order }
-    case 'rejected':
-      return transition
-    case 'changed': {
-      const reason = transition.to === 'CANCELLED' && 'reason' in trigger ? trigger.reason : ''
-      const changed = { ...order, status: transition.to, reason, updatedAt: now.toISOString() }
-      return { outcome: 'changed', order: changed, event: eventOf(transition.emits, changed) }
-    }
+  if (transition.outcome === 'rejected') return transition
+  const payment = paymentAfter(order, trigger, transition)
+  const at = now.toISOString()
+  if (transition.outcome === 'unchanged') {
+    if (payment === order.payment) return { outcome: 'unchanged', order }
+    return { outcome: 'changed', order: { ...order, payment, updatedAt: at }, events: [] }
+  }
+  const { to, emits } = transition
+  const { deadline: _, ...rest } = order
+  const changed: Order = {
+    ...rest,
+    status: to,
+    reason: to !== 'CANCELLED' ? '' : 'reason' in trigger ? trigger.reason : (reasonOf[trigger.type] ?? ''),
+    updatedAt: at,
+    ...(to === 'RESERVED' && { deadline: new Date(now.getTime() + timeouts.paymentMs).toISOString() }),
+    history: [...order.history, { status: to, at }],
+    payment,
+  }
+  return { outcome: 'changed', order: changed, events: emits.map((type) => eventOf(type, changed)) }
+}
+
+/** Returns what is known of the payment after a trigger; the same object if that is nothing new. */
+function paymentAfter({ payment }: Order, trigger: Trigger, transition: Transition): Order['payment'] {
+  // A cancelled order may have been charged all the same. Its refund may be known before.
+  if (trigger.type === 'payment-captured' && (payment.status === 'requested' || transition.outcome === 'changed'))
+    return { status: 'captured', refunded: 0 }
+  if (transition.outcome !== 'changed') return payment
+  if (trigger.type === 'payment-declined') return { ...payment, status: 'declined' }
+  if (transition.emits.includes('orders.payment-requested.v1')) return { ...payment, status: 'requested' }
+  return payment
+}
+
+/**
+ * Decides about a refund: `refunded` is the sum of all so far, so a late or repeated one is
+ * harmless.
+ */
+export function decideRefund(order: Order, refunded: number, now: Date): Decision {
+  if (refunded <= order.payment.refunded) return { outcome: 'unchanged', order }
+  const status = refunded >= order.total.amount ? 'refunded' : 'partially_refunded'
+  return {
+    outcome: 'changed',
+    order: { ...order, payment: { status, refunded }, updatedAt: now.toISOString() },
+    events: [],
   }
 }
 
@@ -129,11 +206,16 @@ export type NewOrder = {
   lines: Order['lines']
   total: Money
   paymentMethod: string
+  /** The total that the shopper was shown, if the request named one. */
+  expectedTotal?: Money | undefined
   now: Date
+  timeouts: Timeouts
 }
 
 /** Returns a new order and the event that starts the saga. */
-export function place({ userId, idempotencyKey, lines, total, paymentMethod, now }: NewOrder): Changed {
+export function place(placement: NewOrder): Changed {
+  const { userId, idempotencyKey, lines, total, paymentMethod, expectedTotal, now, timeouts } = placement
+  const at = now.toISOString()
   const order: Order = {
     orderId: orderId(userId, idempotencyKey),
     userId,
@@ -142,11 +224,14 @@ export function place({ userId, idempotencyKey, lines, total, paymentMethod, now
     lines,
     total,
     paymentMethod,
-    fingerprint: fingerprint(lines, paymentMethod),
-    placedAt: now.toISOString(),
-    updatedAt: now.toISOString(),
+    fingerprint: fingerprint(lines, paymentMethod, expectedTotal),
+    placedAt: at,
+    updatedAt: at,
+    deadline: new Date(now.getTime() + timeouts.stockMs).toISOString(),
+    history: [{ status: 'PENDING', at }],
+    payment: { status: 'none', refunded: 0 },
   }
-  return { outcome: 'changed', order, event: eventOf('orders.order-placed.v1', order) }
+  return { outcome: 'changed', order, events: [eventOf('orders.order-placed.v1', order)] }
 }
 
 /** Returns the id of the one order that a shopper and an idempotency key name. */
@@ -154,10 +239,16 @@ export const orderId = (userId: string, idempotencyKey: string): string =>
   `o-${hashName(`${userId}\0${idempotencyKey}`, 26)}`
 
 /** Returns a hash that tells requests apart; the order of the lines does not matter. */
-export function fingerprint(lines: { sku: string; quantity: number }[], paymentMethod: string): string {
+export function fingerprint(
+  lines: { sku: string; quantity: number }[],
+  paymentMethod: string,
+  expectedTotal?: Money,
+): string {
   const sorted = lines.map(({ sku, quantity }) => [sku, quantity] as const).sort(([a], [b]) => (a < b ? -1 : 1))
   return createHash('sha256')
-    .update(JSON.stringify([sorted, paymentMethod]))
+    .update(
+      JSON.stringify([sorted, paymentMethod, ...(expectedTotal ? [expectedTotal.amount, expectedTotal.currency] : [])]),
+    )
     .digest('hex')
 }
 
@@ -182,7 +273,7 @@ export function stateDiagram(): string {
     triggers.flatMap((trigger) => {
       const transition = transitions[from][trigger]
       return transition.outcome === 'changed'
-        ? [`    ${from} --> ${transition.to}: ${trigger} / ${transition.emits.split('.')[1]}`]
+        ? [`    ${from} --> ${transition.to}: ${trigger} / ${transition.emits.map((e) => e.split('.')[1]).join(', ')}`]
         : []
     }),
   )
@@ -198,23 +289,17 @@ export function stateDiagram(): string {
 
 function eventOf(type: OrderEvent['type'], order: Order): OrderEvent {
   const { orderId, userId, total, paymentMethod, reason } = order
+  const lines = order.lines.map(({ sku, quantity }) => ({ sku, quantity }))
   switch (type) {
     case 'orders.order-placed.v1':
-      return {
-        type,
-        data: {
-          orderId,
-          userId,
-          lines: order.lines.map(({ sku, quantity }) => ({ sku, quantity })),
-          total,
-          paymentMethod,
-        },
-      }
+      return { type, data: { orderId, userId, lines, total, paymentMethod } }
     case 'orders.payment-requested.v1':
       return { type, data: { orderId, userId, total, paymentMethod } }
-    case 'orders.order-confirmed.v1':
-      return { type, data: { orderId, userId } }
-    case 'orders.order-cancelled.v1':
+    case 'orders.payment-withdrawn.v1':
       return { type, data: { orderId, userId, reason } }
+    case 'orders.order-confirmed.v1':
+      return { type, data: { orderId, userId, lines } }
+    case 'orders.order-cancelled.v1':
+      return { type, data: { orderId, userId, reason, lines } }
   }
 }

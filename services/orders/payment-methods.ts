@@ -12,7 +12,11 @@ export const paymentMethods: ReadonlySet<string> = new Set([
   'pm_card_chargeDeclined',
   'pm_card_chargeDeclinedInsufficientFunds',
   'pm_card_chargeDeclinedExpiredCard',
+  'pm_card_authenticationRequired',
   'pm_sandbox_slow',
+  'pm_sandbox_processing',
   'pm_sandbox_error',
+  'pm_sandbox_storedError',
+  'pm_sandbox_chargedError',
   'pm_sandbox_lostAnswer',
 ])

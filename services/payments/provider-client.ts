@@ -1,99 +1,105 @@
-import * as z from 'zod'
 import type { Dapr } from '#lib/dapr.ts'
-import { unavailable } from '#lib/errors.ts'
-import type { Logger } from '#lib/logger.ts'
-import type { ChargeResult, Money } from './payment.ts'
+import type { CallResult, Task } from './payment.ts'
+import {
+  isBreaker,
+  readCharge,
+  readCharges,
+  readChargesFound,
+  readRefund,
+  readRefundsFound,
+  type Answer,
+} from './provider-answers.ts'
 
 /** The HTTPEndpoint resource. The sidecar adds the credentials, so this service has none. */
 const endpoint = 'payment-provider'
 /**
  * A charge may wait for a bank. A time-out shorter than the provider needs would repeat for ever.
  */
-const timeoutMs = 10_000
-
-const intentSchema = z.object({ id: z.string().min(1), status: z.string() })
-const errorSchema = z.object({
-  error: z.object({ type: z.string(), code: z.string().optional(), decline_code: z.string().optional() }),
-})
-
-/** Reasons that a shopper can act on. All others are reported as `card_declined`. */
-const reasons: Record<string, string> = {
-  insufficient_funds: 'insufficient_funds',
-  expired_card: 'expired_card',
-  incorrect_cvc: 'incorrect_cvc',
-}
+const sendTimeoutMs = 10_000
+const askTimeoutMs = 5_000
+/** How long `perform` takes at most. */
+export const performMs = sendTimeoutMs + askTimeoutMs
 
 export type ProviderClient = ReturnType<typeof createProviderClient>
+/** `answer`: the row of provider-answers.ts. */
+export type Performed = CallResult & { answer: string; status: number }
 
 /**
- * Creates the client of the payment provider, an HTTP API modelled on Stripe's. Its idempotency
- * keys make a repeated call harmless: it gets the result of the first. Whatever leaves the result
- * unknown (no response, 5xx, 429, a response that makes no sense) throws `unavailable`: repeat the
- * call with the same key.
+ * Creates the client of the payment provider, an HTTP API modelled on Stripe's. It never throws for
+ * what the provider or the sidecar does: that is `later`.
  */
-export function createProviderClient(deps: { dapr: Pick<Dapr, 'http'>; log: Logger }) {
-  const { dapr, log } = deps
-
-  async function post(path: string, idempotencyKey: string, form: Record<string, string>) {
-    const headers = { 'content-type': 'application/x-www-form-urlencoded', 'idempotency-key': idempotencyKey }
-    const { status, body } = await dapr.http(
-      endpoint,
-      path,
-      { method: 'POST', headers, body: new URLSearchParams(form).toString() },
-      { timeoutMs },
-    )
-    const { error } = errorSchema.safeParse(body).data ?? {}
-    const undecided = () => {
-      // 401 and 403 are our own fault: a wrong key is an outage, not a reason to cancel orders.
-      log[status === 401 || status === 403 || status < 500 ? 'error' : 'warn'](
-        { status, path, errorType: error?.type, errorCode: error?.code, idempotencyKey },
-        'payment provider did not decide',
-      )
-      return unavailable('payment_provider_unavailable', `the payment provider returned ${status}`)
+export function createProviderClient({ dapr }: { dapr: Pick<Dapr, 'http'> }) {
+  async function call(path: string, init: Parameters<Dapr['http']>[2], timeoutMs: number): Promise<Answer> {
+    try {
+      return await dapr.http(endpoint, path, init, { timeoutMs })
+    } catch {
+      return { status: 0, body: undefined }
     }
-    return { status, body, error, undecided }
+  }
+  const post = (path: string, idempotencyKey: string, form: Record<string, string>) => {
+    const headers = { 'content-type': 'application/x-www-form-urlencoded', 'idempotency-key': idempotencyKey }
+    return call(path, { method: 'POST', headers, body: new URLSearchParams(form).toString() }, sendTimeoutMs)
+  }
+  const ask = (path: string, query: Record<string, string>) =>
+    call(`${path}?${new URLSearchParams(query).toString()}`, { method: 'GET' }, askTimeoutMs)
+
+  async function find(task: Task): Promise<Performed> {
+    if (task.kind !== 'refund') {
+      // https://docs.stripe.com/search#query-structure-and-terminology
+      const query = `metadata["order_id"]:"${task.orderId}"`
+      const answer = await ask('/v1/payment_intents/search', { query, limit: '10' })
+      const found = task.kind === 'check' ? readCharges(answer) : readChargesFound(answer)
+      return { ...found, status: answer.status }
+    }
+    const answer = await ask('/v1/refunds', { payment_intent: task.providerId, limit: '100' })
+    return { ...readRefundsFound(answer, task.refund.refundId), status: answer.status }
   }
 
-  /**
-   * Returns whether the provider itself refuses for good. A reused idempotency key is no refusal:
-   * it belongs to another request.
-   */
-  const isRefusal = (status: number, error: { type: string } | undefined) =>
-    [400, 402, 404, 422].includes(status) && error !== undefined && error.type !== 'idempotency_error'
-
-  return {
-    /** Charges an order, once per order. Returns what the provider decided. */
-    async charge(orderId: string, amount: Money, paymentMethod: string): Promise<ChargeResult> {
-      const { status, body, error, undecided } = await post('/v1/payment_intents', orderId, {
+  async function send(task: Exclude<Task, { kind: 'check' }>, idempotencyKey: string): Promise<Performed> {
+    if (task.kind === 'charge') {
+      const { amount, paymentMethod } = task.charge
+      const answer = await post('/v1/payment_intents', idempotencyKey, {
         amount: String(amount.amount),
         currency: amount.currency.toLowerCase(),
         payment_method: paymentMethod,
         confirm: 'true',
-        'metadata[order_id]': orderId,
+        // The shopper is not there to authenticate, and a charge must not wait for that.
+        error_on_requires_action: 'true',
+        'metadata[order_id]': task.orderId,
       })
-      if (status >= 200 && status < 300) {
-        const intent = intentSchema.safeParse(body)
-        if (intent.data?.status === 'succeeded') return { outcome: 'captured', providerId: intent.data.id }
-        throw undecided()
+      return { ...readCharge(answer), status: answer.status }
+    }
+    const answer = await post('/v1/refunds', idempotencyKey, {
+      payment_intent: task.providerId,
+      amount: String(task.refund.amount),
+      'metadata[order_id]': task.orderId,
+      'metadata[refund_id]': task.refund.refundId,
+    })
+    return { ...readRefund(answer), status: answer.status }
+  }
+
+  return {
+    /**
+     * Does what a task says, within `performMs`. If `until` (epoch ms) is too near for that,
+     * nothing is sent: another may have taken the task on by then.
+     */
+    async perform(task: Task, until: number): Promise<Performed> {
+      if (task.ask || task.kind === 'check' || task.idempotencyKey === undefined) {
+        const found = await find(task)
+        if (found.outcome !== 'absent' || task.kind === 'check' || task.idempotencyKey === undefined) return found
       }
-      if (!isRefusal(status, error)) throw undecided()
-      if (error?.type === 'card_error')
-        return { outcome: 'declined', reason: reasons[error.decline_code ?? error.code ?? ''] ?? 'card_declined' }
-      log.error(
-        { orderId, status, errorType: error?.type, errorCode: error?.code },
-        'payment provider refused the request itself',
-      )
-      return { outcome: 'declined', reason: 'payment_refused' }
+      if (Date.now() + sendTimeoutMs > until)
+        return { outcome: 'later', error: false, answer: 'the lease is over', status: 0 }
+      return send(task, task.idempotencyKey)
     },
 
-    /** Refunds a charge in full, once per order. */
-    async refund(orderId: string, providerId: string): Promise<void> {
-      const { status, error, undecided } = await post('/v1/refunds', `refund-${orderId}`, {
-        payment_intent: providerId,
-      })
-      if (status >= 200 && status < 300) return
-      if (isRefusal(status, error) && error?.code === 'charge_already_refunded') return
-      throw undecided()
+    /**
+     * Returns whether the circuit breaker lets requests through: sends one that changes nothing,
+     * whose success closes it.
+     */
+    async isReachable(): Promise<boolean> {
+      const answer = await ask('/v1/payment_intents', { limit: '1' })
+      return answer.status !== 0 && !isBreaker(answer) && answer.status < 500
     },
   }
 }

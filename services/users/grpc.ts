@@ -1,6 +1,9 @@
-import { AppError, exists, rejected, unauthenticated } from '#lib/errors.ts'
+import { AppError, exists, invalid, rejected, unauthenticated } from '#lib/errors.ts'
 import type { Handlers } from '#lib/grpc-server.ts'
+import { hashName } from '#lib/hash-name.ts'
+import { textProblem } from '#lib/text.ts'
 import type { User, UsersServiceService } from '#protos/shop/users/v1/users.ts'
+import type { GuessLimits } from './guesses.ts'
 import type { Passwords } from './password.ts'
 import type { Sessions } from './session-store.ts'
 import type { SigningKeys } from './signing-key-store.ts'
@@ -22,13 +25,14 @@ export function createUsersHandlers(deps: {
   store: UserStore
   passwords: Passwords
   sessions: Sessions
+  guesses: GuessLimits
   keys: SigningKeys
   now: () => Date
   newId: () => string
 }): Handlers<typeof UsersServiceService> {
-  const { store, passwords, sessions, keys, now, newId } = deps
+  const { store, passwords, sessions, guesses, keys, now, newId } = deps
 
-  async function create(input: NewAccount, roles: Role[]): Promise<Account> {
+  async function create(input: NewAccount, roles: Role[], registrationKey?: string): Promise<Account> {
     // Spares the work of hashing; the store's own check is the one that counts.
     if (await store.emailTaken(input.email)) throw exists('email_taken', 'an account has this email')
     const account: Account = {
@@ -39,9 +43,31 @@ export function createUsersHandlers(deps: {
       roles,
       active: true,
       createdAt: now().toISOString(),
+      ...(registrationKey === undefined ? {} : { registrationKey }),
     }
     await store.create(account)
     return account
+  }
+
+  /**
+   * Returns the account that an earlier request with this key registered, undefined if another one
+   * has the email. Throws `idempotency_key_reused` if that request was a different one.
+   */
+  async function registeredBefore(input: NewAccount, registrationKey: string): Promise<Account | undefined> {
+    const account = await store.findByEmail(input.email)
+    if (account?.registrationKey !== registrationKey) return undefined
+    // No fingerprint of the request is stored: it would be a fast hash of the password.
+    if (account.name === input.name && (await passwords.verify(input.password, account.passwordHash))) return account
+    throw rejected('idempotency_key_reused', 'this Idempotency-Key was used for a different registration', [
+      { field: 'Idempotency-Key', message: 'was used for a different request' },
+    ])
+  }
+
+  /** Whether that is the account's password; without an account it does the same work. */
+  function isPassword(text: string, account: Account | undefined, client: string): Promise<boolean> {
+    // A longer text matches no password and is not worth hashing in full.
+    const given = normalisePassword(text.slice(0, 4 * passwordRule.max))
+    return passwords.verify(given, account?.passwordHash, client)
   }
 
   async function findByEmail(text: string): Promise<Account | undefined> {
@@ -51,20 +77,64 @@ export function createUsersHandlers(deps: {
 
   return {
     async registerUser(request) {
-      return { user: toMessage(await create(parseNewAccount(request), ['shopper'])) }
+      const input = parseNewAccount(request)
+      const key = request.idempotencyKey
+      if (key.length > 255) throw invalid('Idempotency-Key', 'must have at most 255 characters')
+      if (key === '') return { user: toMessage(await create(input, ['shopper'])), replayed: false }
+      const registrationKey = hashName(key, 26)
+      try {
+        return { user: toMessage(await create(input, ['shopper'], registrationKey)), replayed: false }
+      } catch (error) {
+        const isTaken = error instanceof AppError && error.code === 'email_taken'
+        const earlier = isTaken ? await registeredBefore(input, registrationKey) : undefined
+        if (!earlier) throw error
+        return { user: toMessage(earlier), replayed: true }
+      }
     },
 
-    async authenticateUser({ email, password }) {
-      const account = await findByEmail(email)
-      // A longer text matches no password and is not worth hashing in full.
-      const given = normalisePassword(password.slice(0, 4 * passwordRule.max))
-      const matches = await passwords.verify(given, account?.passwordHash)
-      if (!account?.active || !matches) throw unauthenticated('bad_credentials', 'wrong email or password')
+    async authenticateUser({ email: text, password, client }) {
+      const email = normaliseEmail(text) ?? text.slice(0, 1_000)
+      let account: Account | undefined
+      const isRight = await guesses.attempt(email, client, async () => {
+        account = await findByEmail(email)
+        return (await isPassword(password, account, client)) && account?.active === true
+      })
+      if (!account || !isRight) throw unauthenticated('bad_credentials', 'wrong email or password')
       return { tokens: await sessions.start(account) }
     },
 
     async refreshTokens({ refreshToken }) {
       return { tokens: await sessions.refresh(refreshToken) }
+    },
+
+    async listSessions({ userId }) {
+      return { sessions: await sessions.list(userId) }
+    },
+
+    async endSession({ userId, sessionId }) {
+      await sessions.end(userId, sessionId)
+      return {}
+    },
+
+    async endSessions({ userId, exceptSessionId }) {
+      await sessions.endAll(userId, exceptSessionId)
+      return {}
+    },
+
+    async changePassword({ userId, currentPassword, newPassword, sessionId, client }) {
+      const account = await store.find(userId)
+      if (!account) throw userNotFound()
+      const password = normalisePassword(newPassword)
+      const problem = textProblem(password, passwordRule)
+      if (problem) throw invalid('newPassword', problem)
+      if (!(await guesses.attempt(account.email, client, () => isPassword(currentPassword, account, client))))
+        throw rejected('wrong_password', 'that is not the current password', [
+          { field: 'currentPassword', message: 'is not the current password' },
+        ])
+      const passwordHash = await passwords.hash(password)
+      await store.update(userId, (current) => ({ ...current, passwordHash }))
+      await sessions.endAll(userId, sessionId)
+      return {}
     },
 
     async getUser({ userId }) {

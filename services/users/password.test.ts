@@ -20,9 +20,9 @@ test('without an account no password matches', async () => {
   expect(await createPasswords().verify('', undefined)).toBe(false)
 })
 
-test('more log-ins than may wait are refused at once, and the others succeed', async () => {
-  const passwords = createPasswords({ concurrency: 1, queue: 1, maxWaitMs: 60_000 })
-  const outcomes = await Promise.allSettled(['a', 'b', 'c'].map((p) => passwords.verify(p, undefined)))
+test('a client with more log-ins than it may have waiting is refused at once, and the others succeed', async () => {
+  const passwords = createPasswords({ concurrency: 1, perClient: 1, maxWaitMs: 60_000 })
+  const outcomes = await Promise.allSettled(['a', 'b', 'c'].map((p) => passwords.verify(p, undefined, 'client')))
   expect(outcomes.map((o) => (o.status === 'fulfilled' ? o.value : o.reason.code))).toEqual([
     false,
     false,
@@ -31,8 +31,24 @@ test('more log-ins than may wait are refused at once, and the others succeed', a
   expect(await passwords.verify('again', undefined)).toBe(false)
 })
 
+test('clients have their turns one after another, however many log-ins one of them has waiting', async () => {
+  const passwords = createPasswords({ concurrency: 1, maxWaitMs: 60_000 })
+  const turns: string[] = []
+  const logIn = (client: string) => passwords.verify('x', undefined, client).then(() => turns.push(client))
+  await Promise.all([...Array.from({ length: 6 }, () => logIn('many')), logIn('one'), logIn('other')])
+  expect(turns.slice(0, 4).toSorted()).toEqual(['many', 'many', 'one', 'other'])
+})
+
+test('a flash sale: the log-ins of seventy clients are all served', async () => {
+  const passwords = createPasswords({ maxWaitMs: 60_000 })
+  const outcomes = await Promise.all(
+    Array.from({ length: 70 }, (_, i) => passwords.verify('x', undefined, `client ${i}`)),
+  )
+  expect(outcomes).toEqual(Array(70).fill(false))
+})
+
 test('a log-in that waited too long is refused and leaves the queue', async () => {
-  const passwords = createPasswords({ concurrency: 1, queue: 1, maxWaitMs: 1 })
+  const passwords = createPasswords({ concurrency: 1, maxWaitMs: 1 })
   const [slow, refused] = await Promise.allSettled([passwords.verify('a', undefined), passwords.verify('b', undefined)])
   expect([slow.status, refused.status]).toEqual(['fulfilled', 'rejected'])
   expect(await passwords.verify('again', undefined)).toBe(false)

@@ -18,22 +18,25 @@ export type Passwords = {
   hash(password: string): Promise<string>
   /**
    * Returns whether the password matches the hash. Without a hash it does the same work and returns
-   * false: the time taken does not reveal which accounts exist.
+   * false: the time taken does not reveal which accounts exist. `client` is whose turn it is.
    */
-  verify(password: string, phc: string | undefined): Promise<boolean>
+  verify(password: string, phc: string | undefined, client?: string): Promise<boolean>
 }
 
 /**
  * Creates the hashing of passwords. One hash takes about 20 ms of a core and 19 MiB, so at most
- * `concurrency` run at once, and at most `queue` wait for at most `maxWaitMs`. Beyond that, calls
- * throw `exhausted` too_many_logins: a burst of log-ins neither takes all memory nor keeps the
- * service hashing for callers that have given up (after 2 s).
+ * `concurrency` run at once. The others wait, and clients have their turns one after another, so a
+ * client with a hundred waiting delays one with a single one by one hash. Who would wait for more
+ * than `maxWaitMs`, after which callers give up, or has `perClient` waiting already, gets
+ * `exhausted` too_many_logins.
  */
-export function createPasswords(options: { concurrency?: number; queue?: number; maxWaitMs?: number } = {}): Passwords {
-  const { concurrency = 2, queue = 64, maxWaitMs = 1_000 } = options
-  const limited = limit(concurrency, queue, maxWaitMs)
-  const run = (password: string, p: Parameters) =>
-    limited(() =>
+export function createPasswords(
+  options: { concurrency?: number; perClient?: number; maxWaitMs?: number } = {},
+): Passwords {
+  const { concurrency = 2, perClient = 100, maxWaitMs = 1_800 } = options
+  const limited = takeTurns({ concurrency, perClient, maxWaitMs })
+  const run = (password: string, p: Parameters, client = '') =>
+    limited(client, () =>
       derive('argon2id', {
         message: password,
         nonce: p.salt,
@@ -55,9 +58,9 @@ export function createPasswords(options: { concurrency?: number; queue?: number;
       const parameters = fresh()
       return format({ ...parameters, tag: await run(password, parameters) })
     },
-    async verify(password, phc) {
+    async verify(password, phc, client) {
       const stored = phc === undefined ? fresh() : parse(phc)
-      const tag = await run(password, stored)
+      const tag = await run(password, stored, client)
       return timingSafeEqual(tag, stored.tag) && phc !== undefined
     },
   }
@@ -84,37 +87,57 @@ function parse(phc: string): Parameters {
   }
 }
 
-function limit(concurrency: number, queue: number, maxWaitMs: number) {
+function takeTurns(limits: { concurrency: number; perClient: number; maxWaitMs: number }) {
+  const { concurrency, perClient, maxWaitMs } = limits
   const refused = () => new AppError('exhausted', 'too_many_logins', 'too many log-ins at once: retry in a moment')
   let running = 0
-  const waiting = new Set<() => void>()
+  /** Who waits, by client; the client whose turn it is comes first. */
+  const waiting = new Map<string, Set<() => void>>()
 
-  function turn(): Promise<void> {
-    if (waiting.size >= queue) return Promise.reject(refused())
+  function leave(client: string, take: () => void): void {
+    const own = waiting.get(client)
+    own?.delete(take)
+    if (own?.size === 0) waiting.delete(client)
+  }
+
+  function turn(client: string): Promise<void> {
+    const own = waiting.get(client) ?? new Set()
+    if (own.size >= perClient) return Promise.reject(refused())
     return new Promise((resolve, reject) => {
       const take = () => {
         clearTimeout(timer)
-        waiting.delete(take)
+        leave(client, take)
         resolve()
       }
       const timer = setTimeout(() => {
-        waiting.delete(take)
+        leave(client, take)
         reject(refused())
       }, maxWaitMs)
-      waiting.add(take)
+      own.add(take)
+      waiting.set(client, own)
     })
   }
 
-  return async <T>(work: () => Promise<T>): Promise<T> => {
-    // A place is passed to the next in the queue, not freed: no newcomer can take it in between.
-    if (running >= concurrency) await turn()
+  /** Gives a place to the next client, which then is the last one. */
+  function next(): boolean {
+    const [first] = waiting
+    if (!first) return false
+    const [client, own] = first
+    const [take] = own
+    waiting.delete(client)
+    waiting.set(client, own)
+    take!()
+    return true
+  }
+
+  return async <T>(client: string, work: () => Promise<T>): Promise<T> => {
+    // A place is passed to the next in turn, not freed: no newcomer can take it in between.
+    if (running >= concurrency) await turn(client)
     else running++
     try {
       return await work()
     } finally {
-      const [next] = waiting
-      if (next) next()
-      else running--
+      if (!next()) running--
     }
   }
 }

@@ -13,6 +13,7 @@ const storedAccount: z.ZodType<Account> = z.object({
   roles: z.array(z.enum(roles)),
   active: z.boolean(),
   createdAt: z.string(),
+  registrationKey: z.string().optional(),
 })
 const storedEmail = z.object({ userId: z.string() })
 

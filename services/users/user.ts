@@ -18,6 +18,8 @@ export type Account = {
   active: boolean
   /** RFC 3339 */
   createdAt: string
+  /** Of the request that registered it, hashed. Missing if it had none. */
+  registrationKey?: string | undefined
 }
 
 /** The input for a new account, checked and normalised. */

@@ -1,4 +1,5 @@
-import { createLocalJWKSet, jwtVerify } from 'jose'
+import { createLocalJWKSet, decodeJwt, jwtVerify } from 'jose'
+import { pino } from 'pino'
 import { ulid } from 'ulid'
 import { afterAll, describe, expect, test, vi } from 'vitest'
 import * as z from 'zod'
@@ -17,13 +18,14 @@ const state = service.dapr.state('users-store')
 const password = 'correct horse'
 const newEmail = () => `Ada.${ulid()}@example.com`
 async function register(email = newEmail()) {
-  const { user } = await users.registerUser({ email, password, name: 'Ada' })
+  const { user } = await users.registerUser({ email, password, name: 'Ada', idempotencyKey: '' })
   return user!
 }
-async function logIn(email: string, given = password) {
-  const { tokens } = await users.authenticateUser({ email, password: given })
+async function logIn(email: string, given = password, client = '') {
+  const { tokens } = await users.authenticateUser({ email, password: given, client })
   return tokens!
 }
+const registration = (idempotencyKey = '') => ({ email: newEmail(), password, name: 'Ada', idempotencyKey })
 const code = (code: string) => expect.objectContaining({ code })
 
 test('a user registers and is found', async () => {
@@ -47,13 +49,39 @@ test('of three registrations of one email at once, one succeeds', async () => {
   expect(refused).toEqual(Array(2).fill('email_taken'))
 })
 
+test('a registration that is repeated with its key returns the account', async () => {
+  const request = registration(ulid())
+  const first = await users.registerUser(request)
+  expect(first.replayed).toBe(false)
+  expect(await users.registerUser(request)).toEqual({ user: first.user, replayed: true })
+
+  const outcomes = [
+    { ...request, password: 'another horse' },
+    { ...request, name: 'Eve' },
+    { ...request, idempotencyKey: ulid() },
+    { ...request, idempotencyKey: '' },
+  ].map((other) => users.registerUser(other))
+  expect(await Promise.allSettled(outcomes)).toEqual(
+    ['idempotency_key_reused', 'idempotency_key_reused', 'email_taken', 'email_taken'].map((code) =>
+      expect.objectContaining({ status: 'rejected', reason: expect.objectContaining({ code }) }),
+    ),
+  )
+})
+
+test('of five equal registrations with a key at once, all return the one account', async () => {
+  const request = registration(ulid())
+  const answers = await Promise.all(Array.from({ length: 5 }, () => users.registerUser(request)))
+  expect(new Set(answers.map(({ user }) => user!.id)).size).toBe(1)
+  expect(answers.filter(({ replayed }) => !replayed)).toHaveLength(1)
+})
+
 test.each([
   ['email', { email: 'nobody' }],
   ['email', { email: 'a\0@example.com' }],
   ['password', { password: 'short' }],
   ['name', { name: '\ud800' }],
 ])('a wrong %s is named', async (field, wrong) => {
-  await expect(users.registerUser({ email: newEmail(), password, name: 'Ada', ...wrong })).rejects.toMatchObject({
+  await expect(users.registerUser({ ...registration(), ...wrong })).rejects.toMatchObject({
     kind: 'invalid',
     fields: [{ field }],
   })
@@ -111,31 +139,55 @@ describe('logging in', () => {
   })
 })
 
+/** The service's sessions, at another time. */
+const sessionsAt = (now: () => Date) =>
+  createSessions({
+    state,
+    // Keys of other periods than the service's, which are encrypted with its own secret.
+    keys: createSigningKeys({ state, encryptionKey: Buffer.alloc(32), now: () => new Date(), periodMs: 60_000 }),
+    findAccount: createUserStore({ state }).find,
+    now,
+    newId: ulid,
+    log: pino({ enabled: false }),
+  })
+const in11Seconds = () => new Date(Date.now() + 11_000)
+const refresh = async (refreshToken: string) => (await users.refreshTokens({ refreshToken })).tokens!
+const sessionsOf = async (userId: string) => (await users.listSessions({ userId })).sessions
+
 describe('a refresh token', () => {
-  test('is good for one exchange', async () => {
+  test('is exchanged for another one of the same session', async () => {
     const user = await register()
     const first = await logIn(user.email)
-    const second = (await users.refreshTokens({ refreshToken: first.refreshToken })).tokens!
-    await expect(users.refreshTokens({ refreshToken: first.refreshToken })).rejects.toEqual(code('bad_refresh_token'))
-    expect((await users.refreshTokens({ refreshToken: second.refreshToken })).tokens!.refreshToken).not.toBe(
-      second.refreshToken,
-    )
+    const second = await refresh(first.refreshToken)
+    const third = await refresh(second.refreshToken)
+    expect(new Set([first, second, third].map(({ refreshToken }) => refreshToken)).size).toBe(3)
+    expect(await sessionsOf(user.id)).toHaveLength(1)
+    expect(new Set([first, third].map(({ accessToken }) => decodeJwt(accessToken)['sid'])).size).toBe(1)
   })
 
-  test('used ten times at once gives one session', async () => {
+  test('that comes again at once is exchanged too: the first answer may be lost', async () => {
     const user = await register()
     const { refreshToken } = await logIn(user.email)
-    const outcomes = await Promise.allSettled(Array.from({ length: 10 }, () => users.refreshTokens({ refreshToken })))
-    expect(outcomes.filter((o) => o.status === 'fulfilled')).toHaveLength(1)
-    expect(outcomes.flatMap((o) => (o.status === 'rejected' ? [o.reason.code] : []))).toEqual(
-      Array(9).fill('bad_refresh_token'),
-    )
+    const tokens = await Promise.all(Array.from({ length: 10 }, () => refresh(refreshToken)))
+    expect(await sessionsOf(user.id)).toHaveLength(1)
+    for (const each of tokens.slice(0, 2)) await refresh(each.refreshToken)
+  })
+
+  test('that comes again later was stolen: it ends its session, for whoever has it', async () => {
+    const user = await register()
+    const other = await logIn(user.email)
+    const stolen = await logIn(user.email)
+    const { refreshToken } = await refresh(stolen.refreshToken)
+    await expect(sessionsAt(in11Seconds).refresh(stolen.refreshToken)).rejects.toEqual(code('bad_refresh_token'))
+    await expect(refresh(refreshToken)).rejects.toEqual(code('bad_refresh_token'))
+    expect(await sessionsOf(user.id)).toHaveLength(1)
+    await refresh(other.refreshToken)
   })
 
   test.each([
     ['nothing', ''],
     ['a slot', '000.'],
-    ['a token never issued', `000.${'A'.repeat(43)}`],
+    ['a token never issued', `000.${'A'.repeat(22)}.${'A'.repeat(43)}`],
     ['a control character', '\0'],
     ['a long text', 'x'.repeat(100_000)],
   ])('is not %s', async (_, refreshToken) => {
@@ -237,11 +289,73 @@ describe('signing keys', () => {
 test('a refresh token expires', async () => {
   const user = await register()
   const { refreshToken } = await logIn(user.email)
-  const store = createUserStore({ state })
-  const keys = createSigningKeys({ state, encryptionKey: Buffer.alloc(32), now: () => new Date() })
   const inAMonth = () => new Date(Date.now() + 30 * 24 * 60 * 60 * 1_000 + 1_000)
-  const later = createSessions({ state, keys, findAccount: store.find, now: inAMonth, newId: ulid })
-  await expect(later.refresh(refreshToken)).rejects.toEqual(code('bad_refresh_token'))
+  await expect(sessionsAt(inAMonth).refresh(refreshToken)).rejects.toEqual(code('bad_refresh_token'))
+})
+
+describe('sessions', () => {
+  const sid = ({ accessToken }: { accessToken: string }) => decodeJwt(accessToken)['sid'] as string
+
+  test('are listed, newest first, without a token', async () => {
+    const user = await register()
+    const tokens = [await logIn(user.email), await logIn(user.email)]
+    const found = await sessionsOf(user.id)
+    expect(found.map(({ id }) => id)).toEqual(tokens.map(sid).toReversed())
+    expect(found[0]).toMatchObject({ createdAt: expect.any(String), lastUsedAt: expect.any(String) })
+    const stored = await Promise.all(
+      found.map(({ id }) => state.get(`session:{${user.id.slice(2, 5)}}:${id}`, z.looseObject({}))),
+    )
+    for (const { refreshToken } of tokens) expect(JSON.stringify(stored)).not.toContain(refreshToken.split('.')[2])
+  })
+
+  test('end one by one, or all but one; ending one twice is harmless, and of others it is unknown', async () => {
+    const user = await register()
+    const [a, b, c] = [await logIn(user.email), await logIn(user.email), await logIn(user.email)]
+    await users.endSession({ userId: user.id, sessionId: sid(a) })
+    await expect(refresh(a.refreshToken)).rejects.toEqual(code('bad_refresh_token'))
+    await expect(users.endSession({ userId: user.id, sessionId: sid(a) })).rejects.toEqual(code('session_not_found'))
+    const other = await register()
+    await expect(users.endSession({ userId: other.id, sessionId: sid(b) })).rejects.toEqual(code('session_not_found'))
+    await users.endSessions({ userId: user.id, exceptSessionId: sid(c) })
+    await expect(refresh(b.refreshToken)).rejects.toEqual(code('bad_refresh_token'))
+    await refresh(c.refreshToken)
+    await users.endSessions({ userId: user.id, exceptSessionId: '' })
+    expect(await sessionsOf(user.id)).toEqual([])
+  })
+
+  test('of an account are fifty at most: the oldest one ends', async () => {
+    const user = await register()
+    const account = (await createUserStore({ state }).find(user.id))!
+    const sessions = sessionsAt(() => new Date())
+    const first = await sessions.start(account)
+    for (let i = 0; i < 50; i += 1) await sessions.start(account)
+    expect(await sessionsOf(user.id)).toHaveLength(50)
+    await expect(refresh(first.refreshToken)).rejects.toEqual(code('bad_refresh_token'))
+  })
+})
+
+describe('changing a password', () => {
+  const next = 'battery staple'
+  const change = (userId: string, currentPassword: string, newPassword: string, sessionId = '') =>
+    users.changePassword({ userId, currentPassword, newPassword, sessionId, client: '' })
+
+  test('ends all other sessions, and the old password is wrong from then on', async () => {
+    const user = await register()
+    const [here, elsewhere] = [await logIn(user.email), await logIn(user.email)]
+    await change(user.id, password, next, decodeJwt(here.accessToken)['sid'] as string)
+    await expect(refresh(elsewhere.refreshToken)).rejects.toEqual(code('bad_refresh_token'))
+    await refresh(here.refreshToken)
+    await expect(logIn(user.email)).rejects.toEqual(code('bad_credentials'))
+    await logIn(user.email, next)
+  })
+
+  test('needs the current one, which cannot be guessed here either, and a good new one', async () => {
+    const user = await register()
+    await expect(change(user.id, password, 'short')).rejects.toMatchObject({ fields: [{ field: 'newPassword' }] })
+    for (let i = 0; i < 5; i += 1)
+      await expect(change(user.id, 'wrong horse', next)).rejects.toMatchObject({ code: 'wrong_password' })
+    await expect(change(user.id, password, next)).rejects.toEqual(code('too_many_guesses'))
+  })
 })
 
 test('while its store is down it says so soon; it resumes when the store is back', async () => {
@@ -254,6 +368,41 @@ test('while its store is down it says so soon; it resumes when the store is back
   expect(Date.now() - asked).toBeLessThan(6_000)
   await store.start()
   await vi.waitFor(() => logIn(user.email), { timeout: 20_000, interval: 100 })
+})
+
+describe('guessing passwords', () => {
+  const wrong = (email: string, client: string) => logIn(email, 'wrong horse', client).catch((error) => error)
+  const guess = async (email: string, client: string, times: number) => {
+    for (let i = 0; i < times; i += 1) expect(await wrong(email, client)).toMatchObject({ code: 'bad_credentials' })
+  }
+
+  test('after some wrong ones a client waits, even with the right one; others log in', async () => {
+    const { email } = await register()
+    await guess(email, 'a', 5)
+    expect(await wrong(email.toUpperCase(), 'a')).toMatchObject({
+      kind: 'exhausted',
+      code: 'too_many_guesses',
+      retryAfterSeconds: 1,
+    })
+    await expect(logIn(email, password, 'a')).rejects.toEqual(code('too_many_guesses'))
+    await logIn(email, password, 'b')
+    // The right password has come: all is forgotten.
+    await logIn(email, password, 'a')
+  })
+
+  test('an account that does not exist is no different', async () => {
+    const email = newEmail()
+    await guess(email, 'a', 5)
+    expect(await wrong(email, 'a')).toMatchObject({ code: 'too_many_guesses' })
+  })
+
+  test('guesses at once count as well, and neither address nor client is stored', async () => {
+    const { email } = await register()
+    await Promise.all(Array.from({ length: 12 }, () => wrong(email, '203.0.113.7')))
+    const refused = await wrong(email, '203.0.113.7')
+    expect(refused).toMatchObject({ code: 'too_many_guesses' })
+    expect(refused.retryAfterSeconds).toBeGreaterThan(30)
+  })
 })
 
 // The last one: the service does not come back.

@@ -1,7 +1,8 @@
 // `tilt up -- --cluster` takes up edits in running pods, on a copy of this clone.
-import { readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { delimiter, dirname, join } from 'node:path'
 import { afterAll, beforeAll, expect, inject, it } from 'vitest'
+import { parse, stringify } from 'yaml'
 import { attachCluster, updateShop } from '../../platform/cluster/cluster.ts'
 import { runKubectl } from '../../platform/cluster/kubectl.ts'
 import { inPart } from '../../platform/cluster/parts.ts'
@@ -19,6 +20,7 @@ let tilt: RunningTilt
 beforeAll(async () => {
   copy = await copyClone('tilt-cluster-test')
   // The copy has the cluster of this clone.
+  mkdirSync(join(copy, '.sidecart'))
   symlinkSync(join(root, '.sidecart', 'cluster'), join(copy, '.sidecart', 'cluster'))
   env = { KUBECONFIG: inject('kubeconfig') }
   tilt = await startTilt(copy, { env, args: ['--', '--cluster'] })
@@ -86,11 +88,9 @@ it('an edit of a service is answered by the pod that runs, without a build', asy
 
 it('a cluster that is not local is refused', async () => {
   const config = join(copy, '.sidecart', 'production-kubeconfig')
-  const text = readFileSync(inject('kubeconfig'), 'utf8')
-  writeFileSync(
-    config,
-    text.replace(/name: sidecart$/m, 'name: production').replace(/current-context: .*/, 'current-context: production'),
-  )
+  const settings = parse(readFileSync(inject('kubeconfig'), 'utf8')) as { contexts: [{ name: string }] }
+  settings.contexts[0].name = 'production'
+  writeFileSync(config, stringify({ ...settings, 'current-context': 'production' }))
   const PATH = `${process.env['PATH']}${delimiter}${dirname(inPart('kubectl'))}`
   const ci = await startTilt(copy, { command: 'ci', env: { KUBECONFIG: config, PATH }, args: ['--', '--cluster'] })
   expect((await ci.child.ended).code).not.toBe(0)

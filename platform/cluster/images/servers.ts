@@ -13,7 +13,7 @@ import { writeImage, writeLayer, type ImageArchive, type OciConfig } from './arc
 import { ensureImage } from './made.ts'
 import { debianPackages, ensureDebian } from './stand-ins.ts'
 
-export const serverImageNames = ['mongodb', 'mysql', 'kafka', 'jaeger'] as const
+export const serverImageNames = ['mongodb', 'mysql', 'kafka', 'opensearch', 'jaeger'] as const
 export type ServerImageName = (typeof serverImageNames)[number]
 
 type Server = {
@@ -56,13 +56,16 @@ const servers: Record<ServerImageName, Server> = {
     },
     fill: async (libs, to, log) => {
       copy(libs, join(to, 'opt', 'kafka', 'libs'))
-      const packages = join(to, 'packages.tar')
-      await debianPackages({ variant: 'extract', packages: ['openjdk-17-jre-headless'], target: packages, log })
-      // Nothing else of the packages: the base has the libraries, and their folder /lib would take
-      // the place of the base's link of that name.
-      const wanted = [`./${java}`, './etc/java-17-openjdk']
-      await runLogged(log, 'tar', ['--extract', '--file', packages, '--directory', to, ...wanted])
-      rmSync(packages)
+      await addJava(to, log)
+    },
+  },
+  opensearch: {
+    scripts: { opensearch: 'usr/local/bin/docker-entrypoint.sh' },
+    config: { Env: [`PATH=/${java}/bin:${path}`], Entrypoint: ['docker-entrypoint.sh'], Cmd: ['opensearch'] },
+    fill: async (classes, to, log) => {
+      for (const each of ['classes', 'libs']) copy(join(dirname(classes), each), join(to, 'opt', 'opensearch', each))
+      mkdirSync(join(to, 'usr', 'share', 'opensearch', 'data'), { recursive: true })
+      await addJava(to, log)
     },
   },
   jaeger: {
@@ -70,6 +73,17 @@ const servers: Record<ServerImageName, Server> = {
     config: { Env: [`PATH=${path}`], Entrypoint: ['/usr/local/bin/jaeger'] },
     fill: async (part, to) => copy(part, join(to, 'usr', 'local', 'bin', 'jaeger')),
   },
+}
+
+/** Adds the Java runtime of Debian. */
+async function addJava(to: string, log: string): Promise<void> {
+  const packages = join(to, 'packages.tar')
+  await debianPackages({ variant: 'extract', packages: ['openjdk-17-jre-headless'], target: packages, log })
+  // Nothing else of the packages: the base has the libraries, and their folder /lib would take the
+  // place of the base's link of that name.
+  const wanted = [`./${java}`, './etc/java-17-openjdk']
+  await runLogged(log, 'tar', ['--extract', '--file', packages, '--directory', to, ...wanted])
+  rmSync(packages)
 }
 
 /** Makes the images sidecart-test/<name>:1 that are not in the cache, and their programs too. */
@@ -101,7 +115,7 @@ async function ensureServerImage(
         config,
         Object.entries(scripts).map(([file, to]) => [to, hashOf(script(file))]),
       ],
-      usualSeconds: name === 'kafka' ? 30 : 5,
+      usualSeconds: config.Env?.some((each) => each.includes(java)) ? 30 : 5,
       make: async (folder, log) => {
         const content = join(folder, 'root')
         mkdirSync(content)

@@ -90,6 +90,21 @@ test('creates its indexes at Init, and a second Init with the same ones is harml
   expect(names.toSorted()).toEqual(['_id_', 'listing'])
 })
 
+test('a sparse index holds nothing for documents without its fields', async () => {
+  const state = mongo.db(databaseName).collection('state')
+  await init({
+    ...settings,
+    indexes: JSON.stringify([{ key: { 'value.rare': 1, 'value.newest': 1 }, name: 'rare', sparse: true }]),
+  })
+  expect((await state.indexes()).find(({ name }) => name === 'rare')).toMatchObject({ sparse: true })
+  await state.insertOne({ value: { rare: 'x', newest: 'a' } })
+  const plan = await state
+    .find({ 'value.rare': 'x', 'value.newest': { $gt: '' } })
+    .sort({ 'value.newest': 1 })
+    .explain('executionStats')
+  expect(plan['executionStats']).toMatchObject({ nReturned: 1, totalKeysExamined: 1 })
+})
+
 test('a query that would write is refused', async () => {
   const error = await query('aggregate', { pipeline: [{ $out: 'stolen' }] }).catch((thrown: ServiceError) => thrown)
   expect((error as ServiceError).details).toMatch(/^INVALID_REQUEST: .*\$out/)
@@ -97,5 +112,11 @@ test('a query that would write is refused', async () => {
 
 test('Init fails on wrong index settings and names them', async () => {
   const error = await init({ ...settings, indexes: '[{"key":{}}]' }).catch((thrown: ServiceError) => thrown)
+  expect((error as ServiceError).details).toMatch(/^INVALID_SETTING: .*indexes/)
+})
+
+test('Init fails on an index of the same name that is another one', async () => {
+  const other = JSON.stringify([{ key: { 'value.other': 1 }, name: 'listing' }])
+  const error = await init({ ...settings, indexes: other }).catch((thrown: ServiceError) => thrown)
   expect((error as ServiceError).details).toMatch(/^INVALID_SETTING: .*indexes/)
 })

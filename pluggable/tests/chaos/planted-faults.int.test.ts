@@ -74,6 +74,8 @@ async function violationsOf(
   const relay = startRelay(source?.(real) ?? real, publisher?.({ broker, topic }) ?? usual(), metrics, silent, {
     ...relayDefaults,
     batchRows: 1,
+    // It leads alone until the components start, and is to see their first commits at once.
+    pollAloneMs: relayDefaults.pollMaxMs,
   })
 
   const components = await Promise.all([startComponentProcess('outbox-mysql'), startComponentProcess('outbox-mysql')])

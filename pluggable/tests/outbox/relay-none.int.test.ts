@@ -132,6 +132,28 @@ function describeRelayNone(type: StoreUnderTest['type'], open: () => Promise<Rea
       expect(await client.json('o-1')).toEqual({ n: 1 })
     })
 
+    test('an event with a topic of its own is routed there, with numbers of its own', async () => {
+      const elsewhere = (n: number) => event('e', n, { relayTopic: 'elsewhere' })
+      await client.transact([event('e', 1), elsewhere(2), elsewhere(3)])
+      await Promise.all([client.transact([event('e', 4)]), client.transact([elsewhere(5)])])
+      const rows = passedThrough(await reader.changes()).flat()
+      expect(
+        rows.map(({ aggregatetype, aggregateid, payload }) => {
+          const { sequence, data } = JSON.parse(payload) as { sequence: string; data: number }
+          return `${aggregatetype} ${aggregateid} ${sequence} ${data}`
+        }),
+      ).toEqual(
+        expect.arrayContaining([
+          `${topic} e 1 1`,
+          'elsewhere e 1 2',
+          'elsewhere e 2 3',
+          `${topic} e 2 4`,
+          'elsewhere e 3 5',
+        ]),
+      )
+      expect(rows).toHaveLength(5)
+    })
+
     test('a rolled-back transaction leaves nothing, and its number is reused', async () => {
       await client.transact([numbered('r', 1, 'first')])
       await failure(client.transact([numbered('r', 2, 'undone'), { key: 'r', value: 1, etag: 'wrong' }]))
@@ -213,7 +235,7 @@ function rowsOf(body: Buffer, version2: boolean): { identity: string; row: Row }
     const sequence = body.readBigInt64LE(at)
     at += 8
     rows.push({
-      identity: `${aggregateid} ${sequence}`,
+      identity: `${aggregatetype} ${aggregateid} ${sequence}`,
       row: { id, aggregatetype, aggregateid, type: text(2), payload: text(4) },
     })
   }

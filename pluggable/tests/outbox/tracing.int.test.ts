@@ -164,6 +164,37 @@ for (const store of [mysqlUnderTest(), mongodbUnderTest()]) {
     ])
   })
 
+  test(`state.${store.type}: a call that works for several traces has a span in each`, async () => {
+    const [whole, one, other] = [newTraceparent(), newTraceparent(), newTraceparent()]
+    const elsewhere = await createTopic(store.brokers)
+    try {
+      await client.transact(
+        [
+          { key: 'd', value: 1, metadata: { traceparent: one } },
+          event('traced-f', 1, { traceparent: one, relayTopic: elsewhere.name }),
+          event('traced-g', 1, { traceparent: other }),
+          event('traced-h', 1),
+        ],
+        { traceparent: whole },
+      )
+      for (const traceparent of [whole, one, other]) {
+        const spans = await spansOf(traceparent, 1)
+        expect(spans.map(({ operationName }) => operationName)).toEqual([`Transact ${table}`])
+        expect(spans[0]?.references).toEqual([
+          expect.objectContaining({ refType: 'CHILD_OF', spanID: traceparent.split('-')[2] }),
+        ])
+      }
+      const published = await Promise.all([
+        poll('f', () => elsewhere.ofKey('traced-f')[0]),
+        poll('g', () => topic.ofKey('traced-g')[0]),
+        poll('h', () => topic.ofKey('traced-h')[0]),
+      ])
+      expect(published.map((each) => each.event['traceparent'])).toEqual([one, other, whole])
+    } finally {
+      await elsewhere.drop()
+    }
+  })
+
   test(`state.${store.type}: a read without a trace starts none`, async () => {
     const asked = newTraceparent()
     await client.get('a')
@@ -174,7 +205,7 @@ for (const store of [mysqlUnderTest(), mongodbUnderTest()]) {
     await spansOf(asked, 1)
     const names = (await query(`services/test-${store.type}/operations`)) as unknown as string[]
     expect(names.toSorted()).toEqual(
-      [`BulkSet ${table}`, `Set ${table}`, `Transact ${table}`, `send ${topic.name}`].toSorted(),
+      [`BulkSet ${table}`, `Set ${table}`, `Transact ${table}`, `send ${topic.name}`, 'send'].toSorted(),
     )
   })
 }

@@ -8,7 +8,7 @@ const maxDepth = 20
 
 const badJson = (message: string) => fieldProblem('bad_json', 'body', message)
 const unsupported = (field: string, message: string) => fieldProblem('unsupported_media_type', field, message)
-const tooLarge = () => new HttpError('body_too_large', `The body must be at most ${maxBodyBytes} bytes`)
+const tooLarge = (maxBytes: number) => new HttpError('body_too_large', `The body must be at most ${maxBytes} bytes`)
 
 /**
  * Returns the JSON of a body, undefined if the body is empty. Throws `body_too_large` beyond 256
@@ -45,16 +45,16 @@ export async function readJson(req: IncomingMessage): Promise<unknown> {
  * Returns the bytes of a body. Throws `body_too_large`, after which Node reads and discards the
  * rest until requestTimeout, and `request_timeout`.
  */
-export function readAll(req: IncomingMessage): Promise<Buffer> {
-  if (Number(req.headers['content-length'] ?? 0) > maxBodyBytes) return Promise.reject(tooLarge())
+export function readAll(req: IncomingMessage, maxBytes = maxBodyBytes): Promise<Buffer> {
+  if (Number(req.headers['content-length'] ?? 0) > maxBytes) return Promise.reject(tooLarge(maxBytes))
   return new Promise((resolve, reject) => {
     const chunks: Buffer[] = []
     let size = 0
     req.on('data', (chunk: Buffer) => {
       size += chunk.length
-      if (size <= maxBodyBytes) return void chunks.push(chunk)
+      if (size <= maxBytes) return void chunks.push(chunk)
       chunks.length = 0
-      reject(tooLarge())
+      reject(tooLarge(maxBytes))
     })
     req.on('end', () => resolve(Buffer.concat(chunks)))
     req.on('error', () =>
@@ -70,19 +70,19 @@ export function readAll(req: IncomingMessage): Promise<Buffer> {
  * or lone surrogates, infinite numbers (1e999), deep nesting. Iterative, as a body of 256 KiB can
  * be nested deeper than the stack.
  */
-function checkJson(root: unknown): void {
+export function checkJson(root: unknown, whole = 'body'): void {
   const pending: { value: unknown; path: string[] }[] = [{ value: root, path: [] }]
   for (let next = pending.pop(); next; next = pending.pop()) {
     const { value, path } = next
-    const name = () => fieldName(path, 'body')
+    const name = () => fieldName(path, whole)
     if (path.length > maxDepth)
-      throw invalid(fieldName(path.slice(0, 5), 'body'), `must be nested at most ${maxDepth} levels deep`)
+      throw invalid(fieldName(path.slice(0, 5), whole), `must be nested at most ${maxDepth} levels deep`)
     if (typeof value === 'string') checkText(value, name)
     else if (typeof value === 'number' && !Number.isFinite(value)) throw invalid(name(), 'must be a finite number')
     else if (Array.isArray(value)) for (const [i, entry] of value.entries()) push(entry, path, String(i))
     else if (value !== null && typeof value === 'object') {
       for (const [key, entry] of Object.entries(value)) {
-        const keyName = () => fieldName([...path, key], 'body')
+        const keyName = () => fieldName([...path, key], whole)
         if (key === '__proto__') throw invalid(keyName(), 'unknown field', 'unknown_field')
         checkText(key, keyName)
         push(entry, path, key)

@@ -31,9 +31,15 @@ const methods = new Set(['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIO
 const clientClosedRequest = 499
 
 /**
- * Records one span, one log line and one duration per request. The span continues the client's
- * `traceparent`; the response carries that of the span, which leads to an order's trace. Bodies,
- * tokens and queries are never logged.
+ * An accepted request is a line of the edge's log, and a change is a line of the service that made
+ * it: here only what was refused or failed is worth one.
+ */
+const levelOf = (status: number) => (status >= 500 ? 'error' : status >= 400 ? 'info' : 'debug')
+
+/**
+ * Records one span, one duration and, unless it succeeds, one log line per request. The span
+ * continues the client's `traceparent`; the response carries that of the span, which leads to an
+ * order's trace. Bodies, tokens and queries are never logged.
  */
 export const observe =
   (log: Logger): RequestHandler =>
@@ -55,42 +61,41 @@ export const observe =
           traceparent: single(req.headersDistinct.traceparent),
           tracestate: single(req.headersDistinct.tracestate),
         }),
-        attributes: {
-          'http.request.method': method,
-          'url.path': req.path,
-          'url.scheme': req.protocol,
-          'client.address': req.ip,
-          'user_agent.original': req.get('user-agent'),
-        },
       },
       (span) =>
         new Promise<void>((resolve) => {
+          // By the time of the response the connection, and with it the address, may be gone.
+          const { path, protocol: scheme, ip: client } = span.isRecording() ? req : ({} as Partial<typeof req>)
           const ownTraceparent = traceparent()
           if (ownTraceparent) res.setHeader('traceparent', ownTraceparent)
           res.once('close', () => {
             const status = res.writableFinished ? res.statusCode : clientClosedRequest
             const seconds = (performance.now() - started) / 1000
             const { route, userId, error } = info
-            span.updateName(`${method} ${route}`)
-            span.setAttributes({
-              'http.route': route,
-              'http.response.status_code': status,
-              ...(userId ? { 'enduser.id': userId } : {}),
-              ...(error ? { 'error.type': error.code } : {}),
-            })
-            if (status >= 500) span.setStatus({ code: SpanStatusCode.ERROR })
-            duration.observe({ route, method, status }, seconds)
-            const line = {
-              route,
-              method,
-              status,
-              durationMs: Math.round(seconds * 10_000) / 10,
-              requestId,
-              userId,
-              code: error?.code,
+            if (span.isRecording()) {
+              span.updateName(`${method} ${route}`)
+              span.setAttributes({
+                'http.request.method': method,
+                'url.path': path,
+                'url.scheme': scheme,
+                'client.address': client,
+                'user_agent.original': req.headers['user-agent'],
+                'http.route': route,
+                'http.response.status_code': status,
+                ...(userId ? { 'enduser.id': userId } : {}),
+                ...(error ? { 'error.type': error.code } : {}),
+              })
+              if (status >= 500) span.setStatus({ code: SpanStatusCode.ERROR })
             }
-            if (status >= 500) log.error({ ...line, err: error?.cause }, 'request failed')
-            else log.info(line, 'request')
+            duration.observe({ route, method, status }, seconds)
+            const level = levelOf(status)
+            if (log.isLevelEnabled(level)) {
+              const durationMs = Math.round(seconds * 10_000) / 10
+              const line = { route, method, status, durationMs, requestId, userId, code: error?.code }
+              if (status >= 500 && error?.code !== 'orders_busy')
+                log.error({ ...line, err: error?.cause }, 'request failed')
+              else log[level](line, 'request')
+            }
             resolve()
           })
           next()

@@ -42,6 +42,8 @@ test('an AppError deep in the chain of causes keeps its meaning', () => {
 
 test('headers say when to retry, how to log in and what is allowed', () => {
   expect(problemOf(unavailable('x', 'y'), at).headers).toEqual({ 'Retry-After': '1' })
+  const later = new AppError('exhausted', 'x', 'y', { retryAfterSeconds: 30 })
+  expect(problemOf(later, at).headers).toEqual({ 'Retry-After': '30' })
   expect(problemOf(new AppError('unauthenticated', 'bad_token', 'y'), at).headers['WWW-Authenticate']).toContain(
     'invalid_token',
   )

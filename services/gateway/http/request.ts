@@ -1,6 +1,8 @@
 import type { Request, RequestHandler } from 'express'
+import * as z from 'zod'
 import { invalid } from '#lib/errors.ts'
 import { readAll, readJson } from './body.ts'
+import { readLines, type Line } from './body-lines.ts'
 import type { Operation } from './operation.ts'
 import { fieldProblem, HttpError } from './problem.ts'
 import { fieldName, parse } from './validation.ts'
@@ -23,7 +25,7 @@ export const checkUrl: RequestHandler = (req, _res, next) => {
 }
 
 /** Headers of which only one may be sent: with two it is unclear which one counts. */
-const singleHeaders = ['Authorization', 'Content-Type', 'Content-Encoding', 'Idempotency-Key']
+const singleHeaders = ['Authorization', 'Content-Type', 'Content-Encoding', 'Idempotency-Key', 'If-Match']
 
 /** Throws `repeated_header`. */
 export function checkHeaders(req: Request): void {
@@ -39,23 +41,36 @@ export function parseParams(operation: Operation, req: Request): unknown {
 }
 
 /**
- * Returns the validated query. Throws `repeated_parameter`, `unknown_field` or `invalid_field`. Not
- * express's parser: that one turns `a[b]=1` into objects, and two values into a list.
+ * Returns the validated query, and `more`: the parameters of `moreQuery`. Throws
+ * `repeated_parameter`, `unknown_field` or `invalid_field`. Not express's parser: that one turns
+ * `a[b]=1` into objects, and two values into a list.
  */
-export function parseQuery({ query }: Operation, req: Request): unknown {
-  const values: Record<string, string> = Object.create(null)
+export function parseQuery(
+  { query, moreQuery }: Operation,
+  req: Request,
+): { query: unknown; more: Record<string, string[]> } {
+  const values: Record<string, string | string[]> = Object.create(null)
+  const more = new Map<string, string[]>()
   for (const part of queryOf(req).split('&')) {
     if (part === '') continue
     const at = part.indexOf('=')
     const name = decodeQuery(at === -1 ? part : part.slice(0, at))
     const value = decodeQuery(at === -1 ? '' : part.slice(at + 1))
-    if (name in values) throw fieldProblem('repeated_parameter', fieldName([name], 'query'), 'must not be repeated')
-    if (!query || !Object.hasOwn(query.shape, name))
+    const takesMany = query !== undefined && Object.hasOwn(query.shape, name) && query.shape[name] instanceof z.ZodArray
+    const rest = moreQuery && name.startsWith(moreQuery.prefix) ? name.slice(moreQuery.prefix.length) : undefined
+    if ((name in values && !takesMany) || (rest !== undefined && more.has(rest)))
+      throw fieldProblem('repeated_parameter', fieldName([name], 'query'), 'must not be repeated')
+    if (rest === undefined && (!query || !Object.hasOwn(query.shape, name)))
       throw invalid(fieldName([name], 'query'), 'unknown parameter', 'unknown_field')
     checkNul(name, value)
-    values[name] = value
+    if (moreQuery && rest !== undefined)
+      more.set(
+        parse(moreQuery.name, rest, fieldName([name], 'query')),
+        parse(moreQuery.value, value, fieldName([name], 'query')),
+      )
+    else values[name] = takesMany ? [...(values[name] ?? []), value] : value
   }
-  return query ? parse(query, { ...values }, 'query') : undefined
+  return { query: query ? parse(query, { ...values }, 'query') : undefined, more: Object.fromEntries(more) }
 }
 
 /** Returns the validated headers. Throws `invalid_field`. */
@@ -69,9 +84,18 @@ export function parseHeaders({ headers }: Operation, req: Request): unknown {
 }
 
 /**
+ * Returns the lines of the body of an operation that has some, each with its validated value or
+ * what is wrong with it. Throws what `readLines` throws.
+ */
+export async function parseLines({ lines }: Operation, req: Request): Promise<Line<unknown>[] | undefined> {
+  return lines && readLines(req, lines)
+}
+
+/**
  * Returns the validated body. Throws what `readJson` throws, `unknown_field` and `invalid_field`.
  */
-export async function parseBody({ body }: Operation, req: Request): Promise<unknown> {
+export async function parseBody({ body, lines }: Operation, req: Request): Promise<unknown> {
+  if (lines) return undefined
   if (body) return parse(body, await readJson(req), 'body')
   if ((await readAll(req)).length > 0) throw invalid('body', 'must be empty', 'unknown_field')
   return undefined

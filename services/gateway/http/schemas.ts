@@ -78,20 +78,23 @@ export const toMoney = (m: { amount: number; currency: string } | undefined): z.
 
 export const time = z.string().meta({ format: 'date-time', examples: ['2026-03-01T12:00:00.000Z'] })
 
-const maxLimit = 100
-const limitMessage = `must be 1 to ${maxLimit}`
-
-export const paging = {
-  limit: z
+/** The parameter `limit` of a list. */
+export function pageLimit(most: number, usual: number) {
+  const message = `must be 1 to ${most}`
+  return z
     .string()
-    .regex(/^[0-9]{1,9}$/, limitMessage)
+    .regex(/^[0-9]{1,9}$/, message)
     .transform(Number)
-    .pipe(z.int().min(1, limitMessage).max(maxLimit, limitMessage))
-    .default(20)
+    .pipe(z.int().min(1, message).max(most, message))
+    .default(usual)
     .meta({
       description: 'The maximum number of items.',
-      override: { type: 'integer', minimum: 1, maximum: maxLimit, default: 20 },
-    }),
+      override: { type: 'integer', minimum: 1, maximum: most, default: usual },
+    })
+}
+
+export const paging = {
+  limit: pageLimit(100, 20),
   cursor: characters(1, 1_000).optional().meta({ description: '`next` of the previous page.' }),
 }
 

@@ -1,10 +1,11 @@
 import * as z from 'zod'
-import { OrderStatus, type Order } from '#protos/shop/orders/v1/orders.ts'
+import { OrderPaymentStatus, OrderStatus, type Order } from '#protos/shop/orders/v1/orders.ts'
 import type { Clients } from '../clients.ts'
+import { idempotencyKey } from '../http/idempotency.ts'
 import { operation } from '../http/operation.ts'
 import {
-  characters,
   list,
+  money,
   moneyOut,
   pageOf,
   paging,
@@ -18,6 +19,8 @@ import {
 
 const status = z.enum(['PENDING', 'RESERVED', 'CONFIRMED', 'CANCELLED'])
 
+const paymentStatus = z.enum(['NONE', 'REQUESTED', 'CAPTURED', 'DECLINED', 'PARTIALLY_REFUNDED', 'REFUNDED'])
+
 const order = z
   .object({
     id: z.string().meta({ examples: ['o-3f1c9a'] }),
@@ -28,7 +31,7 @@ const order = z
       .meta({
         description:
           'Why it was cancelled, otherwise null: ' +
-          'out_of_stock, card_declined, insufficient_funds, cancelled_by_shopper …',
+          'out_of_stock, stock_timeout, card_declined, insufficient_funds, payment_timeout, cancelled_by_shopper …',
         examples: [null],
       }),
     lines: z.array(
@@ -40,6 +43,16 @@ const order = z
       }),
     ),
     total: moneyOut,
+    payment: z.object({
+      status: paymentStatus.meta({
+        description: 'NONE: not requested yet, or never.',
+        examples: ['CAPTURED'],
+      }),
+      refunded: moneyOut.meta({ description: 'The sum of all refunds so far.' }),
+    }),
+    history: z
+      .array(z.object({ status, at: time }))
+      .meta({ description: 'Each status that the order has had, oldest first.' }),
     placedAt: time,
     updatedAt: time,
   })
@@ -52,13 +65,27 @@ const statusNames: Record<number, z.infer<typeof status>> = {
   [OrderStatus.ORDER_STATUS_CANCELLED]: 'CANCELLED',
 }
 
+const paymentStatusNames: Record<number, z.infer<typeof paymentStatus>> = {
+  [OrderPaymentStatus.ORDER_PAYMENT_STATUS_NONE]: 'NONE',
+  [OrderPaymentStatus.ORDER_PAYMENT_STATUS_REQUESTED]: 'REQUESTED',
+  [OrderPaymentStatus.ORDER_PAYMENT_STATUS_CAPTURED]: 'CAPTURED',
+  [OrderPaymentStatus.ORDER_PAYMENT_STATUS_DECLINED]: 'DECLINED',
+  [OrderPaymentStatus.ORDER_PAYMENT_STATUS_PARTIALLY_REFUNDED]: 'PARTIALLY_REFUNDED',
+  [OrderPaymentStatus.ORDER_PAYMENT_STATUS_REFUNDED]: 'REFUNDED',
+}
+
+/** Returns the name of a status of a message. Throws on one that this gateway does not know. */
+function nameOf<T>(names: Record<number, T>, status: number): T {
+  const name = names[status]
+  if (name === undefined) throw new Error(`orders returned the unknown status ${status}`)
+  return name
+}
+
 function toOrder(message: Order | undefined): z.infer<typeof order> {
-  const { id, reason, lines, total, placedAt, updatedAt } = message!
-  const status = statusNames[message!.status]
-  if (!status) throw new Error(`orders returned the unknown status ${message!.status}`)
+  const { id, reason, lines, total, placedAt, updatedAt, payment, history } = message!
   return {
     id,
-    status,
+    status: nameOf(statusNames, message!.status),
     reason: reason === '' ? null : reason,
     lines: lines.map(({ sku, quantity, title, unitPrice }) => ({
       sku,
@@ -67,6 +94,11 @@ function toOrder(message: Order | undefined): z.infer<typeof order> {
       unitPrice: toMoney(unitPrice),
     })),
     total: toMoney(total),
+    payment: {
+      status: nameOf(paymentStatusNames, payment!.status),
+      refunded: toMoney(payment!.refunded),
+    },
+    history: history.map(({ status, at }) => ({ status: nameOf(statusNames, status), at })),
     placedAt,
     updatedAt,
   }
@@ -95,6 +127,9 @@ const placement = z
           examples: ['pm_card_visa'],
         }),
     }),
+    expectedTotal: money.optional().meta({
+      description: 'The total that the shopper was shown. If it is another one now, no order is placed.',
+    }),
   })
   .meta({ id: 'OrderPlacement' })
 
@@ -112,12 +147,7 @@ export const orders = ({ orders }: Clients) => [
       'Returns the order before its stock is reserved and its payment charged: poll it until it is CONFIRMED or ' +
       'CANCELLED. An Idempotency-Key always names the same order, so a request whose response was lost can be retried.',
     headers: z.object({
-      'Idempotency-Key': characters(1, 255)
-        .regex(/^[\x20-\x7e]*$/, 'must be printable ASCII')
-        .meta({
-          description: 'Identifies this order among yours; a UUID, for example.',
-          examples: ['9d1c4c2e-6f1e-4c86-8a0f-0a3d1f2b7a11'],
-        }),
+      'Idempotency-Key': idempotencyKey('Identifies this order among yours.'),
     }),
     body: placement,
     responses: {
@@ -135,21 +165,24 @@ export const orders = ({ orders }: Clients) => [
       'user_deactivated',
       'sku_not_found',
       'mixed_currencies',
+      'price_changed',
       'unknown_payment_method',
-      'idempotency_key_reused',
+      'orders_busy',
       'commit_unknown',
     ],
-    async handle({ user, headers, body, call }) {
-      const { order } = await orders.placeOrder(
+    async handle({ user, headers: { 'Idempotency-Key': key }, body, call }) {
+      const { order, replayed } = await orders.placeOrder(
         {
           userId: user.id,
-          idempotencyKey: headers['Idempotency-Key'],
+          idempotencyKey: key,
           lines: body.lines,
           paymentMethod: body.payment.method,
+          expectedTotal: body.expectedTotal,
         },
         call,
       )
-      return { status: 202, body: toOrder(order), headers: { Location: `/v1/orders/${encodeURIComponent(order!.id)}` } }
+      const headers = { Location: `/v1/orders/${encodeURIComponent(order!.id)}` }
+      return { status: 202, body: toOrder(order), headers, replayed }
     },
   }),
   operation({
@@ -192,14 +225,15 @@ export const orders = ({ orders }: Clients) => [
     tag: 'Orders',
     access: 'user',
     summary: 'Cancel an order that is not confirmed yet',
-    description: 'Idempotent. Reserved stock is released and a payment refunded.',
+    description: 'Idempotent, also without a key. Reserved stock is released and a payment refunded.',
     params: orderId,
+    headers: z.object({ 'Idempotency-Key': idempotencyKey('Identifies this cancellation.').optional() }),
     body: z.strictObject({}).optional().meta({ description: 'Empty, or an empty object.' }),
     responses: { 200: { description: 'The order', schema: order } },
     problems: ['order_not_found', 'order_confirmed'],
-    handle: async ({ user, params, call }) => ({
-      status: 200,
-      body: toOrder((await orders.cancelOrder({ userId: user.id, orderId: params.orderId }, call)).order),
-    }),
+    async handle({ user, params, call }) {
+      const { order, replayed } = await orders.cancelOrder({ userId: user.id, orderId: params.orderId }, call)
+      return { status: 200, body: toOrder(order), replayed }
+    },
   }),
 ]

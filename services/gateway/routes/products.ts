@@ -1,23 +1,15 @@
 import * as z from 'zod'
-import { AppError, exists, notFound, rejected } from '#lib/errors.ts'
-import type { CallOptions } from '#lib/dapr.ts'
-import type { Product, Variant } from '#protos/shop/catalog/v1/catalog.ts'
+import { AppError, notFound } from '#lib/errors.ts'
+import type { ProductJson } from '#protos/shop/catalog/v1/catalog.ts'
 import type { Clients } from '../clients.ts'
+import { idempotencyKey } from '../http/idempotency.ts'
 import { isStaff, operation } from '../http/operation.ts'
-import {
-  characters,
-  list,
-  money,
-  moneyOut,
-  pageOf,
-  paging,
-  renameFields,
-  sku,
-  text,
-  time,
-  toMoney,
-  toPage,
-} from '../http/schemas.ts'
+import { linesMediaType, toLines } from '../http/body-lines.ts'
+import { fieldProblem } from '../http/problem.ts'
+import { characters, list, money, pageOf, sku, text, wholeNumber } from '../http/schemas.ts'
+import { bulkBudgetMs, writeProducts } from './product-bulk.ts'
+import { pageOfJson } from './product-lists.ts'
+import { product } from './product-schema.ts'
 
 const handle = characters(1, 255)
   .regex(/^[a-z0-9]+(-[a-z0-9]+)*$/, 'must be lower-case letters, digits and single hyphens')
@@ -90,207 +82,259 @@ const change = z
     examples: [{ variants: [{ sku: 'clay-plant-pot-large', price: { amount: 1499, currency: 'USD' } }] }],
   })
 
-const product = z
-  .object({
-    id: z.string().meta({ examples: ['p-mzxw6ytboi4gk3dfmnzgs43tmu'] }),
-    handle: z.string().meta({ examples: ['clay-plant-pot'] }),
-    title: z.string().meta({ examples: ['Clay Plant Pot'] }),
-    description: z
-      .string()
-      .meta({ description: 'Sanitised HTML.', examples: ['<p>Classic blown clay pot for plants</p>'] }),
-    vendor: z.string().meta({ examples: ['Company 123'] }),
-    categoryId: z.string().meta({ examples: ['c-mzxw6ytboi'] }),
-    images: z.array(z.string()).meta({ examples: [['https://images.example/pot.jpg']] }),
-    attributes: z.record(z.string(), z.unknown()).meta({ examples: [{ material: 'clay' }] }),
-    variants: z.array(
-      z.object({
-        sku: z.string().meta({ examples: ['clay-plant-pot-large'] }),
-        options: z.record(z.string(), z.string()).meta({ examples: [{ Size: 'Large' }] }),
-        price: moneyOut,
-        available: z.int().meta({ description: 'Units for sale, accurate to within two seconds.', examples: [3] }),
+const line = z
+  .strictObject({
+    handle,
+    ...productInput,
+    variants: list(
+      z.strictObject({
+        sku,
+        options: options.default({}),
+        price: money,
+        stock: wholeNumber(0, 1_000_000_000)
+          .optional()
+          .meta({ description: 'The total that the source has supplied so far, as in PUT /v1/stock.', examples: [10] }),
       }),
-    ),
-    published: z.boolean(),
-    updatedAt: time,
+      1,
+      100,
+    ).superRefine(uniqueSkus),
   })
-  .meta({ id: 'Product' })
+  .meta({ id: 'ProductLine' })
 
-const toProduct = (p: Product): z.infer<typeof product> => ({
-  id: p.id,
-  handle: p.handle,
-  title: p.title,
-  description: p.description,
-  vendor: p.vendor,
-  categoryId: p.categoryId,
-  images: p.images,
-  attributes: p.attributes ?? {},
-  variants: p.variants.map(({ sku, options, price, available }) => ({
-    sku,
-    options,
-    price: toMoney(price),
-    available,
-  })),
-  published: p.published,
-  updatedAt: p.updatedAt,
-})
+const lineAnswer = z
+  .object({
+    line: z.int().meta({ description: 'Its number in the request, from 1.', examples: [1] }),
+    handle: z.string().nullable().meta({ description: 'null if the line could not be read.' }),
+    id: z.string().nullable().meta({ description: 'null if the product was not written.' }),
+    outcome: z.enum(['created', 'replaced', 'unchanged', 'refused', 'failed']).meta({
+      description:
+        '`refused`: sending it again cannot help. `failed`: something was unavailable; whether it was written is ' +
+        'unknown, so send it again.',
+    }),
+    problem: z
+      .object({
+        code: z.string().meta({ examples: ['sku_taken'] }),
+        detail: z.string(),
+        errors: z.array(z.object({ field: z.string(), message: z.string() })),
+      })
+      .nullable()
+      .meta({
+        description:
+          'Why it was refused or failed. With another outcome: why its stock was not set, such as ' +
+          '`insufficient_stock`.',
+      }),
+  })
+  .meta({ id: 'ProductLineAnswer' })
 
-const toMessage = (handle: string, p: z.infer<typeof replacement>): Product => ({
-  ...p,
-  handle,
-  id: '',
-  updatedAt: '',
-  variants: p.variants.map((v) => ({ ...v, available: 0 })),
-})
+const ifMatch = {
+  'If-Match': z
+    .string()
+    .max(1_000)
+    .optional()
+    .meta({
+      description:
+        'The ETag of the product that the change is based on, or `*`: it must exist. Stock changes the ETag too, ' +
+        'but is no reason to refuse a change: only what was written counts.',
+      examples: ['"1764000000000.1764000000123"'],
+    }),
+}
+const etag = { ETag: 'Changes with every change of the product, stock included' }
 
-const locationOf = (p: Product) => ({ Location: `/v1/products/${encodeURIComponent(p.handle)}` })
+/** Throws 412 for a product that is not the one that If-Match names. */
+const unlessChanged = <T>(call: Promise<T>): Promise<T> =>
+  call.catch((error: unknown) => {
+    if (!(error instanceof AppError) || error.code !== 'product_changed') throw error
+    throw fieldProblem('product_changed', 'If-Match', 'is not the ETag of the product')
+  })
+
+const locationOf = (handle: string) => ({ Location: `/v1/products/${encodeURIComponent(handle)}` })
 
 const productId = z.object({
   productId: text(1, 255).meta({ description: 'The id or the handle.', examples: ['clay-plant-pot'] }),
 })
 
-/**
- * Returns the product with the change applied. Throws `sku_not_found` with the first SKU that is
- * not a variant of the product.
- */
-function applyChange(current: Product, { variants, ...rest }: z.infer<typeof change>): Product {
-  const unknown = variants?.findIndex(({ sku }) => !current.variants.some((v) => v.sku === sku)) ?? -1
-  if (unknown !== -1)
-    throw rejected('sku_not_found', 'The product has no such variant', [
-      { field: `variants.${unknown}.sku`, message: 'unknown SKU' },
-    ])
-  const defined = Object.fromEntries(Object.entries(rest).filter(([, value]) => value !== undefined))
-  return {
-    ...current,
-    ...defined,
-    variants: current.variants.map((v): Variant => {
-      const changed = variants?.find(({ sku }) => sku === v.sku)
-      return changed ? { ...v, options: changed.options ?? v.options, price: changed.price ?? v.price } : v
-    }),
-  }
+const answerOf = (product: ProductJson | undefined, rest: { status: number; headers?: Record<string, string> }) => {
+  const { json, etag: ETag } = product!
+  return { ...rest, body: Buffer.from(json), headers: { ...rest.headers, ETag } }
 }
 
-export const products = ({ catalog }: Clients) => {
-  const find = async (idOrHandle: string, call: CallOptions): Promise<Product> =>
-    (await catalog.getProduct({ idOrHandle }, call)).product!
-
-  return [
-    operation({
-      id: 'listProducts',
-      method: 'get',
-      path: '/v1/products',
-      tag: 'Catalogue',
-      access: 'public',
-      summary: 'Published products',
-      query: z.strictObject({
-        category: text(1, 100).optional().meta({ description: 'Only products of this category and its descendants.' }),
-        ...paging,
-      }),
-      notFoundField: 'category',
-      responses: { 200: { description: 'A page of products', schema: pageOf(product) } },
-      problems: ['bad_cursor', 'category_not_found'],
-      async handle({ query, call }) {
-        const { products, nextCursor } = await catalog.listProducts(
-          { categoryId: query.category ?? '', limit: query.limit, cursor: query.cursor ?? '' },
+export const products = ({ catalog, inventory }: Clients) => [
+  operation({
+    id: 'getProduct',
+    method: 'get',
+    path: '/v1/products/{productId}',
+    tag: 'Catalogue',
+    access: 'optional',
+    summary: 'A product',
+    description: 'Sellers and admins also get unpublished products.',
+    params: productId,
+    responses: {
+      200: { description: 'The product', schema: product, headers: etag },
+      304: { description: 'If-None-Match names its ETag' },
+    },
+    problems: ['product_not_found'],
+    async handle({ params, user, call }) {
+      const { product } = await catalog.getProduct({ idOrHandle: params.productId }, call)
+      if (!product!.published && !isStaff(user)) throw notFound('product_not_found', 'Unknown product')
+      return answerOf(product, { status: 200 })
+    },
+  }),
+  operation({
+    id: 'batchGetProducts',
+    method: 'get',
+    path: '/v1/products:batch',
+    tag: 'Catalogue',
+    access: 'public',
+    summary: 'The published products that have these SKUs',
+    description: 'Each once, in no particular order. SKUs that are unknown or not published are left out.',
+    query: z.strictObject({
+      sku: z
+        .array(sku)
+        .min(1, 'must be given 1 to 100 times')
+        .max(100, 'must be given 1 to 100 times')
+        .meta({ description: 'May be repeated: `?sku=a&sku=b`.', examples: [['clay-plant-pot-large']] }),
+    }),
+    responses: { 200: { description: 'The products, on one page', schema: pageOf(product) } },
+    async handle({ query, call }) {
+      const { products } = await catalog.batchGetProducts({ skus: query.sku }, call)
+      return { status: 200, body: pageOfJson(products) }
+    },
+  }),
+  operation({
+    id: 'createProduct',
+    method: 'post',
+    path: '/v1/products',
+    tag: 'Catalogue',
+    access: 'staff',
+    summary: 'Create a product',
+    description: 'Never replaces one: a handle that is in use is a 409.',
+    headers: z.object({ 'Idempotency-Key': idempotencyKey('Identifies this product among yours.').optional() }),
+    body: creation,
+    responses: {
+      201: { description: 'The product', schema: product, headers: { Location: 'The path of the product', ...etag } },
+    },
+    problems: ['handle_taken', 'sku_taken', 'category_not_found'],
+    async handle({ user, headers, body, call }) {
+      const { written } = await catalog.createProduct(
+        { product: body, idempotencyKey: headers['Idempotency-Key'] ?? '', userId: user.id },
+        call,
+      )
+      const { product, replayed, handle } = written!
+      return { ...answerOf(product, { status: 201, headers: locationOf(handle) }), replayed }
+    },
+  }),
+  operation({
+    id: 'bulkPutProducts',
+    method: 'post',
+    path: '/v1/products:bulk',
+    tag: 'Catalogue',
+    access: 'staff',
+    summary: 'Create or replace many products with their stock',
+    description:
+      'One product a line, up to 1,000 lines and 4 MiB, each for itself; the response has one line for each, in ' +
+      'their order. Idempotent: send again what failed. No handle twice.',
+    query: z.strictObject({
+      source: text(1, 100)
+        .default('import')
+        .meta({ description: 'Who supplies the stock, as in PUT /v1/stock.', examples: ['import'] }),
+    }),
+    lines: line,
+    budgetMs: bulkBudgetMs,
+    responses: {
+      200: { description: 'What became of each line', schema: lineAnswer, mediaType: linesMediaType },
+    },
+    async handle({ query, lines, call }) {
+      const answers = await writeProducts({ catalog, inventory }, { lines, source: query.source, call })
+      return { status: 200, body: toLines(answers), headers: { 'Content-Type': linesMediaType } }
+    },
+  }),
+  operation({
+    id: 'putProduct',
+    method: 'put',
+    path: '/v1/products/{productId}',
+    tag: 'Catalogue',
+    access: 'staff',
+    summary: 'Create or replace the product with this handle',
+    description: 'Idempotent. Does not change stock.',
+    params: z.object({ productId: handle }),
+    headers: z.object(ifMatch),
+    body: replacement,
+    responses: {
+      200: { description: 'Replaced', schema: product, headers: etag },
+      201: { description: 'Created', schema: product, headers: { Location: 'The path of the product', ...etag } },
+    },
+    problems: ['sku_taken', 'category_not_found', 'product_changed'],
+    async handle({ params, headers, body, call }) {
+      const { written } = await unlessChanged(
+        catalog.replaceProduct(
+          { product: { ...body, handle: params.productId }, ifMatch: headers['If-Match'] ?? '' },
           call,
-        )
-        return { status: 200, body: toPage(products.map(toProduct), nextCursor) }
-      },
-    }),
-    operation({
-      id: 'getProduct',
-      method: 'get',
-      path: '/v1/products/{productId}',
-      tag: 'Catalogue',
-      access: 'optional',
-      summary: 'A product',
-      description: 'Sellers and admins also get unpublished products.',
-      params: productId,
-      responses: { 200: { description: 'The product', schema: product } },
-      problems: ['product_not_found'],
-      async handle({ params, user, call }) {
-        const found = await find(params.productId, call)
-        if (!found.published && !isStaff(user)) throw notFound('product_not_found', 'Unknown product')
-        return {
-          status: 200,
-          body: toProduct(found),
-          headers: { 'Cache-Control': user ? 'private, no-store' : 'no-cache', Vary: 'Authorization' },
-        }
-      },
-    }),
-    operation({
-      id: 'createProduct',
-      method: 'post',
-      path: '/v1/products',
-      tag: 'Catalogue',
-      access: 'staff',
-      summary: 'Create a product',
-      body: creation,
-      responses: {
-        201: { description: 'The product', schema: product, headers: { Location: 'The path of the product' } },
-      },
-      problems: ['handle_taken', 'sku_taken', 'category_not_found'],
-      async handle({ body: { handle, ...body }, call }) {
-        // Catalog only upserts: of two requests that create a handle at the same time, the second
-        // one replaces the product of the first, as with PUT.
-        const taken = await find(handle, call).then(
-          () => true,
-          (error) => {
-            if (error instanceof AppError && error.kind === 'not_found') return false
-            throw error
+        ),
+      )
+      const { product, created, handle } = written!
+      return created
+        ? answerOf(product, { status: 201, headers: locationOf(handle) })
+        : answerOf(product, { status: 200 })
+    },
+  }),
+  operation({
+    id: 'changeProduct',
+    method: 'patch',
+    path: '/v1/products/{productId}',
+    tag: 'Catalogue',
+    access: 'staff',
+    summary: 'Change some fields or prices of a product',
+    description:
+      'What is not named stays, whatever others change at the same time. `{"published": false}` archives a product: ' +
+      'it is kept, and neither shown nor sold.',
+    params: productId,
+    headers: z.object(ifMatch),
+    body: change,
+    responses: { 200: { description: 'The changed product', schema: product, headers: etag } },
+    problems: ['product_not_found', 'sku_not_found', 'category_not_found', 'product_changed'],
+    async handle({ params, headers, body, call }) {
+      const { written } = await unlessChanged(
+        catalog.changeProduct(
+          {
+            idOrHandle: params.productId,
+            ifMatch: headers['If-Match'] ?? '',
+            title: body.title,
+            description: body.description,
+            vendor: body.vendor,
+            categoryId: body.categoryId,
+            images: body.images && { values: body.images },
+            attributes: body.attributes,
+            variants: (body.variants ?? []).map(({ sku, options, price }) => ({
+              sku,
+              options: options && { values: options },
+              price,
+            })),
+            published: body.published,
           },
-        )
-        if (taken) throw exists('handle_taken', 'Another product uses this handle; PUT replaces it')
-        const { product } = await catalog.upsertProduct({ product: toMessage(handle, body) }, call)
-        return { status: 201, body: toProduct(product!), headers: locationOf(product!) }
-      },
-    }),
-    operation({
-      id: 'putProduct',
-      method: 'put',
-      path: '/v1/products/{productId}',
-      tag: 'Catalogue',
-      access: 'staff',
-      summary: 'Create or replace the product with this handle',
-      description: 'Idempotent. Does not change stock.',
-      params: z.object({ productId: handle }),
-      body: replacement,
-      responses: {
-        200: { description: 'Replaced', schema: product },
-        201: { description: 'Created', schema: product, headers: { Location: 'The path of the product' } },
-      },
-      problems: ['sku_taken', 'category_not_found'],
-      async handle({ params, body, call }) {
-        const { product, created } = await catalog.upsertProduct({ product: toMessage(params.productId, body) }, call)
-        return { status: created ? 201 : 200, body: toProduct(product!), headers: created ? locationOf(product!) : {} }
-      },
-    }),
-    operation({
-      id: 'changeProduct',
-      method: 'patch',
-      path: '/v1/products/{productId}',
-      tag: 'Catalogue',
-      access: 'staff',
-      summary: 'Change some fields or prices of a product',
-      params: productId,
-      body: change,
-      responses: { 200: { description: 'The changed product', schema: product } },
-      problems: ['product_not_found', 'sku_not_found', 'category_not_found'],
-      async handle({ params, body, call }) {
-        const current = await find(params.productId, call)
-        const changed = applyChange(current, body)
-        // A single price, the most common change, is not written from the product read above, so it
-        // cannot undo a concurrent change.
-        const [only] = body.variants ?? []
-        if (only?.price && !only.options && body.variants?.length === 1 && Object.keys(body).length === 1) {
-          const { product } = await renameFields(
-            catalog.changePrice({ sku: only.sku, price: only.price }, call),
-            (field) => `variants.0.${field}`,
-          )
-          return { status: 200, body: toProduct(product!) }
-        }
-        const { product } = await catalog.upsertProduct({ product: changed }, call)
-        return { status: 200, body: toProduct(product!) }
-      },
-    }),
-  ]
-}
+          call,
+        ),
+      )
+      return answerOf(written!.product, { status: 200 })
+    },
+  }),
+  operation({
+    id: 'deleteProduct',
+    method: 'delete',
+    path: '/v1/products/{productId}',
+    tag: 'Catalogue',
+    access: 'staff',
+    summary: 'Remove a product',
+    description:
+      'Its handle and its SKUs are free again; what is in stock of a SKU stays with the SKU. Orders stay as they are.',
+    params: productId,
+    headers: z.object(ifMatch),
+    responses: { 204: { description: 'Removed' } },
+    problems: ['product_not_found', 'product_changed'],
+    async handle({ params, headers, call }) {
+      await unlessChanged(
+        catalog.deleteProduct({ idOrHandle: params.productId, ifMatch: headers['If-Match'] ?? '' }, call),
+      )
+      return { status: 204, body: undefined }
+    },
+  }),
+]

@@ -2,7 +2,7 @@ import * as z from 'zod'
 import type { Tokens } from '#protos/shop/users/v1/users.ts'
 import type { Clients } from '../clients.ts'
 import { operation, type Answer } from '../http/operation.ts'
-import { characters } from '../http/schemas.ts'
+import { characters, pageOf, text, time, toPage } from '../http/schemas.ts'
 import { email } from './users.ts'
 
 const session = z
@@ -15,6 +15,15 @@ const session = z
     expiresInSeconds: z.int().meta({ examples: [900] }),
   })
   .meta({ id: 'Session' })
+
+const ownSession = z
+  .object({
+    id: z.string().meta({ examples: ['dGhpcyBpcyBhIHNlc3Npb24'] }),
+    createdAt: time,
+    lastUsedAt: time.meta({ description: 'When it was last refreshed.' }),
+    current: z.boolean().meta({ description: 'Whether it is the one that asks.' }),
+  })
+  .meta({ id: 'OwnSession' })
 
 const toAnswer = (tokens: Tokens | undefined): Answer => {
   const { accessToken, refreshToken, expiresInSeconds } = tokens!
@@ -32,7 +41,7 @@ export const sessions = ({ users }: Clients) => [
     path: '/v1/sessions',
     tag: 'Accounts',
     access: 'public',
-    limit: 'auth',
+    limit: 'logIn',
     summary: 'Log in',
     body: z
       .strictObject({
@@ -41,8 +50,9 @@ export const sessions = ({ users }: Clients) => [
       })
       .meta({ id: 'Credentials' }),
     responses: { 201: { description: 'Tokens', schema: session } },
-    problems: ['bad_credentials', 'too_many_logins'],
-    handle: async ({ body, call }) => toAnswer((await users.authenticateUser(body, call)).tokens),
+    problems: ['bad_credentials', 'too_many_guesses', 'too_many_logins'],
+    handle: async ({ body, client, call }) =>
+      toAnswer((await users.authenticateUser({ ...body, client }, call)).tokens),
   }),
   operation({
     id: 'refreshSession',
@@ -50,8 +60,11 @@ export const sessions = ({ users }: Clients) => [
     path: '/v1/sessions/refresh',
     tag: 'Accounts',
     access: 'public',
-    limit: 'auth',
-    summary: 'Exchange a refresh token for new tokens; it works once',
+    limit: 'logIn',
+    summary: 'Exchange a refresh token for new tokens',
+    description:
+      'It works once, and for 10 s more in case the answer was lost. One that comes again later ends its session, ' +
+      'because somebody else has it.',
     body: z
       .strictObject({
         refreshToken: characters(1, 1_000).meta({ examples: ['rt_2v8xq'] }),
@@ -60,5 +73,54 @@ export const sessions = ({ users }: Clients) => [
     responses: { 201: { description: 'Tokens', schema: session } },
     problems: ['bad_refresh_token'],
     handle: async ({ body, call }) => toAnswer((await users.refreshTokens(body, call)).tokens),
+  }),
+  operation({
+    id: 'listSessions',
+    method: 'get',
+    path: '/v1/sessions',
+    tag: 'Accounts',
+    access: 'user',
+    summary: 'Your sessions, newest first',
+    responses: { 200: { description: 'All of them, on one page', schema: pageOf(ownSession) } },
+    async handle({ user, call }) {
+      const { sessions } = await users.listSessions({ userId: user.id }, call)
+      const items = sessions.map((each) => ({ ...each, current: each.id === user.sessionId }))
+      return { status: 200, body: toPage<z.infer<typeof ownSession>>(items) }
+    },
+  }),
+  operation({
+    id: 'endSession',
+    method: 'delete',
+    path: '/v1/sessions/{sessionId}',
+    tag: 'Accounts',
+    access: 'user',
+    summary: 'Log out: end a session',
+    description: 'Its refresh token is worth nothing from then on; its access token ends by itself.',
+    params: z.object({
+      sessionId: text(1, 100).meta({
+        description: '`current`, or the id of a session of yours.',
+        examples: ['current'],
+      }),
+    }),
+    responses: { 204: { description: 'Ended' } },
+    problems: ['session_not_found'],
+    async handle({ user, params, call }) {
+      const sessionId = params.sessionId === 'current' ? user.sessionId : params.sessionId
+      await users.endSession({ userId: user.id, sessionId }, call)
+      return { status: 204, body: undefined }
+    },
+  }),
+  operation({
+    id: 'endSessions',
+    method: 'delete',
+    path: '/v1/sessions',
+    tag: 'Accounts',
+    access: 'user',
+    summary: 'Log out everywhere: end all sessions',
+    responses: { 204: { description: 'Ended' } },
+    async handle({ user, call }) {
+      await users.endSessions({ userId: user.id, exceptSessionId: '' }, call)
+      return { status: 204, body: undefined }
+    },
   }),
 ]

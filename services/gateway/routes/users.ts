@@ -1,5 +1,6 @@
 import * as z from 'zod'
 import type { Clients } from '../clients.ts'
+import { idempotencyKey } from '../http/idempotency.ts'
 import { operation } from '../http/operation.ts'
 import { characters, text, time } from '../http/schemas.ts'
 
@@ -31,11 +32,15 @@ export const users = ({ users }: Clients) => [
     path: '/v1/users',
     tag: 'Accounts',
     access: 'public',
-    limit: 'auth',
+    limit: 'registration',
     summary: 'Register',
     description:
       'Creates an account with the role "shopper". ' +
-      'The log-in rate limit applies, unless a seller or admin sends a token.',
+      'Registrations from one address are limited, unless a seller or admin sends a token. With an ' +
+      'Idempotency-Key, a request whose response was lost can be repeated: it returns the account.',
+    headers: z.object({
+      'Idempotency-Key': idempotencyKey('Identifies this registration of the email.').optional(),
+    }),
     body: z
       .strictObject({ email, password, name: text(1, 200).meta({ examples: ['Ada'] }) })
       .meta({ id: 'Registration' }),
@@ -47,10 +52,12 @@ export const users = ({ users }: Clients) => [
       },
     },
     problems: ['email_taken', 'too_many_logins'],
-    async handle({ body, call }) {
-      const { user } = await users.registerUser(body, call)
+    async handle({ headers, body, call }) {
+      const request = { ...body, idempotencyKey: headers['Idempotency-Key'] ?? '' }
+      const { user, replayed } = await users.registerUser(request, call)
       return {
         status: 201,
+        replayed,
         headers: { Location: '/v1/users/me', 'Cache-Control': 'no-store' },
         body: { id: user!.id, email: user!.email, name: user!.name } satisfies z.infer<typeof account>,
       }
@@ -69,6 +76,28 @@ export const users = ({ users }: Clients) => [
       const { user: found } = await users.getUser({ userId: user.id }, call)
       const { id, email, name, roles, createdAt } = found!
       return { status: 200, body: { id, email, name, roles, createdAt } satisfies z.infer<typeof me> }
+    },
+  }),
+  operation({
+    id: 'changePassword',
+    method: 'put',
+    path: '/v1/users/me/password',
+    tag: 'Accounts',
+    access: 'user',
+    limit: 'logIn',
+    summary: 'Change your password',
+    description: 'Ends all your other sessions.',
+    body: z
+      .strictObject({
+        currentPassword: characters(1, 256).meta({ format: 'password', examples: ['correct horse battery staple'] }),
+        newPassword: password,
+      })
+      .meta({ id: 'PasswordChange' }),
+    responses: { 204: { description: 'Changed' } },
+    problems: ['wrong_password', 'too_many_guesses', 'too_many_logins', 'user_not_found'],
+    async handle({ user, body, client, call }) {
+      await users.changePassword({ userId: user.id, sessionId: user.sessionId, ...body, client }, call)
+      return { status: 204, body: undefined }
     },
   }),
 ]

@@ -25,40 +25,48 @@ export const protobufPackage = "shop.catalog.v1";
 
 export const protobufFileName = "shop/catalog/v1/catalog.proto";
 
-export interface Variant {
-  /** Unique in the catalogue; 1 to 100 characters. */
-  sku: string;
-  /** For example {"Size": "Large"}; empty for a product with one variant. */
-  options: { [key: string]: string };
-  price:
-    | Money
-    | undefined;
-  /** Units available now. Follows stock events; ignored on writes. */
-  available: number;
-}
-
-export interface Variant_OptionsEntry {
-  key: string;
-  value: string;
-}
-
-export interface Product {
-  id: string;
+/** A product as a seller writes it. */
+export interface ProductInput {
   /** Lower-case letters, digits and hyphens; unique; never changes. */
   handle: string;
   title: string;
   /** HTML, sanitised on write. */
   description: string;
   vendor: string;
+  /** Empty for none. */
   categoryId: string;
   /** http or https URLs. */
   images: string[];
   /** Free-form JSON. */
   attributes: { [key: string]: any } | undefined;
-  variants: Variant[];
+  variants: VariantInput[];
+  /** A product that is not published is archived: kept, and neither shown nor sold. */
   published: boolean;
-  /** RFC 3339 */
-  updatedAt: string;
+}
+
+export interface VariantInput {
+  /** Unique in the catalogue; 1 to 100 characters. */
+  sku: string;
+  /** For example {"Size": "Large"}; empty for a product with one variant. */
+  options: { [key: string]: string };
+  price: Money | undefined;
+}
+
+export interface VariantInput_OptionsEntry {
+  key: string;
+  value: string;
+}
+
+/** A product as the API shows it, which callers pass on as it is. */
+export interface ProductJson {
+  /** UTF-8; schema Product of /openapi.json. */
+  json: Uint8Array;
+  /**
+   * A strong ETag (RFC 9110, 8.8.3), with its quotation marks. It changes with every change of the
+   * JSON.
+   */
+  etag: string;
+  published: boolean;
 }
 
 export interface Category {
@@ -68,6 +76,11 @@ export interface Category {
   parentId: string;
   /** Ids from the top to this category: "c-1/c-4/". */
   path: string;
+  /**
+   * Published products of this category and everything below it, true to within a minute, or some
+   * more where there are very many. Absent: not counted yet.
+   */
+  products?: number | undefined;
 }
 
 export interface ListProductsRequest {
@@ -77,10 +90,21 @@ export interface ListProductsRequest {
   limit: number;
   /** Empty for the first page, else next_cursor of the previous page. */
   cursor: string;
+  /**
+   * Instead of a cursor, the product that the page before ended with: where a list goes on that
+   * search began.
+   */
+  after: ListedProduct | undefined;
+}
+
+export interface ListedProduct {
+  productId: string;
+  /** RFC 3339 */
+  createdAt: string;
 }
 
 export interface ListProductsResponse {
-  products: Product[];
+  products: Uint8Array[];
   /** Empty on the last page. */
   nextCursor: string;
 }
@@ -90,7 +114,16 @@ export interface GetProductRequest {
 }
 
 export interface GetProductResponse {
-  product: Product | undefined;
+  product: ProductJson | undefined;
+}
+
+export interface BatchGetProductsRequest {
+  /** At most 100. */
+  skus: string[];
+}
+
+export interface BatchGetProductsResponse {
+  products: Uint8Array[];
 }
 
 export interface BatchGetVariantsRequest {
@@ -109,30 +142,150 @@ export interface PricedVariant {
   price: Money | undefined;
 }
 
-export interface UpsertProductRequest {
-  /** id, updated_at and available are ignored. */
-  product: Product | undefined;
+export interface CreateProductRequest {
+  product:
+    | ProductInput
+    | undefined;
+  /**
+   * Empty, or up to 255 characters of one caller's own: repeating a request with the same key and
+   * content returns the product that it created.
+   */
+  idempotencyKey: string;
+  userId: string;
 }
 
-export interface UpsertProductResponse {
-  product: Product | undefined;
-  created: boolean;
+export interface ReplaceProductRequest {
+  product:
+    | ProductInput
+    | undefined;
+  /** Empty, "*" (it must exist), or the ETag that it must have. */
+  ifMatch: string;
 }
 
-export interface ChangePriceRequest {
+export interface ChangeProductRequest {
+  idOrHandle: string;
+  title?: string | undefined;
+  description?: string | undefined;
+  vendor?: string | undefined;
+  categoryId?: string | undefined;
+  images?: StringList | undefined;
+  attributes:
+    | { [key: string]: any }
+    | undefined;
+  /** Changes the variants with these SKUs; all others stay as they are. */
+  variants: VariantChange[];
+  published?:
+    | boolean
+    | undefined;
+  /** As in ReplaceProductRequest. */
+  ifMatch: string;
+}
+
+export interface StringList {
+  values: string[];
+}
+
+export interface VariantChange {
   sku: string;
+  /** Absent: its options stay. */
+  options:
+    | Options
+    | undefined;
+  /** Absent: its price stays. */
   price: Money | undefined;
 }
 
-export interface ChangePriceResponse {
-  product: Product | undefined;
+export interface Options {
+  values: { [key: string]: string };
+}
+
+export interface Options_ValuesEntry {
+  key: string;
+  value: string;
+}
+
+export interface CreateProductResponse {
+  written: WrittenProduct | undefined;
+}
+
+export interface ReplaceProductResponse {
+  written: WrittenProduct | undefined;
+}
+
+export interface ChangeProductResponse {
+  written: WrittenProduct | undefined;
+}
+
+export interface WrittenProduct {
+  product: ProductJson | undefined;
+  handle: string;
+  created: boolean;
+  /** It was created before, by an earlier call with the same key. */
+  replayed: boolean;
+}
+
+export interface DeleteProductRequest {
+  idOrHandle: string;
+  /** As in ReplaceProductRequest. */
+  ifMatch: string;
+}
+
+export interface DeleteProductResponse {
+}
+
+export interface BulkReplaceProductsRequest {
+  /** At most 1,000, and 3 MiB together. Two with one handle: the later one counts. */
+  products: ProductInput[];
+}
+
+export interface BulkReplaceProductsResponse {
+  /** One for each product, in their order. */
+  results: BulkResult[];
+}
+
+export interface BulkResult {
+  productId: string;
+  /** created, replaced, unchanged or refused */
+  outcome: string;
+  /** Of a refusal: its code and the fields that are wrong, as in a problem of the API. */
+  code: string;
+  errors: FieldProblem[];
+}
+
+export interface FieldProblem {
+  field: string;
+  message: string;
+}
+
+export interface ScanProductsRequest {
+  /** Empty for the first page, else `last_id` of the previous page. */
+  afterId: string;
+  /** 1 to 1,000. A page of large products may be shorter. */
+  limit: number;
+}
+
+export interface ScanProductsResponse {
+  /** The data of a products.product-upserted.v1 event (docs/events.md), as JSON. */
+  products: Uint8Array[];
+  /** Empty after the last page. */
+  lastId: string;
 }
 
 export interface ListCategoriesRequest {
+  /** Empty for the top. */
+  parentId: string;
+  /** 1 to 1,000 */
+  limit: number;
+  /** Empty for the first page, else next_cursor of the previous page. */
+  cursor: string;
+  /** Whole subtree, parents before their children, instead of direct children. */
+  descendants: boolean;
 }
 
 export interface ListCategoriesResponse {
   categories: Category[];
+  /** Empty on the last page. */
+  nextCursor: string;
 }
 
 export interface GetCategoryRequest {
@@ -143,8 +296,10 @@ export interface GetCategoryResponse {
   category:
     | Category
     | undefined;
-  /** Its direct children. */
+  /** Its direct children, by name; at most 1,000. */
   children: Category[];
+  /** From the top to its parent. */
+  ancestors: Category[];
 }
 
 export interface EnsureCategoryRequest {
@@ -156,28 +311,66 @@ export interface EnsureCategoryResponse {
   category: Category | undefined;
 }
 
-function createBaseVariant(): Variant {
-  return { sku: "", options: {}, price: undefined, available: 0 };
+export interface ChangeCategoryRequest {
+  categoryId: string;
+  name?:
+    | string
+    | undefined;
+  /** Empty moves it to the top. */
+  parentId?: string | undefined;
 }
 
-export const Variant: MessageFns<Variant> = {
-  encode(message: Variant, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
-    if (message.sku !== "") {
-      writer.uint32(10).string(message.sku);
+export interface ChangeCategoryResponse {
+  category: Category | undefined;
+}
+
+function createBaseProductInput(): ProductInput {
+  return {
+    handle: "",
+    title: "",
+    description: "",
+    vendor: "",
+    categoryId: "",
+    images: [],
+    attributes: undefined,
+    variants: [],
+    published: false,
+  };
+}
+
+export const ProductInput: MessageFns<ProductInput> = {
+  encode(message: ProductInput, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.handle !== "") {
+      writer.uint32(10).string(message.handle);
     }
-    globalThis.Object.entries(message.options).forEach(([key, value]: [string, string]) => {
-      Variant_OptionsEntry.encode({ key: key as any, value }, writer.uint32(18).fork()).join();
-    });
-    if (message.price !== undefined) {
-      Money.encode(message.price, writer.uint32(26).fork()).join();
+    if (message.title !== "") {
+      writer.uint32(18).string(message.title);
     }
-    if (message.available !== 0) {
-      writer.uint32(32).int64(message.available);
+    if (message.description !== "") {
+      writer.uint32(26).string(message.description);
+    }
+    if (message.vendor !== "") {
+      writer.uint32(34).string(message.vendor);
+    }
+    if (message.categoryId !== "") {
+      writer.uint32(42).string(message.categoryId);
+    }
+    for (const v of message.images) {
+      writer.uint32(50).string(v!);
+    }
+    if (message.attributes !== undefined) {
+      Struct.encode(Struct.wrap(message.attributes), writer.uint32(58).fork()).join();
+    }
+    for (const v of message.variants) {
+      VariantInput.encode(v!, writer.uint32(66).fork()).join();
+    }
+    if (message.published !== false) {
+      writer.uint32(72).bool(message.published);
     }
     return writer;
   },
 
-  decode(input: BinaryReader | Uint8Array, length?: number): Variant {
+  decode(input: BinaryReader | Uint8Array, length?: number): ProductInput {
     const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
     const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
     if (previousRecursionDepth >= 100) {
@@ -186,7 +379,140 @@ export const Variant: MessageFns<Variant> = {
     (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
     try {
       const end = length === undefined ? reader.len : reader.pos + length;
-      const message = createBaseVariant();
+      const message = createBaseProductInput();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.handle = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.title = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.description = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.vendor = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.categoryId = reader.string();
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.images.push(reader.string());
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.attributes = Struct.unwrap(Struct.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.variants.push(VariantInput.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 9: {
+            if (tag !== 72) {
+              break;
+            }
+
+            message.published = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<ProductInput>, I>>(base?: I): ProductInput {
+    return ProductInput.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ProductInput>, I>>(object: I): ProductInput {
+    const message = createBaseProductInput();
+    message.handle = object.handle ?? "";
+    message.title = object.title ?? "";
+    message.description = object.description ?? "";
+    message.vendor = object.vendor ?? "";
+    message.categoryId = object.categoryId ?? "";
+    message.images = object.images?.map((e) => e) || [];
+    message.attributes = object.attributes ?? undefined;
+    message.variants = object.variants?.map((e) => VariantInput.fromPartial(e)) || [];
+    message.published = object.published ?? false;
+    return message;
+  },
+};
+
+function createBaseVariantInput(): VariantInput {
+  return { sku: "", options: {}, price: undefined };
+}
+
+export const VariantInput: MessageFns<VariantInput> = {
+  encode(message: VariantInput, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.sku !== "") {
+      writer.uint32(10).string(message.sku);
+    }
+    globalThis.Object.entries(message.options).forEach(([key, value]: [string, string]) => {
+      VariantInput_OptionsEntry.encode({ key: key as any, value }, writer.uint32(18).fork()).join();
+    });
+    if (message.price !== undefined) {
+      Money.encode(message.price, writer.uint32(26).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): VariantInput {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseVariantInput();
       while (reader.pos < end) {
         const tag = reader.uint32();
         switch (tag >>> 3) {
@@ -203,7 +529,7 @@ export const Variant: MessageFns<Variant> = {
               break;
             }
 
-            const entry2 = Variant_OptionsEntry.decode(reader, reader.uint32());
+            const entry2 = VariantInput_OptionsEntry.decode(reader, reader.uint32());
             if (entry2.value !== undefined) {
               message.options[entry2.key] = entry2.value;
             }
@@ -215,14 +541,6 @@ export const Variant: MessageFns<Variant> = {
             }
 
             message.price = Money.decode(reader, reader.uint32());
-            continue;
-          }
-          case 4: {
-            if (tag !== 32) {
-              break;
-            }
-
-            message.available = longToNumber(reader.int64());
             continue;
           }
         }
@@ -237,11 +555,11 @@ export const Variant: MessageFns<Variant> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<Variant>, I>>(base?: I): Variant {
-    return Variant.fromPartial(base ?? ({} as any));
+  create<I extends Exact<DeepPartial<VariantInput>, I>>(base?: I): VariantInput {
+    return VariantInput.fromPartial(base ?? ({} as any));
   },
-  fromPartial<I extends Exact<DeepPartial<Variant>, I>>(object: I): Variant {
-    const message = createBaseVariant();
+  fromPartial<I extends Exact<DeepPartial<VariantInput>, I>>(object: I): VariantInput {
+    const message = createBaseVariantInput();
     message.sku = object.sku ?? "";
     message.options = (globalThis.Object.entries(object.options ?? {}) as [string, string][]).reduce(
       (acc: { [key: string]: string }, [key, value]: [string, string]) => {
@@ -253,17 +571,16 @@ export const Variant: MessageFns<Variant> = {
       {},
     );
     message.price = (object.price !== undefined && object.price !== null) ? Money.fromPartial(object.price) : undefined;
-    message.available = object.available ?? 0;
     return message;
   },
 };
 
-function createBaseVariant_OptionsEntry(): Variant_OptionsEntry {
+function createBaseVariantInput_OptionsEntry(): VariantInput_OptionsEntry {
   return { key: "", value: "" };
 }
 
-export const Variant_OptionsEntry: MessageFns<Variant_OptionsEntry> = {
-  encode(message: Variant_OptionsEntry, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+export const VariantInput_OptionsEntry: MessageFns<VariantInput_OptionsEntry> = {
+  encode(message: VariantInput_OptionsEntry, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.key !== "") {
       writer.uint32(10).string(message.key);
     }
@@ -273,7 +590,7 @@ export const Variant_OptionsEntry: MessageFns<Variant_OptionsEntry> = {
     return writer;
   },
 
-  decode(input: BinaryReader | Uint8Array, length?: number): Variant_OptionsEntry {
+  decode(input: BinaryReader | Uint8Array, length?: number): VariantInput_OptionsEntry {
     const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
     const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
     if (previousRecursionDepth >= 100) {
@@ -282,7 +599,7 @@ export const Variant_OptionsEntry: MessageFns<Variant_OptionsEntry> = {
     (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
     try {
       const end = length === undefined ? reader.len : reader.pos + length;
-      const message = createBaseVariant_OptionsEntry();
+      const message = createBaseVariantInput_OptionsEntry();
       while (reader.pos < end) {
         const tag = reader.uint32();
         switch (tag >>> 3) {
@@ -314,72 +631,36 @@ export const Variant_OptionsEntry: MessageFns<Variant_OptionsEntry> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<Variant_OptionsEntry>, I>>(base?: I): Variant_OptionsEntry {
-    return Variant_OptionsEntry.fromPartial(base ?? ({} as any));
+  create<I extends Exact<DeepPartial<VariantInput_OptionsEntry>, I>>(base?: I): VariantInput_OptionsEntry {
+    return VariantInput_OptionsEntry.fromPartial(base ?? ({} as any));
   },
-  fromPartial<I extends Exact<DeepPartial<Variant_OptionsEntry>, I>>(object: I): Variant_OptionsEntry {
-    const message = createBaseVariant_OptionsEntry();
+  fromPartial<I extends Exact<DeepPartial<VariantInput_OptionsEntry>, I>>(object: I): VariantInput_OptionsEntry {
+    const message = createBaseVariantInput_OptionsEntry();
     message.key = object.key ?? "";
     message.value = object.value ?? "";
     return message;
   },
 };
 
-function createBaseProduct(): Product {
-  return {
-    id: "",
-    handle: "",
-    title: "",
-    description: "",
-    vendor: "",
-    categoryId: "",
-    images: [],
-    attributes: undefined,
-    variants: [],
-    published: false,
-    updatedAt: "",
-  };
+function createBaseProductJson(): ProductJson {
+  return { json: new Uint8Array(0), etag: "", published: false };
 }
 
-export const Product: MessageFns<Product> = {
-  encode(message: Product, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
-    if (message.id !== "") {
-      writer.uint32(10).string(message.id);
+export const ProductJson: MessageFns<ProductJson> = {
+  encode(message: ProductJson, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.json.length !== 0) {
+      writer.uint32(10).bytes(message.json);
     }
-    if (message.handle !== "") {
-      writer.uint32(18).string(message.handle);
-    }
-    if (message.title !== "") {
-      writer.uint32(26).string(message.title);
-    }
-    if (message.description !== "") {
-      writer.uint32(34).string(message.description);
-    }
-    if (message.vendor !== "") {
-      writer.uint32(42).string(message.vendor);
-    }
-    if (message.categoryId !== "") {
-      writer.uint32(50).string(message.categoryId);
-    }
-    for (const v of message.images) {
-      writer.uint32(58).string(v!);
-    }
-    if (message.attributes !== undefined) {
-      Struct.encode(Struct.wrap(message.attributes), writer.uint32(66).fork()).join();
-    }
-    for (const v of message.variants) {
-      Variant.encode(v!, writer.uint32(74).fork()).join();
+    if (message.etag !== "") {
+      writer.uint32(18).string(message.etag);
     }
     if (message.published !== false) {
-      writer.uint32(80).bool(message.published);
-    }
-    if (message.updatedAt !== "") {
-      writer.uint32(90).string(message.updatedAt);
+      writer.uint32(24).bool(message.published);
     }
     return writer;
   },
 
-  decode(input: BinaryReader | Uint8Array, length?: number): Product {
+  decode(input: BinaryReader | Uint8Array, length?: number): ProductJson {
     const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
     const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
     if (previousRecursionDepth >= 100) {
@@ -388,7 +669,7 @@ export const Product: MessageFns<Product> = {
     (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
     try {
       const end = length === undefined ? reader.len : reader.pos + length;
-      const message = createBaseProduct();
+      const message = createBaseProductJson();
       while (reader.pos < end) {
         const tag = reader.uint32();
         switch (tag >>> 3) {
@@ -397,7 +678,7 @@ export const Product: MessageFns<Product> = {
               break;
             }
 
-            message.id = reader.string();
+            message.json = reader.bytes();
             continue;
           }
           case 2: {
@@ -405,79 +686,15 @@ export const Product: MessageFns<Product> = {
               break;
             }
 
-            message.handle = reader.string();
+            message.etag = reader.string();
             continue;
           }
           case 3: {
-            if (tag !== 26) {
-              break;
-            }
-
-            message.title = reader.string();
-            continue;
-          }
-          case 4: {
-            if (tag !== 34) {
-              break;
-            }
-
-            message.description = reader.string();
-            continue;
-          }
-          case 5: {
-            if (tag !== 42) {
-              break;
-            }
-
-            message.vendor = reader.string();
-            continue;
-          }
-          case 6: {
-            if (tag !== 50) {
-              break;
-            }
-
-            message.categoryId = reader.string();
-            continue;
-          }
-          case 7: {
-            if (tag !== 58) {
-              break;
-            }
-
-            message.images.push(reader.string());
-            continue;
-          }
-          case 8: {
-            if (tag !== 66) {
-              break;
-            }
-
-            message.attributes = Struct.unwrap(Struct.decode(reader, reader.uint32()));
-            continue;
-          }
-          case 9: {
-            if (tag !== 74) {
-              break;
-            }
-
-            message.variants.push(Variant.decode(reader, reader.uint32()));
-            continue;
-          }
-          case 10: {
-            if (tag !== 80) {
+            if (tag !== 24) {
               break;
             }
 
             message.published = reader.bool();
-            continue;
-          }
-          case 11: {
-            if (tag !== 90) {
-              break;
-            }
-
-            message.updatedAt = reader.string();
             continue;
           }
         }
@@ -492,28 +709,20 @@ export const Product: MessageFns<Product> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<Product>, I>>(base?: I): Product {
-    return Product.fromPartial(base ?? ({} as any));
+  create<I extends Exact<DeepPartial<ProductJson>, I>>(base?: I): ProductJson {
+    return ProductJson.fromPartial(base ?? ({} as any));
   },
-  fromPartial<I extends Exact<DeepPartial<Product>, I>>(object: I): Product {
-    const message = createBaseProduct();
-    message.id = object.id ?? "";
-    message.handle = object.handle ?? "";
-    message.title = object.title ?? "";
-    message.description = object.description ?? "";
-    message.vendor = object.vendor ?? "";
-    message.categoryId = object.categoryId ?? "";
-    message.images = object.images?.map((e) => e) || [];
-    message.attributes = object.attributes ?? undefined;
-    message.variants = object.variants?.map((e) => Variant.fromPartial(e)) || [];
+  fromPartial<I extends Exact<DeepPartial<ProductJson>, I>>(object: I): ProductJson {
+    const message = createBaseProductJson();
+    message.json = object.json ?? new Uint8Array(0);
+    message.etag = object.etag ?? "";
     message.published = object.published ?? false;
-    message.updatedAt = object.updatedAt ?? "";
     return message;
   },
 };
 
 function createBaseCategory(): Category {
-  return { id: "", name: "", parentId: "", path: "" };
+  return { id: "", name: "", parentId: "", path: "", products: undefined };
 }
 
 export const Category: MessageFns<Category> = {
@@ -529,6 +738,9 @@ export const Category: MessageFns<Category> = {
     }
     if (message.path !== "") {
       writer.uint32(34).string(message.path);
+    }
+    if (message.products !== undefined) {
+      writer.uint32(40).int64(message.products);
     }
     return writer;
   },
@@ -578,6 +790,14 @@ export const Category: MessageFns<Category> = {
             message.path = reader.string();
             continue;
           }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.products = longToNumber(reader.int64());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -599,12 +819,13 @@ export const Category: MessageFns<Category> = {
     message.name = object.name ?? "";
     message.parentId = object.parentId ?? "";
     message.path = object.path ?? "";
+    message.products = object.products ?? undefined;
     return message;
   },
 };
 
 function createBaseListProductsRequest(): ListProductsRequest {
-  return { categoryId: "", limit: 0, cursor: "" };
+  return { categoryId: "", limit: 0, cursor: "", after: undefined };
 }
 
 export const ListProductsRequest: MessageFns<ListProductsRequest> = {
@@ -617,6 +838,9 @@ export const ListProductsRequest: MessageFns<ListProductsRequest> = {
     }
     if (message.cursor !== "") {
       writer.uint32(26).string(message.cursor);
+    }
+    if (message.after !== undefined) {
+      ListedProduct.encode(message.after, writer.uint32(34).fork()).join();
     }
     return writer;
   },
@@ -658,6 +882,14 @@ export const ListProductsRequest: MessageFns<ListProductsRequest> = {
             message.cursor = reader.string();
             continue;
           }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.after = ListedProduct.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -678,6 +910,76 @@ export const ListProductsRequest: MessageFns<ListProductsRequest> = {
     message.categoryId = object.categoryId ?? "";
     message.limit = object.limit ?? 0;
     message.cursor = object.cursor ?? "";
+    message.after = (object.after !== undefined && object.after !== null)
+      ? ListedProduct.fromPartial(object.after)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseListedProduct(): ListedProduct {
+  return { productId: "", createdAt: "" };
+}
+
+export const ListedProduct: MessageFns<ListedProduct> = {
+  encode(message: ListedProduct, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.productId !== "") {
+      writer.uint32(10).string(message.productId);
+    }
+    if (message.createdAt !== "") {
+      writer.uint32(18).string(message.createdAt);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ListedProduct {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseListedProduct();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.productId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.createdAt = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<ListedProduct>, I>>(base?: I): ListedProduct {
+    return ListedProduct.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ListedProduct>, I>>(object: I): ListedProduct {
+    const message = createBaseListedProduct();
+    message.productId = object.productId ?? "";
+    message.createdAt = object.createdAt ?? "";
     return message;
   },
 };
@@ -689,7 +991,7 @@ function createBaseListProductsResponse(): ListProductsResponse {
 export const ListProductsResponse: MessageFns<ListProductsResponse> = {
   encode(message: ListProductsResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     for (const v of message.products) {
-      Product.encode(v!, writer.uint32(10).fork()).join();
+      writer.uint32(10).bytes(v!);
     }
     if (message.nextCursor !== "") {
       writer.uint32(18).string(message.nextCursor);
@@ -715,7 +1017,7 @@ export const ListProductsResponse: MessageFns<ListProductsResponse> = {
               break;
             }
 
-            message.products.push(Product.decode(reader, reader.uint32()));
+            message.products.push(reader.bytes());
             continue;
           }
           case 2: {
@@ -743,7 +1045,7 @@ export const ListProductsResponse: MessageFns<ListProductsResponse> = {
   },
   fromPartial<I extends Exact<DeepPartial<ListProductsResponse>, I>>(object: I): ListProductsResponse {
     const message = createBaseListProductsResponse();
-    message.products = object.products?.map((e) => Product.fromPartial(e)) || [];
+    message.products = object.products?.map((e) => e) || [];
     message.nextCursor = object.nextCursor ?? "";
     return message;
   },
@@ -811,7 +1113,7 @@ function createBaseGetProductResponse(): GetProductResponse {
 export const GetProductResponse: MessageFns<GetProductResponse> = {
   encode(message: GetProductResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.product !== undefined) {
-      Product.encode(message.product, writer.uint32(10).fork()).join();
+      ProductJson.encode(message.product, writer.uint32(10).fork()).join();
     }
     return writer;
   },
@@ -834,7 +1136,7 @@ export const GetProductResponse: MessageFns<GetProductResponse> = {
               break;
             }
 
-            message.product = Product.decode(reader, reader.uint32());
+            message.product = ProductJson.decode(reader, reader.uint32());
             continue;
           }
         }
@@ -855,8 +1157,118 @@ export const GetProductResponse: MessageFns<GetProductResponse> = {
   fromPartial<I extends Exact<DeepPartial<GetProductResponse>, I>>(object: I): GetProductResponse {
     const message = createBaseGetProductResponse();
     message.product = (object.product !== undefined && object.product !== null)
-      ? Product.fromPartial(object.product)
+      ? ProductJson.fromPartial(object.product)
       : undefined;
+    return message;
+  },
+};
+
+function createBaseBatchGetProductsRequest(): BatchGetProductsRequest {
+  return { skus: [] };
+}
+
+export const BatchGetProductsRequest: MessageFns<BatchGetProductsRequest> = {
+  encode(message: BatchGetProductsRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.skus) {
+      writer.uint32(10).string(v!);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): BatchGetProductsRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseBatchGetProductsRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.skus.push(reader.string());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<BatchGetProductsRequest>, I>>(base?: I): BatchGetProductsRequest {
+    return BatchGetProductsRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<BatchGetProductsRequest>, I>>(object: I): BatchGetProductsRequest {
+    const message = createBaseBatchGetProductsRequest();
+    message.skus = object.skus?.map((e) => e) || [];
+    return message;
+  },
+};
+
+function createBaseBatchGetProductsResponse(): BatchGetProductsResponse {
+  return { products: [] };
+}
+
+export const BatchGetProductsResponse: MessageFns<BatchGetProductsResponse> = {
+  encode(message: BatchGetProductsResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.products) {
+      writer.uint32(10).bytes(v!);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): BatchGetProductsResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseBatchGetProductsResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.products.push(reader.bytes());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<BatchGetProductsResponse>, I>>(base?: I): BatchGetProductsResponse {
+    return BatchGetProductsResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<BatchGetProductsResponse>, I>>(object: I): BatchGetProductsResponse {
+    const message = createBaseBatchGetProductsResponse();
+    message.products = object.products?.map((e) => e) || [];
     return message;
   },
 };
@@ -1062,19 +1474,25 @@ export const PricedVariant: MessageFns<PricedVariant> = {
   },
 };
 
-function createBaseUpsertProductRequest(): UpsertProductRequest {
-  return { product: undefined };
+function createBaseCreateProductRequest(): CreateProductRequest {
+  return { product: undefined, idempotencyKey: "", userId: "" };
 }
 
-export const UpsertProductRequest: MessageFns<UpsertProductRequest> = {
-  encode(message: UpsertProductRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+export const CreateProductRequest: MessageFns<CreateProductRequest> = {
+  encode(message: CreateProductRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.product !== undefined) {
-      Product.encode(message.product, writer.uint32(10).fork()).join();
+      ProductInput.encode(message.product, writer.uint32(10).fork()).join();
+    }
+    if (message.idempotencyKey !== "") {
+      writer.uint32(18).string(message.idempotencyKey);
+    }
+    if (message.userId !== "") {
+      writer.uint32(26).string(message.userId);
     }
     return writer;
   },
 
-  decode(input: BinaryReader | Uint8Array, length?: number): UpsertProductRequest {
+  decode(input: BinaryReader | Uint8Array, length?: number): CreateProductRequest {
     const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
     const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
     if (previousRecursionDepth >= 100) {
@@ -1083,7 +1501,7 @@ export const UpsertProductRequest: MessageFns<UpsertProductRequest> = {
     (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
     try {
       const end = length === undefined ? reader.len : reader.pos + length;
-      const message = createBaseUpsertProductRequest();
+      const message = createBaseCreateProductRequest();
       while (reader.pos < end) {
         const tag = reader.uint32();
         switch (tag >>> 3) {
@@ -1092,75 +1510,23 @@ export const UpsertProductRequest: MessageFns<UpsertProductRequest> = {
               break;
             }
 
-            message.product = Product.decode(reader, reader.uint32());
-            continue;
-          }
-        }
-        if ((tag & 7) === 4 || tag === 0) {
-          break;
-        }
-        reader.skip(tag & 7);
-      }
-      return message;
-    } finally {
-      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
-    }
-  },
-
-  create<I extends Exact<DeepPartial<UpsertProductRequest>, I>>(base?: I): UpsertProductRequest {
-    return UpsertProductRequest.fromPartial(base ?? ({} as any));
-  },
-  fromPartial<I extends Exact<DeepPartial<UpsertProductRequest>, I>>(object: I): UpsertProductRequest {
-    const message = createBaseUpsertProductRequest();
-    message.product = (object.product !== undefined && object.product !== null)
-      ? Product.fromPartial(object.product)
-      : undefined;
-    return message;
-  },
-};
-
-function createBaseUpsertProductResponse(): UpsertProductResponse {
-  return { product: undefined, created: false };
-}
-
-export const UpsertProductResponse: MessageFns<UpsertProductResponse> = {
-  encode(message: UpsertProductResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
-    if (message.product !== undefined) {
-      Product.encode(message.product, writer.uint32(10).fork()).join();
-    }
-    if (message.created !== false) {
-      writer.uint32(16).bool(message.created);
-    }
-    return writer;
-  },
-
-  decode(input: BinaryReader | Uint8Array, length?: number): UpsertProductResponse {
-    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
-    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
-    if (previousRecursionDepth >= 100) {
-      throw new globalThis.Error("protobuf decode recursion limit exceeded");
-    }
-    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
-    try {
-      const end = length === undefined ? reader.len : reader.pos + length;
-      const message = createBaseUpsertProductResponse();
-      while (reader.pos < end) {
-        const tag = reader.uint32();
-        switch (tag >>> 3) {
-          case 1: {
-            if (tag !== 10) {
-              break;
-            }
-
-            message.product = Product.decode(reader, reader.uint32());
+            message.product = ProductInput.decode(reader, reader.uint32());
             continue;
           }
           case 2: {
-            if (tag !== 16) {
+            if (tag !== 18) {
               break;
             }
 
-            message.created = reader.bool();
+            message.idempotencyKey = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.userId = reader.string();
             continue;
           }
         }
@@ -1175,35 +1541,36 @@ export const UpsertProductResponse: MessageFns<UpsertProductResponse> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<UpsertProductResponse>, I>>(base?: I): UpsertProductResponse {
-    return UpsertProductResponse.fromPartial(base ?? ({} as any));
+  create<I extends Exact<DeepPartial<CreateProductRequest>, I>>(base?: I): CreateProductRequest {
+    return CreateProductRequest.fromPartial(base ?? ({} as any));
   },
-  fromPartial<I extends Exact<DeepPartial<UpsertProductResponse>, I>>(object: I): UpsertProductResponse {
-    const message = createBaseUpsertProductResponse();
+  fromPartial<I extends Exact<DeepPartial<CreateProductRequest>, I>>(object: I): CreateProductRequest {
+    const message = createBaseCreateProductRequest();
     message.product = (object.product !== undefined && object.product !== null)
-      ? Product.fromPartial(object.product)
+      ? ProductInput.fromPartial(object.product)
       : undefined;
-    message.created = object.created ?? false;
+    message.idempotencyKey = object.idempotencyKey ?? "";
+    message.userId = object.userId ?? "";
     return message;
   },
 };
 
-function createBaseChangePriceRequest(): ChangePriceRequest {
-  return { sku: "", price: undefined };
+function createBaseReplaceProductRequest(): ReplaceProductRequest {
+  return { product: undefined, ifMatch: "" };
 }
 
-export const ChangePriceRequest: MessageFns<ChangePriceRequest> = {
-  encode(message: ChangePriceRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
-    if (message.sku !== "") {
-      writer.uint32(10).string(message.sku);
+export const ReplaceProductRequest: MessageFns<ReplaceProductRequest> = {
+  encode(message: ReplaceProductRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.product !== undefined) {
+      ProductInput.encode(message.product, writer.uint32(10).fork()).join();
     }
-    if (message.price !== undefined) {
-      Money.encode(message.price, writer.uint32(18).fork()).join();
+    if (message.ifMatch !== "") {
+      writer.uint32(18).string(message.ifMatch);
     }
     return writer;
   },
 
-  decode(input: BinaryReader | Uint8Array, length?: number): ChangePriceRequest {
+  decode(input: BinaryReader | Uint8Array, length?: number): ReplaceProductRequest {
     const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
     const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
     if (previousRecursionDepth >= 100) {
@@ -1212,7 +1579,310 @@ export const ChangePriceRequest: MessageFns<ChangePriceRequest> = {
     (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
     try {
       const end = length === undefined ? reader.len : reader.pos + length;
-      const message = createBaseChangePriceRequest();
+      const message = createBaseReplaceProductRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.product = ProductInput.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.ifMatch = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<ReplaceProductRequest>, I>>(base?: I): ReplaceProductRequest {
+    return ReplaceProductRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ReplaceProductRequest>, I>>(object: I): ReplaceProductRequest {
+    const message = createBaseReplaceProductRequest();
+    message.product = (object.product !== undefined && object.product !== null)
+      ? ProductInput.fromPartial(object.product)
+      : undefined;
+    message.ifMatch = object.ifMatch ?? "";
+    return message;
+  },
+};
+
+function createBaseChangeProductRequest(): ChangeProductRequest {
+  return {
+    idOrHandle: "",
+    title: undefined,
+    description: undefined,
+    vendor: undefined,
+    categoryId: undefined,
+    images: undefined,
+    attributes: undefined,
+    variants: [],
+    published: undefined,
+    ifMatch: "",
+  };
+}
+
+export const ChangeProductRequest: MessageFns<ChangeProductRequest> = {
+  encode(message: ChangeProductRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.idOrHandle !== "") {
+      writer.uint32(10).string(message.idOrHandle);
+    }
+    if (message.title !== undefined) {
+      writer.uint32(18).string(message.title);
+    }
+    if (message.description !== undefined) {
+      writer.uint32(26).string(message.description);
+    }
+    if (message.vendor !== undefined) {
+      writer.uint32(34).string(message.vendor);
+    }
+    if (message.categoryId !== undefined) {
+      writer.uint32(42).string(message.categoryId);
+    }
+    if (message.images !== undefined) {
+      StringList.encode(message.images, writer.uint32(50).fork()).join();
+    }
+    if (message.attributes !== undefined) {
+      Struct.encode(Struct.wrap(message.attributes), writer.uint32(58).fork()).join();
+    }
+    for (const v of message.variants) {
+      VariantChange.encode(v!, writer.uint32(66).fork()).join();
+    }
+    if (message.published !== undefined) {
+      writer.uint32(72).bool(message.published);
+    }
+    if (message.ifMatch !== "") {
+      writer.uint32(82).string(message.ifMatch);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ChangeProductRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseChangeProductRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.idOrHandle = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.title = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.description = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.vendor = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.categoryId = reader.string();
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.images = StringList.decode(reader, reader.uint32());
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.attributes = Struct.unwrap(Struct.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.variants.push(VariantChange.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 9: {
+            if (tag !== 72) {
+              break;
+            }
+
+            message.published = reader.bool();
+            continue;
+          }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.ifMatch = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<ChangeProductRequest>, I>>(base?: I): ChangeProductRequest {
+    return ChangeProductRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ChangeProductRequest>, I>>(object: I): ChangeProductRequest {
+    const message = createBaseChangeProductRequest();
+    message.idOrHandle = object.idOrHandle ?? "";
+    message.title = object.title ?? undefined;
+    message.description = object.description ?? undefined;
+    message.vendor = object.vendor ?? undefined;
+    message.categoryId = object.categoryId ?? undefined;
+    message.images = (object.images !== undefined && object.images !== null)
+      ? StringList.fromPartial(object.images)
+      : undefined;
+    message.attributes = object.attributes ?? undefined;
+    message.variants = object.variants?.map((e) => VariantChange.fromPartial(e)) || [];
+    message.published = object.published ?? undefined;
+    message.ifMatch = object.ifMatch ?? "";
+    return message;
+  },
+};
+
+function createBaseStringList(): StringList {
+  return { values: [] };
+}
+
+export const StringList: MessageFns<StringList> = {
+  encode(message: StringList, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.values) {
+      writer.uint32(10).string(v!);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): StringList {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseStringList();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.values.push(reader.string());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<StringList>, I>>(base?: I): StringList {
+    return StringList.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<StringList>, I>>(object: I): StringList {
+    const message = createBaseStringList();
+    message.values = object.values?.map((e) => e) || [];
+    return message;
+  },
+};
+
+function createBaseVariantChange(): VariantChange {
+  return { sku: "", options: undefined, price: undefined };
+}
+
+export const VariantChange: MessageFns<VariantChange> = {
+  encode(message: VariantChange, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.sku !== "") {
+      writer.uint32(10).string(message.sku);
+    }
+    if (message.options !== undefined) {
+      Options.encode(message.options, writer.uint32(18).fork()).join();
+    }
+    if (message.price !== undefined) {
+      Money.encode(message.price, writer.uint32(26).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): VariantChange {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseVariantChange();
       while (reader.pos < end) {
         const tag = reader.uint32();
         switch (tag >>> 3) {
@@ -1226,6 +1896,14 @@ export const ChangePriceRequest: MessageFns<ChangePriceRequest> = {
           }
           case 2: {
             if (tag !== 18) {
+              break;
+            }
+
+            message.options = Options.decode(reader, reader.uint32());
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
               break;
             }
 
@@ -1244,30 +1922,33 @@ export const ChangePriceRequest: MessageFns<ChangePriceRequest> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<ChangePriceRequest>, I>>(base?: I): ChangePriceRequest {
-    return ChangePriceRequest.fromPartial(base ?? ({} as any));
+  create<I extends Exact<DeepPartial<VariantChange>, I>>(base?: I): VariantChange {
+    return VariantChange.fromPartial(base ?? ({} as any));
   },
-  fromPartial<I extends Exact<DeepPartial<ChangePriceRequest>, I>>(object: I): ChangePriceRequest {
-    const message = createBaseChangePriceRequest();
+  fromPartial<I extends Exact<DeepPartial<VariantChange>, I>>(object: I): VariantChange {
+    const message = createBaseVariantChange();
     message.sku = object.sku ?? "";
+    message.options = (object.options !== undefined && object.options !== null)
+      ? Options.fromPartial(object.options)
+      : undefined;
     message.price = (object.price !== undefined && object.price !== null) ? Money.fromPartial(object.price) : undefined;
     return message;
   },
 };
 
-function createBaseChangePriceResponse(): ChangePriceResponse {
-  return { product: undefined };
+function createBaseOptions(): Options {
+  return { values: {} };
 }
 
-export const ChangePriceResponse: MessageFns<ChangePriceResponse> = {
-  encode(message: ChangePriceResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
-    if (message.product !== undefined) {
-      Product.encode(message.product, writer.uint32(10).fork()).join();
-    }
+export const Options: MessageFns<Options> = {
+  encode(message: Options, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    globalThis.Object.entries(message.values).forEach(([key, value]: [string, string]) => {
+      Options_ValuesEntry.encode({ key: key as any, value }, writer.uint32(10).fork()).join();
+    });
     return writer;
   },
 
-  decode(input: BinaryReader | Uint8Array, length?: number): ChangePriceResponse {
+  decode(input: BinaryReader | Uint8Array, length?: number): Options {
     const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
     const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
     if (previousRecursionDepth >= 100) {
@@ -1276,7 +1957,7 @@ export const ChangePriceResponse: MessageFns<ChangePriceResponse> = {
     (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
     try {
       const end = length === undefined ? reader.len : reader.pos + length;
-      const message = createBaseChangePriceResponse();
+      const message = createBaseOptions();
       while (reader.pos < end) {
         const tag = reader.uint32();
         switch (tag >>> 3) {
@@ -1285,7 +1966,10 @@ export const ChangePriceResponse: MessageFns<ChangePriceResponse> = {
               break;
             }
 
-            message.product = Product.decode(reader, reader.uint32());
+            const entry1 = Options_ValuesEntry.decode(reader, reader.uint32());
+            if (entry1.value !== undefined) {
+              message.values[entry1.key] = entry1.value;
+            }
             continue;
           }
         }
@@ -1300,24 +1984,885 @@ export const ChangePriceResponse: MessageFns<ChangePriceResponse> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<ChangePriceResponse>, I>>(base?: I): ChangePriceResponse {
-    return ChangePriceResponse.fromPartial(base ?? ({} as any));
+  create<I extends Exact<DeepPartial<Options>, I>>(base?: I): Options {
+    return Options.fromPartial(base ?? ({} as any));
   },
-  fromPartial<I extends Exact<DeepPartial<ChangePriceResponse>, I>>(object: I): ChangePriceResponse {
-    const message = createBaseChangePriceResponse();
-    message.product = (object.product !== undefined && object.product !== null)
-      ? Product.fromPartial(object.product)
+  fromPartial<I extends Exact<DeepPartial<Options>, I>>(object: I): Options {
+    const message = createBaseOptions();
+    message.values = (globalThis.Object.entries(object.values ?? {}) as [string, string][]).reduce(
+      (acc: { [key: string]: string }, [key, value]: [string, string]) => {
+        if (value !== undefined) {
+          acc[key] = globalThis.String(value);
+        }
+        return acc;
+      },
+      {},
+    );
+    return message;
+  },
+};
+
+function createBaseOptions_ValuesEntry(): Options_ValuesEntry {
+  return { key: "", value: "" };
+}
+
+export const Options_ValuesEntry: MessageFns<Options_ValuesEntry> = {
+  encode(message: Options_ValuesEntry, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.key !== "") {
+      writer.uint32(10).string(message.key);
+    }
+    if (message.value !== "") {
+      writer.uint32(18).string(message.value);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Options_ValuesEntry {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseOptions_ValuesEntry();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.key = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.value = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<Options_ValuesEntry>, I>>(base?: I): Options_ValuesEntry {
+    return Options_ValuesEntry.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<Options_ValuesEntry>, I>>(object: I): Options_ValuesEntry {
+    const message = createBaseOptions_ValuesEntry();
+    message.key = object.key ?? "";
+    message.value = object.value ?? "";
+    return message;
+  },
+};
+
+function createBaseCreateProductResponse(): CreateProductResponse {
+  return { written: undefined };
+}
+
+export const CreateProductResponse: MessageFns<CreateProductResponse> = {
+  encode(message: CreateProductResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.written !== undefined) {
+      WrittenProduct.encode(message.written, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): CreateProductResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseCreateProductResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.written = WrittenProduct.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<CreateProductResponse>, I>>(base?: I): CreateProductResponse {
+    return CreateProductResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<CreateProductResponse>, I>>(object: I): CreateProductResponse {
+    const message = createBaseCreateProductResponse();
+    message.written = (object.written !== undefined && object.written !== null)
+      ? WrittenProduct.fromPartial(object.written)
       : undefined;
     return message;
   },
 };
 
-function createBaseListCategoriesRequest(): ListCategoriesRequest {
+function createBaseReplaceProductResponse(): ReplaceProductResponse {
+  return { written: undefined };
+}
+
+export const ReplaceProductResponse: MessageFns<ReplaceProductResponse> = {
+  encode(message: ReplaceProductResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.written !== undefined) {
+      WrittenProduct.encode(message.written, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ReplaceProductResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseReplaceProductResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.written = WrittenProduct.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<ReplaceProductResponse>, I>>(base?: I): ReplaceProductResponse {
+    return ReplaceProductResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ReplaceProductResponse>, I>>(object: I): ReplaceProductResponse {
+    const message = createBaseReplaceProductResponse();
+    message.written = (object.written !== undefined && object.written !== null)
+      ? WrittenProduct.fromPartial(object.written)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseChangeProductResponse(): ChangeProductResponse {
+  return { written: undefined };
+}
+
+export const ChangeProductResponse: MessageFns<ChangeProductResponse> = {
+  encode(message: ChangeProductResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.written !== undefined) {
+      WrittenProduct.encode(message.written, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ChangeProductResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseChangeProductResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.written = WrittenProduct.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<ChangeProductResponse>, I>>(base?: I): ChangeProductResponse {
+    return ChangeProductResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ChangeProductResponse>, I>>(object: I): ChangeProductResponse {
+    const message = createBaseChangeProductResponse();
+    message.written = (object.written !== undefined && object.written !== null)
+      ? WrittenProduct.fromPartial(object.written)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseWrittenProduct(): WrittenProduct {
+  return { product: undefined, handle: "", created: false, replayed: false };
+}
+
+export const WrittenProduct: MessageFns<WrittenProduct> = {
+  encode(message: WrittenProduct, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.product !== undefined) {
+      ProductJson.encode(message.product, writer.uint32(10).fork()).join();
+    }
+    if (message.handle !== "") {
+      writer.uint32(18).string(message.handle);
+    }
+    if (message.created !== false) {
+      writer.uint32(24).bool(message.created);
+    }
+    if (message.replayed !== false) {
+      writer.uint32(32).bool(message.replayed);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): WrittenProduct {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseWrittenProduct();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.product = ProductJson.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.handle = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.created = reader.bool();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.replayed = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<WrittenProduct>, I>>(base?: I): WrittenProduct {
+    return WrittenProduct.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<WrittenProduct>, I>>(object: I): WrittenProduct {
+    const message = createBaseWrittenProduct();
+    message.product = (object.product !== undefined && object.product !== null)
+      ? ProductJson.fromPartial(object.product)
+      : undefined;
+    message.handle = object.handle ?? "";
+    message.created = object.created ?? false;
+    message.replayed = object.replayed ?? false;
+    return message;
+  },
+};
+
+function createBaseDeleteProductRequest(): DeleteProductRequest {
+  return { idOrHandle: "", ifMatch: "" };
+}
+
+export const DeleteProductRequest: MessageFns<DeleteProductRequest> = {
+  encode(message: DeleteProductRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.idOrHandle !== "") {
+      writer.uint32(10).string(message.idOrHandle);
+    }
+    if (message.ifMatch !== "") {
+      writer.uint32(18).string(message.ifMatch);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): DeleteProductRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDeleteProductRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.idOrHandle = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.ifMatch = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<DeleteProductRequest>, I>>(base?: I): DeleteProductRequest {
+    return DeleteProductRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<DeleteProductRequest>, I>>(object: I): DeleteProductRequest {
+    const message = createBaseDeleteProductRequest();
+    message.idOrHandle = object.idOrHandle ?? "";
+    message.ifMatch = object.ifMatch ?? "";
+    return message;
+  },
+};
+
+function createBaseDeleteProductResponse(): DeleteProductResponse {
   return {};
 }
 
+export const DeleteProductResponse: MessageFns<DeleteProductResponse> = {
+  encode(_: DeleteProductResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): DeleteProductResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDeleteProductResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<DeleteProductResponse>, I>>(base?: I): DeleteProductResponse {
+    return DeleteProductResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<DeleteProductResponse>, I>>(_: I): DeleteProductResponse {
+    const message = createBaseDeleteProductResponse();
+    return message;
+  },
+};
+
+function createBaseBulkReplaceProductsRequest(): BulkReplaceProductsRequest {
+  return { products: [] };
+}
+
+export const BulkReplaceProductsRequest: MessageFns<BulkReplaceProductsRequest> = {
+  encode(message: BulkReplaceProductsRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.products) {
+      ProductInput.encode(v!, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): BulkReplaceProductsRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseBulkReplaceProductsRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.products.push(ProductInput.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<BulkReplaceProductsRequest>, I>>(base?: I): BulkReplaceProductsRequest {
+    return BulkReplaceProductsRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<BulkReplaceProductsRequest>, I>>(object: I): BulkReplaceProductsRequest {
+    const message = createBaseBulkReplaceProductsRequest();
+    message.products = object.products?.map((e) => ProductInput.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseBulkReplaceProductsResponse(): BulkReplaceProductsResponse {
+  return { results: [] };
+}
+
+export const BulkReplaceProductsResponse: MessageFns<BulkReplaceProductsResponse> = {
+  encode(message: BulkReplaceProductsResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.results) {
+      BulkResult.encode(v!, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): BulkReplaceProductsResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseBulkReplaceProductsResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.results.push(BulkResult.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<BulkReplaceProductsResponse>, I>>(base?: I): BulkReplaceProductsResponse {
+    return BulkReplaceProductsResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<BulkReplaceProductsResponse>, I>>(object: I): BulkReplaceProductsResponse {
+    const message = createBaseBulkReplaceProductsResponse();
+    message.results = object.results?.map((e) => BulkResult.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseBulkResult(): BulkResult {
+  return { productId: "", outcome: "", code: "", errors: [] };
+}
+
+export const BulkResult: MessageFns<BulkResult> = {
+  encode(message: BulkResult, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.productId !== "") {
+      writer.uint32(10).string(message.productId);
+    }
+    if (message.outcome !== "") {
+      writer.uint32(18).string(message.outcome);
+    }
+    if (message.code !== "") {
+      writer.uint32(26).string(message.code);
+    }
+    for (const v of message.errors) {
+      FieldProblem.encode(v!, writer.uint32(34).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): BulkResult {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseBulkResult();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.productId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.outcome = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.code = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.errors.push(FieldProblem.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<BulkResult>, I>>(base?: I): BulkResult {
+    return BulkResult.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<BulkResult>, I>>(object: I): BulkResult {
+    const message = createBaseBulkResult();
+    message.productId = object.productId ?? "";
+    message.outcome = object.outcome ?? "";
+    message.code = object.code ?? "";
+    message.errors = object.errors?.map((e) => FieldProblem.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseFieldProblem(): FieldProblem {
+  return { field: "", message: "" };
+}
+
+export const FieldProblem: MessageFns<FieldProblem> = {
+  encode(message: FieldProblem, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.field !== "") {
+      writer.uint32(10).string(message.field);
+    }
+    if (message.message !== "") {
+      writer.uint32(18).string(message.message);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): FieldProblem {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseFieldProblem();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.field = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.message = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<FieldProblem>, I>>(base?: I): FieldProblem {
+    return FieldProblem.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<FieldProblem>, I>>(object: I): FieldProblem {
+    const message = createBaseFieldProblem();
+    message.field = object.field ?? "";
+    message.message = object.message ?? "";
+    return message;
+  },
+};
+
+function createBaseScanProductsRequest(): ScanProductsRequest {
+  return { afterId: "", limit: 0 };
+}
+
+export const ScanProductsRequest: MessageFns<ScanProductsRequest> = {
+  encode(message: ScanProductsRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.afterId !== "") {
+      writer.uint32(10).string(message.afterId);
+    }
+    if (message.limit !== 0) {
+      writer.uint32(16).int32(message.limit);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ScanProductsRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseScanProductsRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.afterId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.limit = reader.int32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<ScanProductsRequest>, I>>(base?: I): ScanProductsRequest {
+    return ScanProductsRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ScanProductsRequest>, I>>(object: I): ScanProductsRequest {
+    const message = createBaseScanProductsRequest();
+    message.afterId = object.afterId ?? "";
+    message.limit = object.limit ?? 0;
+    return message;
+  },
+};
+
+function createBaseScanProductsResponse(): ScanProductsResponse {
+  return { products: [], lastId: "" };
+}
+
+export const ScanProductsResponse: MessageFns<ScanProductsResponse> = {
+  encode(message: ScanProductsResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.products) {
+      writer.uint32(10).bytes(v!);
+    }
+    if (message.lastId !== "") {
+      writer.uint32(18).string(message.lastId);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ScanProductsResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseScanProductsResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.products.push(reader.bytes());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.lastId = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<ScanProductsResponse>, I>>(base?: I): ScanProductsResponse {
+    return ScanProductsResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ScanProductsResponse>, I>>(object: I): ScanProductsResponse {
+    const message = createBaseScanProductsResponse();
+    message.products = object.products?.map((e) => e) || [];
+    message.lastId = object.lastId ?? "";
+    return message;
+  },
+};
+
+function createBaseListCategoriesRequest(): ListCategoriesRequest {
+  return { parentId: "", limit: 0, cursor: "", descendants: false };
+}
+
 export const ListCategoriesRequest: MessageFns<ListCategoriesRequest> = {
-  encode(_: ListCategoriesRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+  encode(message: ListCategoriesRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.parentId !== "") {
+      writer.uint32(10).string(message.parentId);
+    }
+    if (message.limit !== 0) {
+      writer.uint32(16).int32(message.limit);
+    }
+    if (message.cursor !== "") {
+      writer.uint32(26).string(message.cursor);
+    }
+    if (message.descendants !== false) {
+      writer.uint32(32).bool(message.descendants);
+    }
     return writer;
   },
 
@@ -1334,6 +2879,38 @@ export const ListCategoriesRequest: MessageFns<ListCategoriesRequest> = {
       while (reader.pos < end) {
         const tag = reader.uint32();
         switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.parentId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.limit = reader.int32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.cursor = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.descendants = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1349,20 +2926,27 @@ export const ListCategoriesRequest: MessageFns<ListCategoriesRequest> = {
   create<I extends Exact<DeepPartial<ListCategoriesRequest>, I>>(base?: I): ListCategoriesRequest {
     return ListCategoriesRequest.fromPartial(base ?? ({} as any));
   },
-  fromPartial<I extends Exact<DeepPartial<ListCategoriesRequest>, I>>(_: I): ListCategoriesRequest {
+  fromPartial<I extends Exact<DeepPartial<ListCategoriesRequest>, I>>(object: I): ListCategoriesRequest {
     const message = createBaseListCategoriesRequest();
+    message.parentId = object.parentId ?? "";
+    message.limit = object.limit ?? 0;
+    message.cursor = object.cursor ?? "";
+    message.descendants = object.descendants ?? false;
     return message;
   },
 };
 
 function createBaseListCategoriesResponse(): ListCategoriesResponse {
-  return { categories: [] };
+  return { categories: [], nextCursor: "" };
 }
 
 export const ListCategoriesResponse: MessageFns<ListCategoriesResponse> = {
   encode(message: ListCategoriesResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     for (const v of message.categories) {
       Category.encode(v!, writer.uint32(10).fork()).join();
+    }
+    if (message.nextCursor !== "") {
+      writer.uint32(18).string(message.nextCursor);
     }
     return writer;
   },
@@ -1388,6 +2972,14 @@ export const ListCategoriesResponse: MessageFns<ListCategoriesResponse> = {
             message.categories.push(Category.decode(reader, reader.uint32()));
             continue;
           }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.nextCursor = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1406,6 +2998,7 @@ export const ListCategoriesResponse: MessageFns<ListCategoriesResponse> = {
   fromPartial<I extends Exact<DeepPartial<ListCategoriesResponse>, I>>(object: I): ListCategoriesResponse {
     const message = createBaseListCategoriesResponse();
     message.categories = object.categories?.map((e) => Category.fromPartial(e)) || [];
+    message.nextCursor = object.nextCursor ?? "";
     return message;
   },
 };
@@ -1466,7 +3059,7 @@ export const GetCategoryRequest: MessageFns<GetCategoryRequest> = {
 };
 
 function createBaseGetCategoryResponse(): GetCategoryResponse {
-  return { category: undefined, children: [] };
+  return { category: undefined, children: [], ancestors: [] };
 }
 
 export const GetCategoryResponse: MessageFns<GetCategoryResponse> = {
@@ -1476,6 +3069,9 @@ export const GetCategoryResponse: MessageFns<GetCategoryResponse> = {
     }
     for (const v of message.children) {
       Category.encode(v!, writer.uint32(18).fork()).join();
+    }
+    for (const v of message.ancestors) {
+      Category.encode(v!, writer.uint32(26).fork()).join();
     }
     return writer;
   },
@@ -1509,6 +3105,14 @@ export const GetCategoryResponse: MessageFns<GetCategoryResponse> = {
             message.children.push(Category.decode(reader, reader.uint32()));
             continue;
           }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.ancestors.push(Category.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1530,6 +3134,7 @@ export const GetCategoryResponse: MessageFns<GetCategoryResponse> = {
       ? Category.fromPartial(object.category)
       : undefined;
     message.children = object.children?.map((e) => Category.fromPartial(e)) || [];
+    message.ancestors = object.ancestors?.map((e) => Category.fromPartial(e)) || [];
     return message;
   },
 };
@@ -1646,6 +3251,142 @@ export const EnsureCategoryResponse: MessageFns<EnsureCategoryResponse> = {
   },
 };
 
+function createBaseChangeCategoryRequest(): ChangeCategoryRequest {
+  return { categoryId: "", name: undefined, parentId: undefined };
+}
+
+export const ChangeCategoryRequest: MessageFns<ChangeCategoryRequest> = {
+  encode(message: ChangeCategoryRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.categoryId !== "") {
+      writer.uint32(10).string(message.categoryId);
+    }
+    if (message.name !== undefined) {
+      writer.uint32(18).string(message.name);
+    }
+    if (message.parentId !== undefined) {
+      writer.uint32(26).string(message.parentId);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ChangeCategoryRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseChangeCategoryRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.categoryId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.parentId = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<ChangeCategoryRequest>, I>>(base?: I): ChangeCategoryRequest {
+    return ChangeCategoryRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ChangeCategoryRequest>, I>>(object: I): ChangeCategoryRequest {
+    const message = createBaseChangeCategoryRequest();
+    message.categoryId = object.categoryId ?? "";
+    message.name = object.name ?? undefined;
+    message.parentId = object.parentId ?? undefined;
+    return message;
+  },
+};
+
+function createBaseChangeCategoryResponse(): ChangeCategoryResponse {
+  return { category: undefined };
+}
+
+export const ChangeCategoryResponse: MessageFns<ChangeCategoryResponse> = {
+  encode(message: ChangeCategoryResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.category !== undefined) {
+      Category.encode(message.category, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ChangeCategoryResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseChangeCategoryResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.category = Category.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<ChangeCategoryResponse>, I>>(base?: I): ChangeCategoryResponse {
+    return ChangeCategoryResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ChangeCategoryResponse>, I>>(object: I): ChangeCategoryResponse {
+    const message = createBaseChangeCategoryResponse();
+    message.category = (object.category !== undefined && object.category !== null)
+      ? Category.fromPartial(object.category)
+      : undefined;
+    return message;
+  },
+};
+
 /**
  * Products with their variants, and the category tree. A SKU in a request may be in any Unicode
  * normalisation form and have white space around it; responses have it in NFC, trimmed.
@@ -1653,8 +3394,9 @@ export const EnsureCategoryResponse: MessageFns<EnsureCategoryResponse> = {
 export type CatalogServiceService = typeof CatalogServiceService;
 export const CatalogServiceService = {
   /**
-   * Returns a page of the published products of a category and everything below it, in a stable
-   * order. NOT_FOUND category_not_found. INVALID_ARGUMENT bad_cursor.
+   * Returns a page of the published products of a category and everything below it, newest first:
+   * what the shop shows while search is out. NOT_FOUND category_not_found. INVALID_ARGUMENT
+   * bad_cursor.
    */
   listProducts: {
     path: "/shop.catalog.v1.CatalogService/ListProducts" as const,
@@ -1676,6 +3418,18 @@ export const CatalogServiceService = {
     responseSerialize: (value: GetProductResponse): Buffer => Buffer.from(GetProductResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): GetProductResponse => GetProductResponse.decode(value),
   },
+  /** Returns the published products that have these SKUs, each once. Unknown SKUs are left out. */
+  batchGetProducts: {
+    path: "/shop.catalog.v1.CatalogService/BatchGetProducts" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: BatchGetProductsRequest): Buffer =>
+      Buffer.from(BatchGetProductsRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): BatchGetProductsRequest => BatchGetProductsRequest.decode(value),
+    responseSerialize: (value: BatchGetProductsResponse): Buffer =>
+      Buffer.from(BatchGetProductsResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): BatchGetProductsResponse => BatchGetProductsResponse.decode(value),
+  },
   /**
    * Returns many variants by SKU, with their current prices. SKUs that are unknown or not published
    * are left out.
@@ -1692,30 +3446,94 @@ export const CatalogServiceService = {
     responseDeserialize: (value: Buffer): BatchGetVariantsResponse => BatchGetVariantsResponse.decode(value),
   },
   /**
-   * Creates or replaces the product with this handle. Repeating it changes nothing.
-   * ALREADY_EXISTS sku_taken: another product has one of the SKUs.
+   * Creates a product. ALREADY_EXISTS handle_taken; sku_taken: another product has one of the SKUs.
+   * FAILED_PRECONDITION idempotency_key_reused: the key has created a different product.
+   * INVALID_ARGUMENT names the field.
    */
-  upsertProduct: {
-    path: "/shop.catalog.v1.CatalogService/UpsertProduct" as const,
+  createProduct: {
+    path: "/shop.catalog.v1.CatalogService/CreateProduct" as const,
     requestStream: false as const,
     responseStream: false as const,
-    requestSerialize: (value: UpsertProductRequest): Buffer => Buffer.from(UpsertProductRequest.encode(value).finish()),
-    requestDeserialize: (value: Buffer): UpsertProductRequest => UpsertProductRequest.decode(value),
-    responseSerialize: (value: UpsertProductResponse): Buffer =>
-      Buffer.from(UpsertProductResponse.encode(value).finish()),
-    responseDeserialize: (value: Buffer): UpsertProductResponse => UpsertProductResponse.decode(value),
+    requestSerialize: (value: CreateProductRequest): Buffer => Buffer.from(CreateProductRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): CreateProductRequest => CreateProductRequest.decode(value),
+    responseSerialize: (value: CreateProductResponse): Buffer =>
+      Buffer.from(CreateProductResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): CreateProductResponse => CreateProductResponse.decode(value),
   },
-  /** Changes the price of one variant. NOT_FOUND sku_not_found. */
-  changePrice: {
-    path: "/shop.catalog.v1.CatalogService/ChangePrice" as const,
+  /**
+   * Creates or replaces the product with this handle. Repeating it changes nothing. ALREADY_EXISTS
+   * sku_taken. FAILED_PRECONDITION product_changed: `if_match` is not its ETag.
+   */
+  replaceProduct: {
+    path: "/shop.catalog.v1.CatalogService/ReplaceProduct" as const,
     requestStream: false as const,
     responseStream: false as const,
-    requestSerialize: (value: ChangePriceRequest): Buffer => Buffer.from(ChangePriceRequest.encode(value).finish()),
-    requestDeserialize: (value: Buffer): ChangePriceRequest => ChangePriceRequest.decode(value),
-    responseSerialize: (value: ChangePriceResponse): Buffer => Buffer.from(ChangePriceResponse.encode(value).finish()),
-    responseDeserialize: (value: Buffer): ChangePriceResponse => ChangePriceResponse.decode(value),
+    requestSerialize: (value: ReplaceProductRequest): Buffer =>
+      Buffer.from(ReplaceProductRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ReplaceProductRequest => ReplaceProductRequest.decode(value),
+    responseSerialize: (value: ReplaceProductResponse): Buffer =>
+      Buffer.from(ReplaceProductResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): ReplaceProductResponse => ReplaceProductResponse.decode(value),
   },
-  /** Returns the whole tree, parents before their children. */
+  /**
+   * Changes parts of a product as it is when the change commits: nothing that somebody else changes
+   * meanwhile is lost. NOT_FOUND product_not_found. ALREADY_EXISTS sku_taken. FAILED_PRECONDITION
+   * product_changed, sku_not_found.
+   */
+  changeProduct: {
+    path: "/shop.catalog.v1.CatalogService/ChangeProduct" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: ChangeProductRequest): Buffer => Buffer.from(ChangeProductRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ChangeProductRequest => ChangeProductRequest.decode(value),
+    responseSerialize: (value: ChangeProductResponse): Buffer =>
+      Buffer.from(ChangeProductResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): ChangeProductResponse => ChangeProductResponse.decode(value),
+  },
+  /**
+   * Removes a product; its SKUs and its handle are free again. NOT_FOUND product_not_found.
+   * FAILED_PRECONDITION product_changed.
+   */
+  deleteProduct: {
+    path: "/shop.catalog.v1.CatalogService/DeleteProduct" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: DeleteProductRequest): Buffer => Buffer.from(DeleteProductRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): DeleteProductRequest => DeleteProductRequest.decode(value),
+    responseSerialize: (value: DeleteProductResponse): Buffer =>
+      Buffer.from(DeleteProductResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): DeleteProductResponse => DeleteProductResponse.decode(value),
+  },
+  /**
+   * Creates or replaces many products at once, each for itself: one that is refused keeps no other
+   * from being written.
+   */
+  bulkReplaceProducts: {
+    path: "/shop.catalog.v1.CatalogService/BulkReplaceProducts" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: BulkReplaceProductsRequest): Buffer =>
+      Buffer.from(BulkReplaceProductsRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): BulkReplaceProductsRequest => BulkReplaceProductsRequest.decode(value),
+    responseSerialize: (value: BulkReplaceProductsResponse): Buffer =>
+      Buffer.from(BulkReplaceProductsResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): BulkReplaceProductsResponse => BulkReplaceProductsResponse.decode(value),
+  },
+  /** Returns a page of all products, published or not, by id: what an index is rebuilt from. */
+  scanProducts: {
+    path: "/shop.catalog.v1.CatalogService/ScanProducts" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: ScanProductsRequest): Buffer => Buffer.from(ScanProductsRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ScanProductsRequest => ScanProductsRequest.decode(value),
+    responseSerialize: (value: ScanProductsResponse): Buffer =>
+      Buffer.from(ScanProductsResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): ScanProductsResponse => ScanProductsResponse.decode(value),
+  },
+  /**
+   * Returns the categories directly below one, or the top ones, by name. NOT_FOUND
+   * category_not_found. INVALID_ARGUMENT bad_cursor.
+   */
   listCategories: {
     path: "/shop.catalog.v1.CatalogService/ListCategories" as const,
     requestStream: false as const,
@@ -1727,7 +3545,7 @@ export const CatalogServiceService = {
       Buffer.from(ListCategoriesResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): ListCategoriesResponse => ListCategoriesResponse.decode(value),
   },
-  /** Returns a category and its direct children. NOT_FOUND category_not_found. */
+  /** Returns a category, the way to it, and its direct children. NOT_FOUND category_not_found. */
   getCategory: {
     path: "/shop.catalog.v1.CatalogService/GetCategory" as const,
     requestStream: false as const,
@@ -1749,40 +3567,95 @@ export const CatalogServiceService = {
       Buffer.from(EnsureCategoryResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): EnsureCategoryResponse => EnsureCategoryResponse.decode(value),
   },
+  /**
+   * Renames a category, or moves it with everything below it, or both. NOT_FOUND
+   * category_not_found. INVALID_ARGUMENT parentId: unknown category. FAILED_PRECONDITION
+   * category_cycle: the new parent is below it; category_too_deep: the tree has at most 10 levels;
+   * category_too_large: it has more than 5,000 categories below it. ALREADY_EXISTS category_exists:
+   * the new parent has a child of this name.
+   */
+  changeCategory: {
+    path: "/shop.catalog.v1.CatalogService/ChangeCategory" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: ChangeCategoryRequest): Buffer =>
+      Buffer.from(ChangeCategoryRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ChangeCategoryRequest => ChangeCategoryRequest.decode(value),
+    responseSerialize: (value: ChangeCategoryResponse): Buffer =>
+      Buffer.from(ChangeCategoryResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): ChangeCategoryResponse => ChangeCategoryResponse.decode(value),
+  },
 } as const;
 
 export interface CatalogServiceServer extends UntypedServiceImplementation {
   /**
-   * Returns a page of the published products of a category and everything below it, in a stable
-   * order. NOT_FOUND category_not_found. INVALID_ARGUMENT bad_cursor.
+   * Returns a page of the published products of a category and everything below it, newest first:
+   * what the shop shows while search is out. NOT_FOUND category_not_found. INVALID_ARGUMENT
+   * bad_cursor.
    */
   listProducts: handleUnaryCall<ListProductsRequest, ListProductsResponse>;
   /** Returns a product, published or not, by its id or its handle. NOT_FOUND product_not_found. */
   getProduct: handleUnaryCall<GetProductRequest, GetProductResponse>;
+  /** Returns the published products that have these SKUs, each once. Unknown SKUs are left out. */
+  batchGetProducts: handleUnaryCall<BatchGetProductsRequest, BatchGetProductsResponse>;
   /**
    * Returns many variants by SKU, with their current prices. SKUs that are unknown or not published
    * are left out.
    */
   batchGetVariants: handleUnaryCall<BatchGetVariantsRequest, BatchGetVariantsResponse>;
   /**
-   * Creates or replaces the product with this handle. Repeating it changes nothing.
-   * ALREADY_EXISTS sku_taken: another product has one of the SKUs.
+   * Creates a product. ALREADY_EXISTS handle_taken; sku_taken: another product has one of the SKUs.
+   * FAILED_PRECONDITION idempotency_key_reused: the key has created a different product.
+   * INVALID_ARGUMENT names the field.
    */
-  upsertProduct: handleUnaryCall<UpsertProductRequest, UpsertProductResponse>;
-  /** Changes the price of one variant. NOT_FOUND sku_not_found. */
-  changePrice: handleUnaryCall<ChangePriceRequest, ChangePriceResponse>;
-  /** Returns the whole tree, parents before their children. */
+  createProduct: handleUnaryCall<CreateProductRequest, CreateProductResponse>;
+  /**
+   * Creates or replaces the product with this handle. Repeating it changes nothing. ALREADY_EXISTS
+   * sku_taken. FAILED_PRECONDITION product_changed: `if_match` is not its ETag.
+   */
+  replaceProduct: handleUnaryCall<ReplaceProductRequest, ReplaceProductResponse>;
+  /**
+   * Changes parts of a product as it is when the change commits: nothing that somebody else changes
+   * meanwhile is lost. NOT_FOUND product_not_found. ALREADY_EXISTS sku_taken. FAILED_PRECONDITION
+   * product_changed, sku_not_found.
+   */
+  changeProduct: handleUnaryCall<ChangeProductRequest, ChangeProductResponse>;
+  /**
+   * Removes a product; its SKUs and its handle are free again. NOT_FOUND product_not_found.
+   * FAILED_PRECONDITION product_changed.
+   */
+  deleteProduct: handleUnaryCall<DeleteProductRequest, DeleteProductResponse>;
+  /**
+   * Creates or replaces many products at once, each for itself: one that is refused keeps no other
+   * from being written.
+   */
+  bulkReplaceProducts: handleUnaryCall<BulkReplaceProductsRequest, BulkReplaceProductsResponse>;
+  /** Returns a page of all products, published or not, by id: what an index is rebuilt from. */
+  scanProducts: handleUnaryCall<ScanProductsRequest, ScanProductsResponse>;
+  /**
+   * Returns the categories directly below one, or the top ones, by name. NOT_FOUND
+   * category_not_found. INVALID_ARGUMENT bad_cursor.
+   */
   listCategories: handleUnaryCall<ListCategoriesRequest, ListCategoriesResponse>;
-  /** Returns a category and its direct children. NOT_FOUND category_not_found. */
+  /** Returns a category, the way to it, and its direct children. NOT_FOUND category_not_found. */
   getCategory: handleUnaryCall<GetCategoryRequest, GetCategoryResponse>;
   /** Returns the category at the end of a path of names, creating it and those above it if needed. */
   ensureCategory: handleUnaryCall<EnsureCategoryRequest, EnsureCategoryResponse>;
+  /**
+   * Renames a category, or moves it with everything below it, or both. NOT_FOUND
+   * category_not_found. INVALID_ARGUMENT parentId: unknown category. FAILED_PRECONDITION
+   * category_cycle: the new parent is below it; category_too_deep: the tree has at most 10 levels;
+   * category_too_large: it has more than 5,000 categories below it. ALREADY_EXISTS category_exists:
+   * the new parent has a child of this name.
+   */
+  changeCategory: handleUnaryCall<ChangeCategoryRequest, ChangeCategoryResponse>;
 }
 
 export interface CatalogServiceClient extends Client {
   /**
-   * Returns a page of the published products of a category and everything below it, in a stable
-   * order. NOT_FOUND category_not_found. INVALID_ARGUMENT bad_cursor.
+   * Returns a page of the published products of a category and everything below it, newest first:
+   * what the shop shows while search is out. NOT_FOUND category_not_found. INVALID_ARGUMENT
+   * bad_cursor.
    */
   listProducts(
     request: ListProductsRequest,
@@ -1815,6 +3688,22 @@ export interface CatalogServiceClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: GetProductResponse) => void,
   ): ClientUnaryCall;
+  /** Returns the published products that have these SKUs, each once. Unknown SKUs are left out. */
+  batchGetProducts(
+    request: BatchGetProductsRequest,
+    callback: (error: ServiceError | null, response: BatchGetProductsResponse) => void,
+  ): ClientUnaryCall;
+  batchGetProducts(
+    request: BatchGetProductsRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: BatchGetProductsResponse) => void,
+  ): ClientUnaryCall;
+  batchGetProducts(
+    request: BatchGetProductsRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: BatchGetProductsResponse) => void,
+  ): ClientUnaryCall;
   /**
    * Returns many variants by SKU, with their current prices. SKUs that are unknown or not published
    * are left out.
@@ -1835,41 +3724,122 @@ export interface CatalogServiceClient extends Client {
     callback: (error: ServiceError | null, response: BatchGetVariantsResponse) => void,
   ): ClientUnaryCall;
   /**
-   * Creates or replaces the product with this handle. Repeating it changes nothing.
-   * ALREADY_EXISTS sku_taken: another product has one of the SKUs.
+   * Creates a product. ALREADY_EXISTS handle_taken; sku_taken: another product has one of the SKUs.
+   * FAILED_PRECONDITION idempotency_key_reused: the key has created a different product.
+   * INVALID_ARGUMENT names the field.
    */
-  upsertProduct(
-    request: UpsertProductRequest,
-    callback: (error: ServiceError | null, response: UpsertProductResponse) => void,
+  createProduct(
+    request: CreateProductRequest,
+    callback: (error: ServiceError | null, response: CreateProductResponse) => void,
   ): ClientUnaryCall;
-  upsertProduct(
-    request: UpsertProductRequest,
+  createProduct(
+    request: CreateProductRequest,
     metadata: Metadata,
-    callback: (error: ServiceError | null, response: UpsertProductResponse) => void,
+    callback: (error: ServiceError | null, response: CreateProductResponse) => void,
   ): ClientUnaryCall;
-  upsertProduct(
-    request: UpsertProductRequest,
-    metadata: Metadata,
-    options: Partial<CallOptions>,
-    callback: (error: ServiceError | null, response: UpsertProductResponse) => void,
-  ): ClientUnaryCall;
-  /** Changes the price of one variant. NOT_FOUND sku_not_found. */
-  changePrice(
-    request: ChangePriceRequest,
-    callback: (error: ServiceError | null, response: ChangePriceResponse) => void,
-  ): ClientUnaryCall;
-  changePrice(
-    request: ChangePriceRequest,
-    metadata: Metadata,
-    callback: (error: ServiceError | null, response: ChangePriceResponse) => void,
-  ): ClientUnaryCall;
-  changePrice(
-    request: ChangePriceRequest,
+  createProduct(
+    request: CreateProductRequest,
     metadata: Metadata,
     options: Partial<CallOptions>,
-    callback: (error: ServiceError | null, response: ChangePriceResponse) => void,
+    callback: (error: ServiceError | null, response: CreateProductResponse) => void,
   ): ClientUnaryCall;
-  /** Returns the whole tree, parents before their children. */
+  /**
+   * Creates or replaces the product with this handle. Repeating it changes nothing. ALREADY_EXISTS
+   * sku_taken. FAILED_PRECONDITION product_changed: `if_match` is not its ETag.
+   */
+  replaceProduct(
+    request: ReplaceProductRequest,
+    callback: (error: ServiceError | null, response: ReplaceProductResponse) => void,
+  ): ClientUnaryCall;
+  replaceProduct(
+    request: ReplaceProductRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: ReplaceProductResponse) => void,
+  ): ClientUnaryCall;
+  replaceProduct(
+    request: ReplaceProductRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: ReplaceProductResponse) => void,
+  ): ClientUnaryCall;
+  /**
+   * Changes parts of a product as it is when the change commits: nothing that somebody else changes
+   * meanwhile is lost. NOT_FOUND product_not_found. ALREADY_EXISTS sku_taken. FAILED_PRECONDITION
+   * product_changed, sku_not_found.
+   */
+  changeProduct(
+    request: ChangeProductRequest,
+    callback: (error: ServiceError | null, response: ChangeProductResponse) => void,
+  ): ClientUnaryCall;
+  changeProduct(
+    request: ChangeProductRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: ChangeProductResponse) => void,
+  ): ClientUnaryCall;
+  changeProduct(
+    request: ChangeProductRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: ChangeProductResponse) => void,
+  ): ClientUnaryCall;
+  /**
+   * Removes a product; its SKUs and its handle are free again. NOT_FOUND product_not_found.
+   * FAILED_PRECONDITION product_changed.
+   */
+  deleteProduct(
+    request: DeleteProductRequest,
+    callback: (error: ServiceError | null, response: DeleteProductResponse) => void,
+  ): ClientUnaryCall;
+  deleteProduct(
+    request: DeleteProductRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: DeleteProductResponse) => void,
+  ): ClientUnaryCall;
+  deleteProduct(
+    request: DeleteProductRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: DeleteProductResponse) => void,
+  ): ClientUnaryCall;
+  /**
+   * Creates or replaces many products at once, each for itself: one that is refused keeps no other
+   * from being written.
+   */
+  bulkReplaceProducts(
+    request: BulkReplaceProductsRequest,
+    callback: (error: ServiceError | null, response: BulkReplaceProductsResponse) => void,
+  ): ClientUnaryCall;
+  bulkReplaceProducts(
+    request: BulkReplaceProductsRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: BulkReplaceProductsResponse) => void,
+  ): ClientUnaryCall;
+  bulkReplaceProducts(
+    request: BulkReplaceProductsRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: BulkReplaceProductsResponse) => void,
+  ): ClientUnaryCall;
+  /** Returns a page of all products, published or not, by id: what an index is rebuilt from. */
+  scanProducts(
+    request: ScanProductsRequest,
+    callback: (error: ServiceError | null, response: ScanProductsResponse) => void,
+  ): ClientUnaryCall;
+  scanProducts(
+    request: ScanProductsRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: ScanProductsResponse) => void,
+  ): ClientUnaryCall;
+  scanProducts(
+    request: ScanProductsRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: ScanProductsResponse) => void,
+  ): ClientUnaryCall;
+  /**
+   * Returns the categories directly below one, or the top ones, by name. NOT_FOUND
+   * category_not_found. INVALID_ARGUMENT bad_cursor.
+   */
   listCategories(
     request: ListCategoriesRequest,
     callback: (error: ServiceError | null, response: ListCategoriesResponse) => void,
@@ -1885,7 +3855,7 @@ export interface CatalogServiceClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: ListCategoriesResponse) => void,
   ): ClientUnaryCall;
-  /** Returns a category and its direct children. NOT_FOUND category_not_found. */
+  /** Returns a category, the way to it, and its direct children. NOT_FOUND category_not_found. */
   getCategory(
     request: GetCategoryRequest,
     callback: (error: ServiceError | null, response: GetCategoryResponse) => void,
@@ -1916,6 +3886,28 @@ export interface CatalogServiceClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: EnsureCategoryResponse) => void,
+  ): ClientUnaryCall;
+  /**
+   * Renames a category, or moves it with everything below it, or both. NOT_FOUND
+   * category_not_found. INVALID_ARGUMENT parentId: unknown category. FAILED_PRECONDITION
+   * category_cycle: the new parent is below it; category_too_deep: the tree has at most 10 levels;
+   * category_too_large: it has more than 5,000 categories below it. ALREADY_EXISTS category_exists:
+   * the new parent has a child of this name.
+   */
+  changeCategory(
+    request: ChangeCategoryRequest,
+    callback: (error: ServiceError | null, response: ChangeCategoryResponse) => void,
+  ): ClientUnaryCall;
+  changeCategory(
+    request: ChangeCategoryRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: ChangeCategoryResponse) => void,
+  ): ClientUnaryCall;
+  changeCategory(
+    request: ChangeCategoryRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: ChangeCategoryResponse) => void,
   ): ClientUnaryCall;
 }
 

@@ -73,6 +73,36 @@ export interface SetSupplyResponse {
   level: StockLevel | undefined;
 }
 
+export interface BulkSetSupplyRequest {
+  /** As in SetSupplyRequest. */
+  source: string;
+  /** At most 1,000, with at most 10,000 SKUs together. No SKU twice. */
+  groups: SupplyGroup[];
+}
+
+export interface SupplyGroup {
+  /** 1 to 100, such as the variants of a product. */
+  supplies: Supply[];
+}
+
+export interface Supply {
+  sku: string;
+  /** 0 to 1,000,000,000. */
+  quantity: number;
+}
+
+export interface BulkSetSupplyResponse {
+  /** One for each group, in their order. */
+  results: SupplyResult[];
+}
+
+export interface SupplyResult {
+  /** Empty, or the code of its refusal, as for SetSupply. */
+  code: string;
+  /** Of a refusal. */
+  message: string;
+}
+
 function createBaseStockLevel(): StockLevel {
   return { sku: "", onHand: 0, reserved: 0, sold: 0, available: 0, version: 0 };
 }
@@ -570,6 +600,317 @@ export const SetSupplyResponse: MessageFns<SetSupplyResponse> = {
   },
 };
 
+function createBaseBulkSetSupplyRequest(): BulkSetSupplyRequest {
+  return { source: "", groups: [] };
+}
+
+export const BulkSetSupplyRequest: MessageFns<BulkSetSupplyRequest> = {
+  encode(message: BulkSetSupplyRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.source !== "") {
+      writer.uint32(10).string(message.source);
+    }
+    for (const v of message.groups) {
+      SupplyGroup.encode(v!, writer.uint32(18).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): BulkSetSupplyRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseBulkSetSupplyRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.source = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.groups.push(SupplyGroup.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<BulkSetSupplyRequest>, I>>(base?: I): BulkSetSupplyRequest {
+    return BulkSetSupplyRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<BulkSetSupplyRequest>, I>>(object: I): BulkSetSupplyRequest {
+    const message = createBaseBulkSetSupplyRequest();
+    message.source = object.source ?? "";
+    message.groups = object.groups?.map((e) => SupplyGroup.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseSupplyGroup(): SupplyGroup {
+  return { supplies: [] };
+}
+
+export const SupplyGroup: MessageFns<SupplyGroup> = {
+  encode(message: SupplyGroup, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.supplies) {
+      Supply.encode(v!, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SupplyGroup {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSupplyGroup();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.supplies.push(Supply.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<SupplyGroup>, I>>(base?: I): SupplyGroup {
+    return SupplyGroup.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<SupplyGroup>, I>>(object: I): SupplyGroup {
+    const message = createBaseSupplyGroup();
+    message.supplies = object.supplies?.map((e) => Supply.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseSupply(): Supply {
+  return { sku: "", quantity: 0 };
+}
+
+export const Supply: MessageFns<Supply> = {
+  encode(message: Supply, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.sku !== "") {
+      writer.uint32(10).string(message.sku);
+    }
+    if (message.quantity !== 0) {
+      writer.uint32(16).int64(message.quantity);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Supply {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSupply();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.sku = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.quantity = longToNumber(reader.int64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<Supply>, I>>(base?: I): Supply {
+    return Supply.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<Supply>, I>>(object: I): Supply {
+    const message = createBaseSupply();
+    message.sku = object.sku ?? "";
+    message.quantity = object.quantity ?? 0;
+    return message;
+  },
+};
+
+function createBaseBulkSetSupplyResponse(): BulkSetSupplyResponse {
+  return { results: [] };
+}
+
+export const BulkSetSupplyResponse: MessageFns<BulkSetSupplyResponse> = {
+  encode(message: BulkSetSupplyResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.results) {
+      SupplyResult.encode(v!, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): BulkSetSupplyResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseBulkSetSupplyResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.results.push(SupplyResult.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<BulkSetSupplyResponse>, I>>(base?: I): BulkSetSupplyResponse {
+    return BulkSetSupplyResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<BulkSetSupplyResponse>, I>>(object: I): BulkSetSupplyResponse {
+    const message = createBaseBulkSetSupplyResponse();
+    message.results = object.results?.map((e) => SupplyResult.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseSupplyResult(): SupplyResult {
+  return { code: "", message: "" };
+}
+
+export const SupplyResult: MessageFns<SupplyResult> = {
+  encode(message: SupplyResult, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.code !== "") {
+      writer.uint32(10).string(message.code);
+    }
+    if (message.message !== "") {
+      writer.uint32(18).string(message.message);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SupplyResult {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSupplyResult();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.code = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.message = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<SupplyResult>, I>>(base?: I): SupplyResult {
+    return SupplyResult.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<SupplyResult>, I>>(object: I): SupplyResult {
+    const message = createBaseSupplyResult();
+    message.code = object.code ?? "";
+    message.message = object.message ?? "";
+    return message;
+  },
+};
+
 /**
  * Stock by SKU. Events of orders reserve and release it, not RPCs. A SKU in a request may be in any
  * Unicode normalisation form and have white space around it; responses have it in NFC, trimmed.
@@ -616,6 +957,20 @@ export const InventoryServiceService = {
     responseSerialize: (value: SetSupplyResponse): Buffer => Buffer.from(SetSupplyResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): SetSupplyResponse => SetSupplyResponse.decode(value),
   },
+  /**
+   * SetSupply for many SKUs in groups, each all or none: a group that is refused keeps no other
+   * from being written. Repeating it changes nothing.
+   */
+  bulkSetSupply: {
+    path: "/shop.inventory.v1.InventoryService/BulkSetSupply" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: BulkSetSupplyRequest): Buffer => Buffer.from(BulkSetSupplyRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): BulkSetSupplyRequest => BulkSetSupplyRequest.decode(value),
+    responseSerialize: (value: BulkSetSupplyResponse): Buffer =>
+      Buffer.from(BulkSetSupplyResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): BulkSetSupplyResponse => BulkSetSupplyResponse.decode(value),
+  },
 } as const;
 
 export interface InventoryServiceServer extends UntypedServiceImplementation {
@@ -633,6 +988,11 @@ export interface InventoryServiceServer extends UntypedServiceImplementation {
    * Repeating it changes nothing. FAILED_PRECONDITION insufficient_stock, as for AdjustStock.
    */
   setSupply: handleUnaryCall<SetSupplyRequest, SetSupplyResponse>;
+  /**
+   * SetSupply for many SKUs in groups, each all or none: a group that is refused keeps no other
+   * from being written. Repeating it changes nothing.
+   */
+  bulkSetSupply: handleUnaryCall<BulkSetSupplyRequest, BulkSetSupplyResponse>;
 }
 
 export interface InventoryServiceClient extends Client {
@@ -691,6 +1051,25 @@ export interface InventoryServiceClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: SetSupplyResponse) => void,
+  ): ClientUnaryCall;
+  /**
+   * SetSupply for many SKUs in groups, each all or none: a group that is refused keeps no other
+   * from being written. Repeating it changes nothing.
+   */
+  bulkSetSupply(
+    request: BulkSetSupplyRequest,
+    callback: (error: ServiceError | null, response: BulkSetSupplyResponse) => void,
+  ): ClientUnaryCall;
+  bulkSetSupply(
+    request: BulkSetSupplyRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: BulkSetSupplyResponse) => void,
+  ): ClientUnaryCall;
+  bulkSetSupply(
+    request: BulkSetSupplyRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: BulkSetSupplyResponse) => void,
   ): ClientUnaryCall;
 }
 

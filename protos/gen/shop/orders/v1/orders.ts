@@ -44,6 +44,32 @@ export namespace OrderStatus {
   export type UNRECOGNIZED = typeof OrderStatus.UNRECOGNIZED;
 }
 
+export const OrderPaymentStatus = {
+  ORDER_PAYMENT_STATUS_UNSPECIFIED: 0,
+  /** ORDER_PAYMENT_STATUS_NONE - Payment was not asked for. */
+  ORDER_PAYMENT_STATUS_NONE: 1,
+  ORDER_PAYMENT_STATUS_REQUESTED: 2,
+  ORDER_PAYMENT_STATUS_CAPTURED: 3,
+  ORDER_PAYMENT_STATUS_DECLINED: 4,
+  ORDER_PAYMENT_STATUS_PARTIALLY_REFUNDED: 5,
+  ORDER_PAYMENT_STATUS_REFUNDED: 6,
+  UNRECOGNIZED: -1,
+} as const;
+
+export type OrderPaymentStatus = typeof OrderPaymentStatus[keyof typeof OrderPaymentStatus];
+
+export namespace OrderPaymentStatus {
+  export type ORDER_PAYMENT_STATUS_UNSPECIFIED = typeof OrderPaymentStatus.ORDER_PAYMENT_STATUS_UNSPECIFIED;
+  export type ORDER_PAYMENT_STATUS_NONE = typeof OrderPaymentStatus.ORDER_PAYMENT_STATUS_NONE;
+  export type ORDER_PAYMENT_STATUS_REQUESTED = typeof OrderPaymentStatus.ORDER_PAYMENT_STATUS_REQUESTED;
+  export type ORDER_PAYMENT_STATUS_CAPTURED = typeof OrderPaymentStatus.ORDER_PAYMENT_STATUS_CAPTURED;
+  export type ORDER_PAYMENT_STATUS_DECLINED = typeof OrderPaymentStatus.ORDER_PAYMENT_STATUS_DECLINED;
+  export type ORDER_PAYMENT_STATUS_PARTIALLY_REFUNDED =
+    typeof OrderPaymentStatus.ORDER_PAYMENT_STATUS_PARTIALLY_REFUNDED;
+  export type ORDER_PAYMENT_STATUS_REFUNDED = typeof OrderPaymentStatus.ORDER_PAYMENT_STATUS_REFUNDED;
+  export type UNRECOGNIZED = typeof OrderPaymentStatus.UNRECOGNIZED;
+}
+
 export interface OrderLine {
   sku: string;
   quantity: number;
@@ -68,6 +94,21 @@ export interface Order {
   /** RFC 3339 */
   placedAt: string;
   updatedAt: string;
+  /** Each status that the order has had, oldest first. */
+  history: StatusChange[];
+  payment: Payment | undefined;
+}
+
+export interface StatusChange {
+  status: OrderStatus;
+  /** RFC 3339 */
+  at: string;
+}
+
+export interface Payment {
+  status: OrderPaymentStatus;
+  /** What was refunded so far, in the order's currency. */
+  refunded: Money | undefined;
 }
 
 export interface PlaceOrderRequest {
@@ -78,6 +119,8 @@ export interface PlaceOrderRequest {
   lines: PlaceLine[];
   /** The payment provider's token, never a card number. */
   paymentMethod: string;
+  /** The total that the shopper was shown. Missing: any total is accepted. */
+  expectedTotal: Money | undefined;
 }
 
 export interface PlaceLine {
@@ -88,7 +131,11 @@ export interface PlaceLine {
 }
 
 export interface PlaceOrderResponse {
-  order: Order | undefined;
+  order:
+    | Order
+    | undefined;
+  /** It was placed before, by an earlier call with the same key. */
+  replayed: boolean;
 }
 
 export interface GetOrderRequest {
@@ -119,7 +166,11 @@ export interface CancelOrderRequest {
 }
 
 export interface CancelOrderResponse {
-  order: Order | undefined;
+  order:
+    | Order
+    | undefined;
+  /** It was cancelled before, by an earlier call. */
+  replayed: boolean;
 }
 
 function createBaseOrderLine(): OrderLine {
@@ -216,7 +267,18 @@ export const OrderLine: MessageFns<OrderLine> = {
 };
 
 function createBaseOrder(): Order {
-  return { id: "", userId: "", status: 0, reason: "", lines: [], total: undefined, placedAt: "", updatedAt: "" };
+  return {
+    id: "",
+    userId: "",
+    status: 0,
+    reason: "",
+    lines: [],
+    total: undefined,
+    placedAt: "",
+    updatedAt: "",
+    history: [],
+    payment: undefined,
+  };
 }
 
 export const Order: MessageFns<Order> = {
@@ -244,6 +306,12 @@ export const Order: MessageFns<Order> = {
     }
     if (message.updatedAt !== "") {
       writer.uint32(66).string(message.updatedAt);
+    }
+    for (const v of message.history) {
+      StatusChange.encode(v!, writer.uint32(74).fork()).join();
+    }
+    if (message.payment !== undefined) {
+      Payment.encode(message.payment, writer.uint32(82).fork()).join();
     }
     return writer;
   },
@@ -325,6 +393,22 @@ export const Order: MessageFns<Order> = {
             message.updatedAt = reader.string();
             continue;
           }
+          case 9: {
+            if (tag !== 74) {
+              break;
+            }
+
+            message.history.push(StatusChange.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.payment = Payment.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -350,12 +434,152 @@ export const Order: MessageFns<Order> = {
     message.total = (object.total !== undefined && object.total !== null) ? Money.fromPartial(object.total) : undefined;
     message.placedAt = object.placedAt ?? "";
     message.updatedAt = object.updatedAt ?? "";
+    message.history = object.history?.map((e) => StatusChange.fromPartial(e)) || [];
+    message.payment = (object.payment !== undefined && object.payment !== null)
+      ? Payment.fromPartial(object.payment)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseStatusChange(): StatusChange {
+  return { status: 0, at: "" };
+}
+
+export const StatusChange: MessageFns<StatusChange> = {
+  encode(message: StatusChange, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.status !== 0) {
+      writer.uint32(8).int32(message.status);
+    }
+    if (message.at !== "") {
+      writer.uint32(18).string(message.at);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): StatusChange {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseStatusChange();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.status = reader.int32() as any;
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.at = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<StatusChange>, I>>(base?: I): StatusChange {
+    return StatusChange.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<StatusChange>, I>>(object: I): StatusChange {
+    const message = createBaseStatusChange();
+    message.status = object.status ?? 0;
+    message.at = object.at ?? "";
+    return message;
+  },
+};
+
+function createBasePayment(): Payment {
+  return { status: 0, refunded: undefined };
+}
+
+export const Payment: MessageFns<Payment> = {
+  encode(message: Payment, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.status !== 0) {
+      writer.uint32(8).int32(message.status);
+    }
+    if (message.refunded !== undefined) {
+      Money.encode(message.refunded, writer.uint32(18).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Payment {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBasePayment();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.status = reader.int32() as any;
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.refunded = Money.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<Payment>, I>>(base?: I): Payment {
+    return Payment.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<Payment>, I>>(object: I): Payment {
+    const message = createBasePayment();
+    message.status = object.status ?? 0;
+    message.refunded = (object.refunded !== undefined && object.refunded !== null)
+      ? Money.fromPartial(object.refunded)
+      : undefined;
     return message;
   },
 };
 
 function createBasePlaceOrderRequest(): PlaceOrderRequest {
-  return { userId: "", idempotencyKey: "", lines: [], paymentMethod: "" };
+  return { userId: "", idempotencyKey: "", lines: [], paymentMethod: "", expectedTotal: undefined };
 }
 
 export const PlaceOrderRequest: MessageFns<PlaceOrderRequest> = {
@@ -371,6 +595,9 @@ export const PlaceOrderRequest: MessageFns<PlaceOrderRequest> = {
     }
     if (message.paymentMethod !== "") {
       writer.uint32(34).string(message.paymentMethod);
+    }
+    if (message.expectedTotal !== undefined) {
+      Money.encode(message.expectedTotal, writer.uint32(42).fork()).join();
     }
     return writer;
   },
@@ -420,6 +647,14 @@ export const PlaceOrderRequest: MessageFns<PlaceOrderRequest> = {
             message.paymentMethod = reader.string();
             continue;
           }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.expectedTotal = Money.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -441,6 +676,9 @@ export const PlaceOrderRequest: MessageFns<PlaceOrderRequest> = {
     message.idempotencyKey = object.idempotencyKey ?? "";
     message.lines = object.lines?.map((e) => PlaceLine.fromPartial(e)) || [];
     message.paymentMethod = object.paymentMethod ?? "";
+    message.expectedTotal = (object.expectedTotal !== undefined && object.expectedTotal !== null)
+      ? Money.fromPartial(object.expectedTotal)
+      : undefined;
     return message;
   },
 };
@@ -513,13 +751,16 @@ export const PlaceLine: MessageFns<PlaceLine> = {
 };
 
 function createBasePlaceOrderResponse(): PlaceOrderResponse {
-  return { order: undefined };
+  return { order: undefined, replayed: false };
 }
 
 export const PlaceOrderResponse: MessageFns<PlaceOrderResponse> = {
   encode(message: PlaceOrderResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.order !== undefined) {
       Order.encode(message.order, writer.uint32(10).fork()).join();
+    }
+    if (message.replayed !== false) {
+      writer.uint32(16).bool(message.replayed);
     }
     return writer;
   },
@@ -545,6 +786,14 @@ export const PlaceOrderResponse: MessageFns<PlaceOrderResponse> = {
             message.order = Order.decode(reader, reader.uint32());
             continue;
           }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.replayed = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -563,6 +812,7 @@ export const PlaceOrderResponse: MessageFns<PlaceOrderResponse> = {
   fromPartial<I extends Exact<DeepPartial<PlaceOrderResponse>, I>>(object: I): PlaceOrderResponse {
     const message = createBasePlaceOrderResponse();
     message.order = (object.order !== undefined && object.order !== null) ? Order.fromPartial(object.order) : undefined;
+    message.replayed = object.replayed ?? false;
     return message;
   },
 };
@@ -903,13 +1153,16 @@ export const CancelOrderRequest: MessageFns<CancelOrderRequest> = {
 };
 
 function createBaseCancelOrderResponse(): CancelOrderResponse {
-  return { order: undefined };
+  return { order: undefined, replayed: false };
 }
 
 export const CancelOrderResponse: MessageFns<CancelOrderResponse> = {
   encode(message: CancelOrderResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.order !== undefined) {
       Order.encode(message.order, writer.uint32(10).fork()).join();
+    }
+    if (message.replayed !== false) {
+      writer.uint32(16).bool(message.replayed);
     }
     return writer;
   },
@@ -935,6 +1188,14 @@ export const CancelOrderResponse: MessageFns<CancelOrderResponse> = {
             message.order = Order.decode(reader, reader.uint32());
             continue;
           }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.replayed = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -953,6 +1214,7 @@ export const CancelOrderResponse: MessageFns<CancelOrderResponse> = {
   fromPartial<I extends Exact<DeepPartial<CancelOrderResponse>, I>>(object: I): CancelOrderResponse {
     const message = createBaseCancelOrderResponse();
     message.order = (object.order !== undefined && object.order !== null) ? Order.fromPartial(object.order) : undefined;
+    message.replayed = object.replayed ?? false;
     return message;
   },
 };
@@ -964,8 +1226,9 @@ export const OrdersServiceService = {
    * Places an order: validates the shopper, prices the lines and stores it as PENDING. A user and
    * an idempotency key always identify the same order: repeating the call returns its current
    * state. NOT_FOUND user_not_found. FAILED_PRECONDITION user_deactivated, sku_not_found (names the
-   * lines), mixed_currencies, unknown_payment_method, idempotency_key_reused (the key was used for
-   * a different request).
+   * lines), mixed_currencies, unknown_payment_method, price_changed (the total is not the expected
+   * one), idempotency_key_reused (the key was used for a different request). UNAVAILABLE
+   * orders_busy: placed orders wait too long already; nothing was stored.
    */
   placeOrder: {
     path: "/shop.orders.v1.OrdersService/PlaceOrder" as const,
@@ -1016,8 +1279,9 @@ export interface OrdersServiceServer extends UntypedServiceImplementation {
    * Places an order: validates the shopper, prices the lines and stores it as PENDING. A user and
    * an idempotency key always identify the same order: repeating the call returns its current
    * state. NOT_FOUND user_not_found. FAILED_PRECONDITION user_deactivated, sku_not_found (names the
-   * lines), mixed_currencies, unknown_payment_method, idempotency_key_reused (the key was used for
-   * a different request).
+   * lines), mixed_currencies, unknown_payment_method, price_changed (the total is not the expected
+   * one), idempotency_key_reused (the key was used for a different request). UNAVAILABLE
+   * orders_busy: placed orders wait too long already; nothing was stored.
    */
   placeOrder: handleUnaryCall<PlaceOrderRequest, PlaceOrderResponse>;
   /** Returns an order. NOT_FOUND order_not_found, also if it belongs to another user. */
@@ -1036,8 +1300,9 @@ export interface OrdersServiceClient extends Client {
    * Places an order: validates the shopper, prices the lines and stores it as PENDING. A user and
    * an idempotency key always identify the same order: repeating the call returns its current
    * state. NOT_FOUND user_not_found. FAILED_PRECONDITION user_deactivated, sku_not_found (names the
-   * lines), mixed_currencies, unknown_payment_method, idempotency_key_reused (the key was used for
-   * a different request).
+   * lines), mixed_currencies, unknown_payment_method, price_changed (the total is not the expected
+   * one), idempotency_key_reused (the key was used for a different request). UNAVAILABLE
+   * orders_busy: placed orders wait too long already; nothing was stored.
    */
   placeOrder(
     request: PlaceOrderRequest,

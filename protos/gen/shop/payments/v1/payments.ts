@@ -48,6 +48,23 @@ export namespace PaymentStatus {
   export type UNRECOGNIZED = typeof PaymentStatus.UNRECOGNIZED;
 }
 
+export const RefundStatus = {
+  REFUND_STATUS_UNSPECIFIED: 0,
+  /** REFUND_STATUS_PENDING - Recorded; it is made as soon as the provider responds. */
+  REFUND_STATUS_PENDING: 1,
+  REFUND_STATUS_DONE: 2,
+  UNRECOGNIZED: -1,
+} as const;
+
+export type RefundStatus = typeof RefundStatus[keyof typeof RefundStatus];
+
+export namespace RefundStatus {
+  export type REFUND_STATUS_UNSPECIFIED = typeof RefundStatus.REFUND_STATUS_UNSPECIFIED;
+  export type REFUND_STATUS_PENDING = typeof RefundStatus.REFUND_STATUS_PENDING;
+  export type REFUND_STATUS_DONE = typeof RefundStatus.REFUND_STATUS_DONE;
+  export type UNRECOGNIZED = typeof RefundStatus.UNRECOGNIZED;
+}
+
 export interface Payment {
   orderId: string;
   status: PaymentStatus;
@@ -57,6 +74,18 @@ export interface Payment {
   /** Why it was declined; else empty. */
   reason: string;
   /** The provider's id of the charge; else empty. */
+  providerId: string;
+  /** The sum of all refunds that are done. */
+  refunded: Money | undefined;
+  refunds: Refund[];
+}
+
+export interface Refund {
+  refundId: string;
+  status: RefundStatus;
+  amount: Money | undefined;
+  reason: string;
+  /** The provider's id of the refund; empty while it is pending. */
   providerId: string;
 }
 
@@ -70,14 +99,27 @@ export interface GetPaymentResponse {
 
 export interface RefundPaymentRequest {
   orderId: string;
+  /** 1 to 100 letters, digits, dots, dashes and underscores. */
+  refundId: string;
+  /** Without it, all that is left is refunded. */
+  amount:
+    | Money
+    | undefined;
+  /** For the records. At most 500 characters. */
+  reason: string;
 }
 
 export interface RefundPaymentResponse {
   payment: Payment | undefined;
+  refund:
+    | Refund
+    | undefined;
+  /** It was requested before, by an earlier call with the same refund id. */
+  replayed: boolean;
 }
 
 function createBasePayment(): Payment {
-  return { orderId: "", status: 0, amount: undefined, reason: "", providerId: "" };
+  return { orderId: "", status: 0, amount: undefined, reason: "", providerId: "", refunded: undefined, refunds: [] };
 }
 
 export const Payment: MessageFns<Payment> = {
@@ -96,6 +138,12 @@ export const Payment: MessageFns<Payment> = {
     }
     if (message.providerId !== "") {
       writer.uint32(42).string(message.providerId);
+    }
+    if (message.refunded !== undefined) {
+      Money.encode(message.refunded, writer.uint32(50).fork()).join();
+    }
+    for (const v of message.refunds) {
+      Refund.encode(v!, writer.uint32(58).fork()).join();
     }
     return writer;
   },
@@ -153,6 +201,22 @@ export const Payment: MessageFns<Payment> = {
             message.providerId = reader.string();
             continue;
           }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.refunded = Money.decode(reader, reader.uint32());
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.refunds.push(Refund.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -171,6 +235,115 @@ export const Payment: MessageFns<Payment> = {
   fromPartial<I extends Exact<DeepPartial<Payment>, I>>(object: I): Payment {
     const message = createBasePayment();
     message.orderId = object.orderId ?? "";
+    message.status = object.status ?? 0;
+    message.amount = (object.amount !== undefined && object.amount !== null)
+      ? Money.fromPartial(object.amount)
+      : undefined;
+    message.reason = object.reason ?? "";
+    message.providerId = object.providerId ?? "";
+    message.refunded = (object.refunded !== undefined && object.refunded !== null)
+      ? Money.fromPartial(object.refunded)
+      : undefined;
+    message.refunds = object.refunds?.map((e) => Refund.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseRefund(): Refund {
+  return { refundId: "", status: 0, amount: undefined, reason: "", providerId: "" };
+}
+
+export const Refund: MessageFns<Refund> = {
+  encode(message: Refund, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.refundId !== "") {
+      writer.uint32(10).string(message.refundId);
+    }
+    if (message.status !== 0) {
+      writer.uint32(16).int32(message.status);
+    }
+    if (message.amount !== undefined) {
+      Money.encode(message.amount, writer.uint32(26).fork()).join();
+    }
+    if (message.reason !== "") {
+      writer.uint32(34).string(message.reason);
+    }
+    if (message.providerId !== "") {
+      writer.uint32(42).string(message.providerId);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Refund {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRefund();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.refundId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.status = reader.int32() as any;
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.amount = Money.decode(reader, reader.uint32());
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.reason = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.providerId = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<Refund>, I>>(base?: I): Refund {
+    return Refund.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<Refund>, I>>(object: I): Refund {
+    const message = createBaseRefund();
+    message.refundId = object.refundId ?? "";
     message.status = object.status ?? 0;
     message.amount = (object.amount !== undefined && object.amount !== null)
       ? Money.fromPartial(object.amount)
@@ -294,13 +467,22 @@ export const GetPaymentResponse: MessageFns<GetPaymentResponse> = {
 };
 
 function createBaseRefundPaymentRequest(): RefundPaymentRequest {
-  return { orderId: "" };
+  return { orderId: "", refundId: "", amount: undefined, reason: "" };
 }
 
 export const RefundPaymentRequest: MessageFns<RefundPaymentRequest> = {
   encode(message: RefundPaymentRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.orderId !== "") {
       writer.uint32(10).string(message.orderId);
+    }
+    if (message.refundId !== "") {
+      writer.uint32(18).string(message.refundId);
+    }
+    if (message.amount !== undefined) {
+      Money.encode(message.amount, writer.uint32(26).fork()).join();
+    }
+    if (message.reason !== "") {
+      writer.uint32(34).string(message.reason);
     }
     return writer;
   },
@@ -326,6 +508,30 @@ export const RefundPaymentRequest: MessageFns<RefundPaymentRequest> = {
             message.orderId = reader.string();
             continue;
           }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.refundId = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.amount = Money.decode(reader, reader.uint32());
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.reason = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -344,18 +550,29 @@ export const RefundPaymentRequest: MessageFns<RefundPaymentRequest> = {
   fromPartial<I extends Exact<DeepPartial<RefundPaymentRequest>, I>>(object: I): RefundPaymentRequest {
     const message = createBaseRefundPaymentRequest();
     message.orderId = object.orderId ?? "";
+    message.refundId = object.refundId ?? "";
+    message.amount = (object.amount !== undefined && object.amount !== null)
+      ? Money.fromPartial(object.amount)
+      : undefined;
+    message.reason = object.reason ?? "";
     return message;
   },
 };
 
 function createBaseRefundPaymentResponse(): RefundPaymentResponse {
-  return { payment: undefined };
+  return { payment: undefined, refund: undefined, replayed: false };
 }
 
 export const RefundPaymentResponse: MessageFns<RefundPaymentResponse> = {
   encode(message: RefundPaymentResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.payment !== undefined) {
       Payment.encode(message.payment, writer.uint32(10).fork()).join();
+    }
+    if (message.refund !== undefined) {
+      Refund.encode(message.refund, writer.uint32(18).fork()).join();
+    }
+    if (message.replayed !== false) {
+      writer.uint32(24).bool(message.replayed);
     }
     return writer;
   },
@@ -381,6 +598,22 @@ export const RefundPaymentResponse: MessageFns<RefundPaymentResponse> = {
             message.payment = Payment.decode(reader, reader.uint32());
             continue;
           }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.refund = Refund.decode(reader, reader.uint32());
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.replayed = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -401,6 +634,10 @@ export const RefundPaymentResponse: MessageFns<RefundPaymentResponse> = {
     message.payment = (object.payment !== undefined && object.payment !== null)
       ? Payment.fromPartial(object.payment)
       : undefined;
+    message.refund = (object.refund !== undefined && object.refund !== null)
+      ? Refund.fromPartial(object.refund)
+      : undefined;
+    message.replayed = object.replayed ?? false;
     return message;
   },
 };
@@ -419,8 +656,10 @@ export const PaymentsServiceService = {
     responseDeserialize: (value: Buffer): GetPaymentResponse => GetPaymentResponse.decode(value),
   },
   /**
-   * Refunds a captured payment in full, once. NOT_FOUND payment_not_found. FAILED_PRECONDITION
-   * payment_not_captured.
+   * Refunds a captured payment, in full or in part. A refund id always names the same refund of a
+   * payment, so repeating the call returns it. NOT_FOUND payment_not_found. FAILED_PRECONDITION
+   * payment_not_captured, already_refunded (nothing is left), refund_too_large (exceeds what is
+   * left), idempotency_key_reused (the id was used for another amount).
    */
   refundPayment: {
     path: "/shop.payments.v1.PaymentsService/RefundPayment" as const,
@@ -438,8 +677,10 @@ export interface PaymentsServiceServer extends UntypedServiceImplementation {
   /** Returns an order's payment. NOT_FOUND payment_not_found: none was requested for this order. */
   getPayment: handleUnaryCall<GetPaymentRequest, GetPaymentResponse>;
   /**
-   * Refunds a captured payment in full, once. NOT_FOUND payment_not_found. FAILED_PRECONDITION
-   * payment_not_captured.
+   * Refunds a captured payment, in full or in part. A refund id always names the same refund of a
+   * payment, so repeating the call returns it. NOT_FOUND payment_not_found. FAILED_PRECONDITION
+   * payment_not_captured, already_refunded (nothing is left), refund_too_large (exceeds what is
+   * left), idempotency_key_reused (the id was used for another amount).
    */
   refundPayment: handleUnaryCall<RefundPaymentRequest, RefundPaymentResponse>;
 }
@@ -462,8 +703,10 @@ export interface PaymentsServiceClient extends Client {
     callback: (error: ServiceError | null, response: GetPaymentResponse) => void,
   ): ClientUnaryCall;
   /**
-   * Refunds a captured payment in full, once. NOT_FOUND payment_not_found. FAILED_PRECONDITION
-   * payment_not_captured.
+   * Refunds a captured payment, in full or in part. A refund id always names the same refund of a
+   * payment, so repeating the call returns it. NOT_FOUND payment_not_found. FAILED_PRECONDITION
+   * payment_not_captured, already_refunded (nothing is left), refund_too_large (exceeds what is
+   * left), idempotency_key_reused (the id was used for another amount).
    */
   refundPayment(
     request: RefundPaymentRequest,

@@ -35,7 +35,7 @@ export interface User {
 }
 
 export interface Tokens {
-  /** A JWT (RFC 9068): sub = user id, roles, exp. */
+  /** A JWT (RFC 9068): sub = user id, sid = session id, roles, exp. */
   accessToken: string;
   /** Opaque; works for one call of RefreshTokens. */
   refreshToken: string;
@@ -48,15 +48,26 @@ export interface RegisterUserRequest {
   password: string;
   /** 1 to 200 characters. */
   name: string;
+  /** Empty, or up to 255 characters: repeating the call with the same key returns the account. */
+  idempotencyKey: string;
 }
 
 export interface RegisterUserResponse {
-  user: User | undefined;
+  user:
+    | User
+    | undefined;
+  /** It was registered before, by an earlier call with the same key. */
+  replayed: boolean;
 }
 
 export interface AuthenticateUserRequest {
   email: string;
   password: string;
+  /**
+   * The address of whoever logs in, for limits only: it is stored as a hash, for an hour. Empty:
+   * all callers without one share the limits.
+   */
+  client: string;
 }
 
 export interface AuthenticateUserResponse {
@@ -69,6 +80,53 @@ export interface RefreshTokensRequest {
 
 export interface RefreshTokensResponse {
   tokens: Tokens | undefined;
+}
+
+export interface Session {
+  id: string;
+  /** RFC 3339 */
+  createdAt: string;
+  /** When its refresh token was last exchanged; RFC 3339. */
+  lastUsedAt: string;
+}
+
+export interface ListSessionsRequest {
+  userId: string;
+}
+
+export interface ListSessionsResponse {
+  sessions: Session[];
+}
+
+export interface EndSessionRequest {
+  userId: string;
+  sessionId: string;
+}
+
+export interface EndSessionResponse {
+}
+
+export interface EndSessionsRequest {
+  userId: string;
+  /** Empty: all of them. */
+  exceptSessionId: string;
+}
+
+export interface EndSessionsResponse {
+}
+
+export interface ChangePasswordRequest {
+  userId: string;
+  currentPassword: string;
+  /** 8 to 256 characters. */
+  newPassword: string;
+  /** The one that goes on; empty: none. */
+  sessionId: string;
+  /** As in AuthenticateUserRequest. */
+  client: string;
+}
+
+export interface ChangePasswordResponse {
 }
 
 export interface GetUserRequest {
@@ -307,7 +365,7 @@ export const Tokens: MessageFns<Tokens> = {
 };
 
 function createBaseRegisterUserRequest(): RegisterUserRequest {
-  return { email: "", password: "", name: "" };
+  return { email: "", password: "", name: "", idempotencyKey: "" };
 }
 
 export const RegisterUserRequest: MessageFns<RegisterUserRequest> = {
@@ -320,6 +378,9 @@ export const RegisterUserRequest: MessageFns<RegisterUserRequest> = {
     }
     if (message.name !== "") {
       writer.uint32(26).string(message.name);
+    }
+    if (message.idempotencyKey !== "") {
+      writer.uint32(34).string(message.idempotencyKey);
     }
     return writer;
   },
@@ -361,6 +422,14 @@ export const RegisterUserRequest: MessageFns<RegisterUserRequest> = {
             message.name = reader.string();
             continue;
           }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.idempotencyKey = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -381,18 +450,22 @@ export const RegisterUserRequest: MessageFns<RegisterUserRequest> = {
     message.email = object.email ?? "";
     message.password = object.password ?? "";
     message.name = object.name ?? "";
+    message.idempotencyKey = object.idempotencyKey ?? "";
     return message;
   },
 };
 
 function createBaseRegisterUserResponse(): RegisterUserResponse {
-  return { user: undefined };
+  return { user: undefined, replayed: false };
 }
 
 export const RegisterUserResponse: MessageFns<RegisterUserResponse> = {
   encode(message: RegisterUserResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.user !== undefined) {
       User.encode(message.user, writer.uint32(10).fork()).join();
+    }
+    if (message.replayed !== false) {
+      writer.uint32(16).bool(message.replayed);
     }
     return writer;
   },
@@ -418,6 +491,14 @@ export const RegisterUserResponse: MessageFns<RegisterUserResponse> = {
             message.user = User.decode(reader, reader.uint32());
             continue;
           }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.replayed = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -436,12 +517,13 @@ export const RegisterUserResponse: MessageFns<RegisterUserResponse> = {
   fromPartial<I extends Exact<DeepPartial<RegisterUserResponse>, I>>(object: I): RegisterUserResponse {
     const message = createBaseRegisterUserResponse();
     message.user = (object.user !== undefined && object.user !== null) ? User.fromPartial(object.user) : undefined;
+    message.replayed = object.replayed ?? false;
     return message;
   },
 };
 
 function createBaseAuthenticateUserRequest(): AuthenticateUserRequest {
-  return { email: "", password: "" };
+  return { email: "", password: "", client: "" };
 }
 
 export const AuthenticateUserRequest: MessageFns<AuthenticateUserRequest> = {
@@ -451,6 +533,9 @@ export const AuthenticateUserRequest: MessageFns<AuthenticateUserRequest> = {
     }
     if (message.password !== "") {
       writer.uint32(18).string(message.password);
+    }
+    if (message.client !== "") {
+      writer.uint32(26).string(message.client);
     }
     return writer;
   },
@@ -484,6 +569,14 @@ export const AuthenticateUserRequest: MessageFns<AuthenticateUserRequest> = {
             message.password = reader.string();
             continue;
           }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.client = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -503,6 +596,7 @@ export const AuthenticateUserRequest: MessageFns<AuthenticateUserRequest> = {
     const message = createBaseAuthenticateUserRequest();
     message.email = object.email ?? "";
     message.password = object.password ?? "";
+    message.client = object.client ?? "";
     return message;
   },
 };
@@ -672,6 +766,561 @@ export const RefreshTokensResponse: MessageFns<RefreshTokensResponse> = {
     message.tokens = (object.tokens !== undefined && object.tokens !== null)
       ? Tokens.fromPartial(object.tokens)
       : undefined;
+    return message;
+  },
+};
+
+function createBaseSession(): Session {
+  return { id: "", createdAt: "", lastUsedAt: "" };
+}
+
+export const Session: MessageFns<Session> = {
+  encode(message: Session, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.id !== "") {
+      writer.uint32(10).string(message.id);
+    }
+    if (message.createdAt !== "") {
+      writer.uint32(18).string(message.createdAt);
+    }
+    if (message.lastUsedAt !== "") {
+      writer.uint32(26).string(message.lastUsedAt);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Session {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSession();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.id = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.createdAt = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.lastUsedAt = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<Session>, I>>(base?: I): Session {
+    return Session.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<Session>, I>>(object: I): Session {
+    const message = createBaseSession();
+    message.id = object.id ?? "";
+    message.createdAt = object.createdAt ?? "";
+    message.lastUsedAt = object.lastUsedAt ?? "";
+    return message;
+  },
+};
+
+function createBaseListSessionsRequest(): ListSessionsRequest {
+  return { userId: "" };
+}
+
+export const ListSessionsRequest: MessageFns<ListSessionsRequest> = {
+  encode(message: ListSessionsRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.userId !== "") {
+      writer.uint32(10).string(message.userId);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ListSessionsRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseListSessionsRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.userId = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<ListSessionsRequest>, I>>(base?: I): ListSessionsRequest {
+    return ListSessionsRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ListSessionsRequest>, I>>(object: I): ListSessionsRequest {
+    const message = createBaseListSessionsRequest();
+    message.userId = object.userId ?? "";
+    return message;
+  },
+};
+
+function createBaseListSessionsResponse(): ListSessionsResponse {
+  return { sessions: [] };
+}
+
+export const ListSessionsResponse: MessageFns<ListSessionsResponse> = {
+  encode(message: ListSessionsResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.sessions) {
+      Session.encode(v!, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ListSessionsResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseListSessionsResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.sessions.push(Session.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<ListSessionsResponse>, I>>(base?: I): ListSessionsResponse {
+    return ListSessionsResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ListSessionsResponse>, I>>(object: I): ListSessionsResponse {
+    const message = createBaseListSessionsResponse();
+    message.sessions = object.sessions?.map((e) => Session.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseEndSessionRequest(): EndSessionRequest {
+  return { userId: "", sessionId: "" };
+}
+
+export const EndSessionRequest: MessageFns<EndSessionRequest> = {
+  encode(message: EndSessionRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.userId !== "") {
+      writer.uint32(10).string(message.userId);
+    }
+    if (message.sessionId !== "") {
+      writer.uint32(18).string(message.sessionId);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): EndSessionRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseEndSessionRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.userId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.sessionId = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<EndSessionRequest>, I>>(base?: I): EndSessionRequest {
+    return EndSessionRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<EndSessionRequest>, I>>(object: I): EndSessionRequest {
+    const message = createBaseEndSessionRequest();
+    message.userId = object.userId ?? "";
+    message.sessionId = object.sessionId ?? "";
+    return message;
+  },
+};
+
+function createBaseEndSessionResponse(): EndSessionResponse {
+  return {};
+}
+
+export const EndSessionResponse: MessageFns<EndSessionResponse> = {
+  encode(_: EndSessionResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): EndSessionResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseEndSessionResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<EndSessionResponse>, I>>(base?: I): EndSessionResponse {
+    return EndSessionResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<EndSessionResponse>, I>>(_: I): EndSessionResponse {
+    const message = createBaseEndSessionResponse();
+    return message;
+  },
+};
+
+function createBaseEndSessionsRequest(): EndSessionsRequest {
+  return { userId: "", exceptSessionId: "" };
+}
+
+export const EndSessionsRequest: MessageFns<EndSessionsRequest> = {
+  encode(message: EndSessionsRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.userId !== "") {
+      writer.uint32(10).string(message.userId);
+    }
+    if (message.exceptSessionId !== "") {
+      writer.uint32(18).string(message.exceptSessionId);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): EndSessionsRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseEndSessionsRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.userId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.exceptSessionId = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<EndSessionsRequest>, I>>(base?: I): EndSessionsRequest {
+    return EndSessionsRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<EndSessionsRequest>, I>>(object: I): EndSessionsRequest {
+    const message = createBaseEndSessionsRequest();
+    message.userId = object.userId ?? "";
+    message.exceptSessionId = object.exceptSessionId ?? "";
+    return message;
+  },
+};
+
+function createBaseEndSessionsResponse(): EndSessionsResponse {
+  return {};
+}
+
+export const EndSessionsResponse: MessageFns<EndSessionsResponse> = {
+  encode(_: EndSessionsResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): EndSessionsResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseEndSessionsResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<EndSessionsResponse>, I>>(base?: I): EndSessionsResponse {
+    return EndSessionsResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<EndSessionsResponse>, I>>(_: I): EndSessionsResponse {
+    const message = createBaseEndSessionsResponse();
+    return message;
+  },
+};
+
+function createBaseChangePasswordRequest(): ChangePasswordRequest {
+  return { userId: "", currentPassword: "", newPassword: "", sessionId: "", client: "" };
+}
+
+export const ChangePasswordRequest: MessageFns<ChangePasswordRequest> = {
+  encode(message: ChangePasswordRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.userId !== "") {
+      writer.uint32(10).string(message.userId);
+    }
+    if (message.currentPassword !== "") {
+      writer.uint32(18).string(message.currentPassword);
+    }
+    if (message.newPassword !== "") {
+      writer.uint32(26).string(message.newPassword);
+    }
+    if (message.sessionId !== "") {
+      writer.uint32(34).string(message.sessionId);
+    }
+    if (message.client !== "") {
+      writer.uint32(42).string(message.client);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ChangePasswordRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseChangePasswordRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.userId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.currentPassword = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.newPassword = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.sessionId = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.client = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<ChangePasswordRequest>, I>>(base?: I): ChangePasswordRequest {
+    return ChangePasswordRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ChangePasswordRequest>, I>>(object: I): ChangePasswordRequest {
+    const message = createBaseChangePasswordRequest();
+    message.userId = object.userId ?? "";
+    message.currentPassword = object.currentPassword ?? "";
+    message.newPassword = object.newPassword ?? "";
+    message.sessionId = object.sessionId ?? "";
+    message.client = object.client ?? "";
+    return message;
+  },
+};
+
+function createBaseChangePasswordResponse(): ChangePasswordResponse {
+  return {};
+}
+
+export const ChangePasswordResponse: MessageFns<ChangePasswordResponse> = {
+  encode(_: ChangePasswordResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ChangePasswordResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseChangePasswordResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<ChangePasswordResponse>, I>>(base?: I): ChangePasswordResponse {
+    return ChangePasswordResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ChangePasswordResponse>, I>>(_: I): ChangePasswordResponse {
+    const message = createBaseChangePasswordResponse();
     return message;
   },
 };
@@ -1245,7 +1894,9 @@ export const UsersServiceService = {
   },
   /**
    * Checks a password and starts a session. UNAUTHENTICATED bad_credentials: unknown account, wrong
-   * password or deactivated account, without saying which.
+   * password or deactivated account, without saying which. RESOURCE_EXHAUSTED too_many_guesses:
+   * wrong passwords came for this account; the error tells when to come back. RESOURCE_EXHAUSTED
+   * too_many_logins: more log-ins wait than can be checked in time.
    */
   authenticateUser: {
     path: "/shop.users.v1.UsersService/AuthenticateUser" as const,
@@ -1259,8 +1910,9 @@ export const UsersServiceService = {
     responseDeserialize: (value: Buffer): AuthenticateUserResponse => AuthenticateUserResponse.decode(value),
   },
   /**
-   * Exchanges a refresh token for new tokens; it works once. UNAUTHENTICATED bad_refresh_token:
-   * unknown, expired or used.
+   * Exchanges a refresh token for new tokens of the same session. It works once, and for 10 s
+   * more, since an answer may be lost. UNAUTHENTICATED bad_refresh_token: unknown, expired or used;
+   * a used one also ends its session, because somebody else has it.
    */
   refreshTokens: {
     path: "/shop.users.v1.UsersService/RefreshTokens" as const,
@@ -1271,6 +1923,53 @@ export const UsersServiceService = {
     responseSerialize: (value: RefreshTokensResponse): Buffer =>
       Buffer.from(RefreshTokensResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): RefreshTokensResponse => RefreshTokensResponse.decode(value),
+  },
+  /** Returns the sessions of an account, newest first. */
+  listSessions: {
+    path: "/shop.users.v1.UsersService/ListSessions" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: ListSessionsRequest): Buffer => Buffer.from(ListSessionsRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ListSessionsRequest => ListSessionsRequest.decode(value),
+    responseSerialize: (value: ListSessionsResponse): Buffer =>
+      Buffer.from(ListSessionsResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): ListSessionsResponse => ListSessionsResponse.decode(value),
+  },
+  /** Ends a session: its refresh token works no more. NOT_FOUND session_not_found. */
+  endSession: {
+    path: "/shop.users.v1.UsersService/EndSession" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: EndSessionRequest): Buffer => Buffer.from(EndSessionRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): EndSessionRequest => EndSessionRequest.decode(value),
+    responseSerialize: (value: EndSessionResponse): Buffer => Buffer.from(EndSessionResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): EndSessionResponse => EndSessionResponse.decode(value),
+  },
+  /** Ends all sessions of an account, or all but one. */
+  endSessions: {
+    path: "/shop.users.v1.UsersService/EndSessions" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: EndSessionsRequest): Buffer => Buffer.from(EndSessionsRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): EndSessionsRequest => EndSessionsRequest.decode(value),
+    responseSerialize: (value: EndSessionsResponse): Buffer => Buffer.from(EndSessionsResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): EndSessionsResponse => EndSessionsResponse.decode(value),
+  },
+  /**
+   * Changes a password and ends all other sessions. FAILED_PRECONDITION wrong_password: that is not
+   * the current one. RESOURCE_EXHAUSTED too_many_guesses, too_many_logins, as for AuthenticateUser.
+   * NOT_FOUND user_not_found.
+   */
+  changePassword: {
+    path: "/shop.users.v1.UsersService/ChangePassword" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: ChangePasswordRequest): Buffer =>
+      Buffer.from(ChangePasswordRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ChangePasswordRequest => ChangePasswordRequest.decode(value),
+    responseSerialize: (value: ChangePasswordResponse): Buffer =>
+      Buffer.from(ChangePasswordResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): ChangePasswordResponse => ChangePasswordResponse.decode(value),
   },
   /** Returns an account. NOT_FOUND user_not_found. */
   getUser: {
@@ -1346,14 +2045,29 @@ export interface UsersServiceServer extends UntypedServiceImplementation {
   registerUser: handleUnaryCall<RegisterUserRequest, RegisterUserResponse>;
   /**
    * Checks a password and starts a session. UNAUTHENTICATED bad_credentials: unknown account, wrong
-   * password or deactivated account, without saying which.
+   * password or deactivated account, without saying which. RESOURCE_EXHAUSTED too_many_guesses:
+   * wrong passwords came for this account; the error tells when to come back. RESOURCE_EXHAUSTED
+   * too_many_logins: more log-ins wait than can be checked in time.
    */
   authenticateUser: handleUnaryCall<AuthenticateUserRequest, AuthenticateUserResponse>;
   /**
-   * Exchanges a refresh token for new tokens; it works once. UNAUTHENTICATED bad_refresh_token:
-   * unknown, expired or used.
+   * Exchanges a refresh token for new tokens of the same session. It works once, and for 10 s
+   * more, since an answer may be lost. UNAUTHENTICATED bad_refresh_token: unknown, expired or used;
+   * a used one also ends its session, because somebody else has it.
    */
   refreshTokens: handleUnaryCall<RefreshTokensRequest, RefreshTokensResponse>;
+  /** Returns the sessions of an account, newest first. */
+  listSessions: handleUnaryCall<ListSessionsRequest, ListSessionsResponse>;
+  /** Ends a session: its refresh token works no more. NOT_FOUND session_not_found. */
+  endSession: handleUnaryCall<EndSessionRequest, EndSessionResponse>;
+  /** Ends all sessions of an account, or all but one. */
+  endSessions: handleUnaryCall<EndSessionsRequest, EndSessionsResponse>;
+  /**
+   * Changes a password and ends all other sessions. FAILED_PRECONDITION wrong_password: that is not
+   * the current one. RESOURCE_EXHAUSTED too_many_guesses, too_many_logins, as for AuthenticateUser.
+   * NOT_FOUND user_not_found.
+   */
+  changePassword: handleUnaryCall<ChangePasswordRequest, ChangePasswordResponse>;
   /** Returns an account. NOT_FOUND user_not_found. */
   getUser: handleUnaryCall<GetUserRequest, GetUserResponse>;
   /**
@@ -1398,7 +2112,9 @@ export interface UsersServiceClient extends Client {
   ): ClientUnaryCall;
   /**
    * Checks a password and starts a session. UNAUTHENTICATED bad_credentials: unknown account, wrong
-   * password or deactivated account, without saying which.
+   * password or deactivated account, without saying which. RESOURCE_EXHAUSTED too_many_guesses:
+   * wrong passwords came for this account; the error tells when to come back. RESOURCE_EXHAUSTED
+   * too_many_logins: more log-ins wait than can be checked in time.
    */
   authenticateUser(
     request: AuthenticateUserRequest,
@@ -1416,8 +2132,9 @@ export interface UsersServiceClient extends Client {
     callback: (error: ServiceError | null, response: AuthenticateUserResponse) => void,
   ): ClientUnaryCall;
   /**
-   * Exchanges a refresh token for new tokens; it works once. UNAUTHENTICATED bad_refresh_token:
-   * unknown, expired or used.
+   * Exchanges a refresh token for new tokens of the same session. It works once, and for 10 s
+   * more, since an answer may be lost. UNAUTHENTICATED bad_refresh_token: unknown, expired or used;
+   * a used one also ends its session, because somebody else has it.
    */
   refreshTokens(
     request: RefreshTokensRequest,
@@ -1433,6 +2150,74 @@ export interface UsersServiceClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: RefreshTokensResponse) => void,
+  ): ClientUnaryCall;
+  /** Returns the sessions of an account, newest first. */
+  listSessions(
+    request: ListSessionsRequest,
+    callback: (error: ServiceError | null, response: ListSessionsResponse) => void,
+  ): ClientUnaryCall;
+  listSessions(
+    request: ListSessionsRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: ListSessionsResponse) => void,
+  ): ClientUnaryCall;
+  listSessions(
+    request: ListSessionsRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: ListSessionsResponse) => void,
+  ): ClientUnaryCall;
+  /** Ends a session: its refresh token works no more. NOT_FOUND session_not_found. */
+  endSession(
+    request: EndSessionRequest,
+    callback: (error: ServiceError | null, response: EndSessionResponse) => void,
+  ): ClientUnaryCall;
+  endSession(
+    request: EndSessionRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: EndSessionResponse) => void,
+  ): ClientUnaryCall;
+  endSession(
+    request: EndSessionRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: EndSessionResponse) => void,
+  ): ClientUnaryCall;
+  /** Ends all sessions of an account, or all but one. */
+  endSessions(
+    request: EndSessionsRequest,
+    callback: (error: ServiceError | null, response: EndSessionsResponse) => void,
+  ): ClientUnaryCall;
+  endSessions(
+    request: EndSessionsRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: EndSessionsResponse) => void,
+  ): ClientUnaryCall;
+  endSessions(
+    request: EndSessionsRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: EndSessionsResponse) => void,
+  ): ClientUnaryCall;
+  /**
+   * Changes a password and ends all other sessions. FAILED_PRECONDITION wrong_password: that is not
+   * the current one. RESOURCE_EXHAUSTED too_many_guesses, too_many_logins, as for AuthenticateUser.
+   * NOT_FOUND user_not_found.
+   */
+  changePassword(
+    request: ChangePasswordRequest,
+    callback: (error: ServiceError | null, response: ChangePasswordResponse) => void,
+  ): ClientUnaryCall;
+  changePassword(
+    request: ChangePasswordRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: ChangePasswordResponse) => void,
+  ): ClientUnaryCall;
+  changePassword(
+    request: ChangePasswordRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: ChangePasswordResponse) => void,
   ): ClientUnaryCall;
   /** Returns an account. NOT_FOUND user_not_found. */
   getUser(
