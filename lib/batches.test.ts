@@ -63,6 +63,64 @@ const add = (key: string, amount: number, more: Partial<Work<number>> = {}): Wor
   ...more,
 })
 
+describe('what is told', () => {
+  const tell = (id: string, value: number, more: { topic?: string; fails?: boolean } = {}): Work<void> => ({
+    keys: [],
+    decide(draft) {
+      const { topic, fails } = more
+      draft.tell({ type: 'told', list: 'numbers', id, item: { id, value }, ...(topic === undefined ? {} : { topic }) })
+      if (fails) throw rejected('no', 'no')
+    },
+  })
+
+  test('is one event of each topic, with the last about each; what fails tells nothing', async () => {
+    const { state, transactions } = memoryStore()
+    const { commit } = createBatches(state)
+    const works = [
+      tell('a', 1),
+      tell('b', 1),
+      tell('a', 2),
+      tell('c', 1, { topic: 'other' }),
+      tell('d', 1, { fails: true }),
+    ]
+    await Promise.allSettled(works.map(commit))
+    expect(transactions).toEqual([
+      [
+        {
+          event: {
+            type: 'told',
+            key: 'a',
+            data: {
+              numbers: [
+                { id: 'a', value: 2 },
+                { id: 'b', value: 1 },
+              ],
+            },
+          },
+        },
+        { event: { type: 'told', key: 'c', topic: 'other', data: { numbers: [{ id: 'c', value: 1 }] } } },
+      ],
+    ])
+  })
+
+  test('fits into events: of 500 entries and 256 KiB at most', async () => {
+    const { state, events } = memoryStore()
+    const { commit } = createBatches(state)
+    const all = Array.from({ length: 1_200 }, (_, n) => n)
+    const large = { text: 'x'.repeat(100 * 1024) }
+    await commit({
+      keys: [],
+      decide(draft) {
+        for (const n of all) draft.tell({ type: 'small', list: 'all', id: `${n}`, item: { n } })
+        for (const n of all.slice(0, 5)) draft.tell({ type: 'large', list: 'all', id: `${n}`, item: large })
+      },
+    })
+    const lists = events.map((data) => (data as { all: { n: number }[] }).all)
+    expect(lists.map(({ length }) => length)).toEqual([500, 500, 200, 2, 2, 1])
+    expect(lists.slice(0, 3).flatMap((list) => list.map(({ n }) => n))).toEqual(all)
+  })
+})
+
 describe('works that arrive together', () => {
   test('are one read and one transaction, and each sees what the earlier ones did', async () => {
     const { state, transactions, reads, events } = memoryStore()

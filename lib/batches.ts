@@ -3,6 +3,7 @@ import { context, type Context } from '@opentelemetry/api'
 import type * as z from 'zod'
 import type { Operation, StateStore } from './dapr.ts'
 import { AppError, unavailable } from './errors.ts'
+import { groupsOf } from './groups.ts'
 import { activeDeadline } from './grpc-server.ts'
 import { inTraceOf, traceparent } from './telemetry.ts'
 
@@ -20,6 +21,13 @@ export type NewEvent = {
   replacesEarlier?: boolean
 }
 
+/**
+ * Something to tell whose order does not matter, because readers keep the latest by a version of
+ * its own. A batch publishes all of one type and topic in as few events as fit, as
+ * `{[list]: [item, …]}`; of those with one `id` only the last.
+ */
+export type NewItem = { type: string; topic?: string; list: string; id: string; item: object }
+
 /** What a work sees of the store, and what it changes. */
 export type Draft = {
   /**
@@ -36,6 +44,8 @@ export type Draft = {
   delete(key: string): void
   /** Publishes an event once everything is committed. */
   publish(event: NewEvent): void
+  /** Publishes something with others of its kind, once everything is committed. */
+  tell(item: NewItem): void
 }
 
 /** One change of the store: what is read, and what is decided about it. */
@@ -84,6 +94,12 @@ const maxAttempts = 12
  */
 const roundMs = 40
 const busyWorks = 4
+/**
+ * Of items that share an event, which has at most 1 MiB. Of a partition one event is delivered at a
+ * time: with an event for each product, an import's events came in by the hundred while it sent
+ * thousands (docs/adr/0010-batches.md).
+ */
+const eventLimits = { size: 256 * 1024, count: 500 }
 
 type Entry = {
   work: Work<unknown>
@@ -294,12 +310,15 @@ function createDraft({ stored, has }: Known) {
   const writes = new Map<string, Write>()
   const conditional = new Set<string>()
   let events: Operation[] = []
+  /** By type and topic, and then by id. */
+  const items = new Map<string, Map<string, NewItem & { parent: string | undefined }>>()
   const parsed = new Map<string, unknown>()
 
   // Of the work that is deciding now.
   let named = new Set<string>()
   let own = new Map<string, Write>()
   let published: NewEvent[] = []
+  let told: NewItem[] = []
 
   const written = (write: Write | undefined) => (!write || 'deleted' in write ? undefined : write.value)
   const storedValue = (key: string) => {
@@ -325,6 +344,9 @@ function createDraft({ stored, has }: Known) {
     },
     publish(event) {
       published.push(event)
+    },
+    tell(item) {
+      told.push(item)
     },
   }
 
@@ -355,6 +377,7 @@ function createDraft({ stored, has }: Known) {
       named = new Set([...namedBy(entry), ...more])
       own = new Map()
       published = []
+      told = []
       const result = decide()
       for (const [key, write] of own) {
         writes.set(key, write)
@@ -364,6 +387,11 @@ function createDraft({ stored, has }: Known) {
       for (const { replacesEarlier, ...event } of published) {
         if (replacesEarlier) events = events.filter((one) => !isLike(one, event))
         events.push({ event: parent ? { ...event, traceparent: parent } : event })
+      }
+      for (const item of told) {
+        const kind = `${item.type} ${item.topic ?? ''}`
+        const ofKind = items.get(kind) ?? new Map<string, NewItem & { parent: string | undefined }>()
+        items.set(kind, ofKind.set(item.id, { ...item, parent }))
       }
       return result
     },
@@ -375,9 +403,26 @@ function createDraft({ stored, has }: Known) {
         const condition = etag !== undefined ? { etag } : conditional.has(key) ? { firstWrite: true } : {}
         return { upsert: key, ...write, ...condition }
       })
-      return [...changes, ...events]
+      return [...changes, ...events, ...[...items.values()].flatMap((ofKind) => eventsOf([...ofKind.values()]))]
     },
   }
+}
+
+/** Returns the events that tell items of one kind. Their key and trace are those of the first. */
+function eventsOf(items: (NewItem & { parent: string | undefined })[]): Operation[] {
+  const sizeOf = ({ item }: NewItem) => Buffer.byteLength(JSON.stringify(item))
+  return groupsOf(items, { ...eventLimits, sizeOf }).map((group): Operation => {
+    const { type, topic, list, id, parent } = group[0]!
+    return {
+      event: {
+        type,
+        key: id,
+        data: { [list]: group.map(({ item }) => item) },
+        ...(topic === undefined ? {} : { topic }),
+        ...(parent === undefined ? {} : { traceparent: parent }),
+      },
+    }
+  })
 }
 
 const namedBy = ({ work }: Entry) => [...work.keys, ...(work.presumedAbsent ?? [])]

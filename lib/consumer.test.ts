@@ -34,6 +34,7 @@ function memoryBatches() {
         put: (key, value) => values.set(key, value),
         delete: (key) => values.delete(key),
         publish: (event) => published.push(event),
+        tell: () => {},
       }
       return work.decide(draft)
     },
@@ -82,10 +83,10 @@ test('a handler gets the parsed event with its CloudEvents attributes', async ()
   })
   const { handlers } = consume({ name: 'app', log, batches }, { t })
   const extensions = { subject: 's', sequence: '7', time: '2026-01-02T03:04:05Z' }
-  const request = { id: 'e', type: 't', data: Buffer.from('{"n":1,"more":2}'), extensions }
+  const request = { id: 'e', type: 't', topic: 'top', data: Buffer.from('{"n":1,"more":2}'), extensions }
   await handlers['onTopicEvent']!(TopicEventRequest.fromPartial(request) as never, call)
   expect(seen).toEqual([
-    { id: 'e', type: 't', subject: 's', sequence: 7, time: '2026-01-02T03:04:05Z', data: { n: 1 } },
+    { id: 'e', type: 't', topic: 'top', subject: 's', sequence: 7, time: '2026-01-02T03:04:05Z', data: { n: 1 } },
   ])
 })
 

@@ -15,6 +15,7 @@ import { contextOfTraceparent, SpanKind, withSpan } from './telemetry.ts'
 export type Event<T> = {
   id: string
   type: string
+  topic: string
   subject: string
   /** Its number within its partition key, from 1 without gaps: shows a stale repeat. */
   sequence: number
@@ -166,6 +167,7 @@ export function consume(
     const event: Event<unknown> = {
       id,
       type,
+      topic,
       subject: attribute('subject'),
       sequence: Number(extensions['sequence'] ?? 0),
       time: attribute('time'),

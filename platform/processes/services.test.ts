@@ -6,7 +6,7 @@ test('a service has the databases, components and topics that its YAML names', (
     databases: ['mongodb', 'mysql'],
     components: ['outbox-mysql', 'outbox-mongodb', 'bindings-mongodb'],
     publishes: ['products', 'categories'],
-    subscribes: ['categories', 'stock-imports', 'stock-levels', 'stock'],
+    subscribes: ['categories', 'stock-imports', 'stock-levels'],
     deadLetterTopics: ['catalog.dlq'],
   })
   expect(services.gateway).toMatchObject({ databases: [], components: [], publishes: [], subscribes: [] })

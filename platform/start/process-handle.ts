@@ -2,7 +2,7 @@ import { poll } from '../poll.ts'
 import type { Paths } from '../processes/paths.ts'
 import { recordRunning } from '../supervise/leftovers.ts'
 import { processStates, startProcess, stopProcess } from '../supervise/supervisor.ts'
-import { isReady } from './readiness.ts'
+import { describeState, isReady } from './readiness.ts'
 
 /** One process of a running shop. All of it throws when the shop has no process of that name. */
 export type ProcessHandle = {
@@ -34,7 +34,9 @@ export function processHandle(paths: Paths, name: string): ProcessHandle {
       recordRunning(paths.pids, [state])
       return true
     }
-    await poll(`${name} is healthy`, isUp, { timeoutMs })
+    await poll(`${name} is healthy`, isUp, { timeoutMs }).catch(async (error: Error) => {
+      throw new Error(`${error.message}. ${describeState(await currentState(), paths)}`, { cause: error })
+    })
   }
   const pid = async () => {
     const state = await currentState()

@@ -74,8 +74,13 @@ function hasFailed(state: ProcessState): boolean {
 }
 
 function describeFailure(state: ProcessState, paths: Paths): string {
+  return `${state.name} does not start. ${describeState(state, paths)}`
+}
+
+/** Returns what the supervisor knows of a process, and the end of its log. */
+export function describeState(state: ProcessState, paths: Paths): string {
   const log = join(paths.logs, `${state.name}.log`)
   const tail = existsSync(log) ? readFileSync(log, 'utf8').trimEnd().split('\n').slice(-15).join('\n') : ''
-  const counts = `restarts: ${state.restarts}, exit code: ${state.exit_code}`
-  return `${state.name} does not start (${counts}). The end of ${log}:\n${tail}`
+  const { status, is_ready: health, pid, restarts, exit_code: code } = state
+  return `It is ${status}, ${health} (pid ${pid}, restarts: ${restarts}, exit code: ${code}). The end of ${log}:\n${tail}`
 }

@@ -101,17 +101,17 @@ async function everyPage(categoryId: string, limit: number): Promise<Json[]> {
     if (cursor === '') return products
   }
 }
-/** Delivers an event of topic stock as the sidecar does. */
+/** Delivers an event of topic stock-levels as the sidecar does. */
 async function stockEvent(
-  type: string,
   levels: { sku: string; available: number; version: number; ordered?: number }[],
+  type = 'stock.levels-changed.v1',
 ) {
   const data = Buffer.from(JSON.stringify({ levels }))
   const { status } = await callback.onTopicEvent(
     TopicEventRequest.fromPartial({
       id: ulid(),
       type,
-      topic: 'stock',
+      topic: 'stock-levels',
       pubsubName: 'kafka',
       data,
       dataContentType: 'application/json',
@@ -361,7 +361,7 @@ describe('changes at the same time', () => {
   test('by two who have read the same: the second is refused, and stock is no reason', async () => {
     const sent = product()
     const { product: first, etag } = await replace(sent)
-    await stockEvent('stock.stock-adjusted.v1', [{ sku: first.variants[0]!.sku, available: 5, version: 1 }])
+    await stockEvent([{ sku: first.variants[0]!.sku, available: 5, version: 1 }])
     const read = (await catalog.getProduct({ idOrHandle: first.id })).product!
     expect(read.etag).not.toBe(etag)
     const { etag: next } = await change(first.id, { title: 'A', ifMatch: etag })
@@ -558,8 +558,8 @@ describe('availability', () => {
       variants: [one, other],
     } = await upsert({ categoryId })
     expect(await available(id)).toEqual([0, 0])
-    await stockEvent('stock.stock-adjusted.v1', [{ sku: one!.sku, available: 5, version: 1 }])
-    await stockEvent('stock.stock-reserved.v1', [
+    await stockEvent([{ sku: one!.sku, available: 5, version: 1 }])
+    await stockEvent([
       { sku: one!.sku, available: 3, version: 2 },
       { sku: other!.sku, available: 7, version: 1 },
     ])
@@ -573,16 +573,15 @@ describe('availability', () => {
       variants: [one],
     } = await upsert()
     const level = (version: number) => [{ sku: one!.sku, available: version * 10, version }]
-    for (const version of [1, 3, 2, 1, 3])
-      expect(await stockEvent('stock.stock-reserved.v1', level(version))).toBe(success)
+    for (const version of [1, 3, 2, 1, 3]) expect(await stockEvent(level(version))).toBe(success)
     expect((await available(id))[0]).toBe(30)
-    await Promise.all([5, 4, 6, 4, 5].map((v) => stockEvent('stock.stock-released.v1', level(v))))
+    await Promise.all([5, 4, 6, 4, 5].map((v) => stockEvent(level(v))))
     expect((await available(id))[0]).toBe(60)
   })
 
   test('is kept when the product is written again', async () => {
     const first = await upsert()
-    await stockEvent('stock.stock-adjusted.v1', [{ sku: first.variants[0]!.sku, available: 5, version: 1 }])
+    await stockEvent([{ sku: first.variants[0]!.sku, available: 5, version: 1 }])
     const { product: again } = await replace({ ...inputOf(first), title: 'Pot' })
     expect(again).toMatchObject({ available: 5, variants: [{ available: 5 }, { available: 0 }] })
   })
@@ -590,16 +589,15 @@ describe('availability', () => {
   test('that comes before the product is there once it is created, and goes with the SKU', async () => {
     const sent = product()
     const [one, other] = sent.variants as [VariantInput, VariantInput]
-    for (const version of [2, 1])
-      await stockEvent('stock.stock-adjusted.v1', [{ sku: one.sku, available: version, version }])
+    for (const version of [2, 1]) await stockEvent([{ sku: one.sku, available: version, version }])
     const { product: made } = await replace(sent)
     expect(await available(made.id)).toEqual([2, 0])
     // The next product that has the SKU takes over what is in stock.
     await replace({ ...sent, variants: [other] })
     expect(await available((await upsert({ variants: [variant(one.sku)] })).id)).toEqual([2])
-    await stockEvent('stock.stock-adjusted.v1', [{ sku: other.sku, available: 9, version: 1 }])
+    await stockEvent([{ sku: other.sku, available: 9, version: 1 }])
     await catalog.deleteProduct({ idOrHandle: made.id, ifMatch: '' })
-    await stockEvent('stock.stock-adjusted.v1', [{ sku: other.sku, available: 8, version: 2 }])
+    await stockEvent([{ sku: other.sku, available: 8, version: 2 }])
     expect(await available((await replace({ ...sent, variants: [other] })).product.id)).toEqual([8])
   })
 
@@ -607,7 +605,7 @@ describe('availability', () => {
     const sent = product({ variants: Array.from({ length: 8 }, (_, i) => variant(`${ulid()}-${i}`)) })
     const skus = sent.variants.map((v) => v.sku)
     const work = skus.flatMap((sku, i) => [
-      ...[1, 2, 3].map((version) => stockEvent('stock.stock-adjusted.v1', [{ sku, available: version * 10, version }])),
+      ...[1, 2, 3].map((version) => stockEvent([{ sku, available: version * 10, version }])),
       i % 2 === 0 ? replace(sent) : change(sent.handle, { title: `T${i}` }).catch(() => {}),
     ])
     await Promise.all(work)
@@ -617,31 +615,34 @@ describe('availability', () => {
 
   test('is published with the whole product, on a topic of its own', async () => {
     const { id, variants } = await upsert()
-    await stockEvent('stock.stock-reserved.v1', [
+    await stockEvent([
       { sku: variants[0]!.sku, available: 3, version: 1, ordered: 2 },
       { sku: variants[1]!.sku, available: 4, version: 1, ordered: 5 },
     ])
     const [event] = await availability.eventsOf(id, 1)
     expect(event).toMatchObject({
-      type: 'products.availability-changed.v1',
+      type: 'products.products-changed.v1',
       data: {
-        productId: id,
-        handle: expect.any(String),
-        title: 'Clay pot',
-        variants: [{ available: 3 }, { available: 4 }],
-        available: 7,
-        popularity: 7,
+        products: [
+          {
+            productId: id,
+            handle: expect.any(String),
+            title: 'Clay pot',
+            variants: [{ available: 3 }, { available: 4 }],
+            available: 7,
+            popularity: 7,
+          },
+        ],
       },
     })
     const [upserted] = await published.eventsOf(id, 1)
-    expect((event!.data as { version: number }).version).toBeGreaterThan(
-      (upserted!.data as { version: number }).version,
-    )
+    const [product] = (event!.data as { products: { version: number }[] }).products
+    expect(product!.version).toBeGreaterThan((upserted!.data as { version: number }).version)
   })
 
   test('ignores an unknown event type; an event that can never be handled is dropped', async () => {
-    expect(await stockEvent('stock.something-new.v9', [])).toBe(success)
-    expect(await stockEvent('stock.stock-adjusted.v1', 'nonsense' as never)).toBe(drop)
+    expect(await stockEvent([], 'stock.something-new.v9')).toBe(success)
+    expect(await stockEvent('nonsense' as never)).toBe(drop)
   })
 })
 
@@ -655,14 +656,11 @@ test('while its store is down it says so soon and keeps events waiting, and resu
   await store.kill()
   const asked = Date.now()
   await expect(catalog.getProduct({ idOrHandle: handle })).rejects.toMatchObject({ kind: 'unavailable' })
-  expect(await stockEvent('stock.stock-adjusted.v1', [{ sku: one!.sku, available: 5, version: 1 }])).toBe(retry)
+  expect(await stockEvent([{ sku: one!.sku, available: 5, version: 1 }])).toBe(retry)
   expect(Date.now() - asked).toBeLessThan(9_000)
   await store.start()
   await vi.waitFor(
-    () =>
-      stockEvent('stock.stock-adjusted.v1', [{ sku: one!.sku, available: 5, version: 1 }]).then((s) =>
-        expect(s).toBe(success),
-      ),
+    () => stockEvent([{ sku: one!.sku, available: 5, version: 1 }]).then((s) => expect(s).toBe(success)),
     { timeout: 20_000, interval: 100 },
   )
   expect((await find(id)).variants[0]!.available).toBe(5)

@@ -1,6 +1,6 @@
 import * as z from 'zod'
 import { on, type EventHandlers } from '#lib/consumer.ts'
-import type { ProductStore } from './product-store.ts'
+import { availabilityTopic, importsTopic, type ProductStore } from './product-store.ts'
 
 const stockLevels = z.object({
   levels: z.array(
@@ -13,20 +13,17 @@ const stockLevels = z.object({
   ),
 })
 
-/**
- * Creates the handlers of topics `stock`, `stock-levels` and `stock-imports`: every change of what
- * is available carries the new levels.
- */
+/** Creates the handler of topics `stock-levels` and `stock-imports`. */
 export function createEventHandlers({ products }: { products: ProductStore }): EventHandlers {
   const skusOf = ({ levels }: z.infer<typeof stockLevels>) => levels.map(({ sku }) => sku)
-  const applyLevels = on(stockLevels, {
-    keys: ({ data }) => products.levelKeys(skusOf(data)),
-    moreKeys: ({ data }, known) => products.moreLevelKeys(known, skusOf(data)),
-    decide: ({ data }, draft) => ({ outcome: 'done', afterCommit: products.applyLevels(draft, data.levels) }),
-  })
   return {
-    'stock.stock-reserved.v1': applyLevels,
-    'stock.stock-released.v1': applyLevels,
-    'stock.stock-adjusted.v1': applyLevels,
+    'stock.levels-changed.v1': on(stockLevels, {
+      keys: ({ data }) => products.levelKeys(skusOf(data)),
+      moreKeys: ({ data }, known) => products.moreLevelKeys(known, skusOf(data)),
+      decide({ data, topic }, draft) {
+        const next = topic === 'stock-imports' ? importsTopic : availabilityTopic
+        return { outcome: 'done', afterCommit: products.applyLevels(draft, data.levels, next) }
+      },
+    }),
   }
 }

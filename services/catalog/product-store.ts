@@ -79,13 +79,11 @@ const storedProduct: z.ZodType<StoredProduct> = z.object({
 })
 
 /** Stock changes with every order: those who follow only the content need not hear of it. */
-const availabilityTopic = 'product-availability'
+export const availabilityTopic = 'product-availability'
 /** So that an import does not stand before what sellers change and shoppers order. */
-const importsTopic = 'product-imports'
-/** Of products that share an event: an event has at most 1 MiB. */
+export const importsTopic = 'product-imports'
+/** Of products that share a transaction. */
 const groupLimits = { size: 256 * 1024, count: 100 }
-/** From so many products on, a change of stock is an import. */
-const manyProducts = 10
 
 const productKey = (id: string) => `product:{catalog}:${id}`
 // Dapr prefixes keys with the app id.
@@ -191,18 +189,15 @@ export function createProductStore(deps: {
     for (const { sku, level } of old.values()) releaseSku(draft, sku, level)
   }
 
-  /**
-   * Publishes many products in as few events as fit. Of a partition one event is delivered at a
-   * time: with an event for each product, an import's events came in by the hundred while it sent
-   * thousands (docs/adr/0010-batches.md).
-   */
-  function publishMany(draft: Draft, products: StoredProduct[]): void {
-    for (const group of groupsOf(products.map(productEvent), { ...groupLimits, sizeOf: bytesOf })) {
-      const data = { products: group }
-      const key = group[0]!.productId
-      draft.publish({ type: 'products.products-imported.v1', topic: importsTopic, key, data })
-    }
-  }
+  /** Publishes a product together with others. */
+  const tell = (draft: Draft, topic: string, product: StoredProduct) =>
+    draft.tell({
+      type: 'products.products-changed.v1',
+      topic,
+      list: 'products',
+      id: product.id,
+      item: productEvent(product),
+    })
 
   function releaseSku(draft: Draft, sku: string, level: Level): void {
     if (level.version === 0) draft.delete(skuKey(sku))
@@ -270,21 +265,18 @@ export function createProductStore(deps: {
     keys: [...new Set(wanted.flatMap(({ content }) => keysOfContent(content)))],
     bytes: wanted.reduce((sum, { content }) => sum + 3 * sizeOf(content), 0),
     decide(draft) {
-      const changed = new Map<string, StoredProduct>()
-      const results = wanted.map((each): Written | AppError => {
+      return wanted.map((each): Written | AppError => {
         try {
           const { before, ...written } = decideReplacement(draft, each)
           if (!isChange(written)) return written
           write(draft, before, written.product)
-          changed.set(written.product.id, written.product)
+          tell(draft, importsTopic, written.product)
           return written
         } catch (error) {
           if (error instanceof AppError) return error
           throw error
         }
       })
-      publishMany(draft, [...changed.values()])
-      return results
     },
   })
 
@@ -466,10 +458,10 @@ export function createProductStore(deps: {
       }),
 
     /**
-     * Drafts the levels that are newer than the known ones: in their products, which tell about it,
-     * or by SKU for a later product. Returns what to do after the commit.
+     * Drafts the levels that are newer than the known ones: in their products, which are published
+     * on `topic`, or by SKU for a later product. Returns what to do after the commit.
      */
-    applyLevels(draft: Draft, levels: (Level & { sku: string })[]): () => void {
+    applyLevels(draft: Draft, levels: (Level & { sku: string })[], topic: string): () => void {
       const byProduct = new Map<string, Map<string, Level>>()
       const keepForLater = (sku: string, level: Level) => {
         const known = draft.get(skuKey(sku), storedSku)
@@ -483,7 +475,6 @@ export function createProductStore(deps: {
           byProduct.set(known.productId, ofProduct.set(sku, level))
         } else keepForLater(sku, level)
       }
-      const changed: StoredProduct[] = []
       for (const [id, ofProduct] of byProduct) {
         const before = readProduct(draft, id)
         // It has lost the SKU between the two reads: the commit fails, and both are read again.
@@ -492,18 +483,8 @@ export function createProductStore(deps: {
         const decision = before && applyLevels(before, ofProduct, now())
         if (decision?.outcome !== 'changed') continue
         draft.put(productKey(id), toDocument(decision.product))
-        changed.push(decision.product)
+        tell(draft, topic, decision.product)
       }
-      if (changed.length >= manyProducts) publishMany(draft, changed)
-      else
-        for (const product of changed)
-          draft.publish({
-            type: 'products.availability-changed.v1',
-            topic: availabilityTopic,
-            key: product.id,
-            data: productEvent(product),
-            replacesEarlier: true,
-          })
       return () => {
         for (const id of byProduct.keys()) cache.drop(id)
       }

@@ -7,6 +7,7 @@ import { groupsOf } from '#lib/groups.ts'
 import {
   adjust,
   emptyStock,
+  isNews,
   level,
   reservationSchema,
   setSupply,
@@ -15,7 +16,6 @@ import {
   type Rejected,
   type Reservation,
   type Stock,
-  type StockEvent,
 } from './stock.ts'
 
 // One hash tag for everything: an order reserves several SKUs at once, and what commits together
@@ -30,14 +30,12 @@ const adjustmentKey = (adjustmentId: string) =>
 
 const adjustmentSchema = z.object({ sku: z.string(), delta: z.int() })
 
-/** Events that only say how much is available have a topic of their own: orders ignores them. */
+/** What is available has a topic of its own: orders need not hear of it. */
 const levelsTopic = 'stock-levels'
 /** So that an import does not stand before live orders. */
 const importsTopic = 'stock-imports'
-/** A level is some 80 bytes of an event, which has at most 1 MiB; a batch has 2,000 keys. */
+/** A batch has 2,000 keys. */
 const skusOfPart = 500
-const onlyLevels = new Set<StockEvent['type']>(['stock.stock-released.v1', 'stock.stock-adjusted.v1'])
-const topicOf = ({ type }: StockEvent) => (onlyLevels.has(type) ? { topic: levelsTopic } : {})
 
 /** The total that a source has supplied of a SKU. */
 export type Supply = { sku: string; quantity: number }
@@ -54,11 +52,12 @@ export function createStockStore({ state }: { state: StateStore }) {
   const batches = createBatches(state)
   const readStock = (draft: Draft, sku: string) => draft.get(stockKey(sku), stockSchema)
 
-  const writeStock = (draft: Draft, stock: Stock) => draft.put(stockKey(stock.sku), stock)
-
-  function publishAdjusted(draft: Draft, stock: Stock): void {
-    const event: StockEvent = { type: 'stock.stock-adjusted.v1', data: { levels: [level(stock)] } }
-    draft.publish({ ...event, ...topicOf(event), key: keyPart(stock.sku), subject: stock.sku })
+  /** Drafts a SKU's stock, and its level for others if that has changed. */
+  function write(draft: Draft, stock: Stock, topic = levelsTopic): void {
+    const { sku } = stock
+    if (isNews(readStock(draft, sku) ?? emptyStock(sku), stock))
+      draft.tell({ type: 'stock.levels-changed.v1', topic, list: 'levels', id: keyPart(sku), item: level(stock) })
+    draft.put(stockKey(sku), stock)
   }
 
   /** Decides what a source has supplied. Throws `rejected` insufficient_stock. */
@@ -91,8 +90,8 @@ export function createStockStore({ state }: { state: StateStore }) {
       if (decision.outcome !== 'changed') return decision
       const { reservation, event } = decision
       draft.put(reservationKey(orderId), reservation)
-      for (const changed of decision.stock) writeStock(draft, changed)
-      if (event) draft.publish({ ...event, ...topicOf(event), key: orderId })
+      for (const changed of decision.stock) write(draft, changed)
+      if (event) draft.publish({ ...event, key: orderId })
       return decision
     },
 
@@ -116,8 +115,7 @@ export function createStockStore({ state }: { state: StateStore }) {
           const decision = adjust(before, delta)
           if (decision.outcome === 'rejected') throw refusal(sku, decision)
           draft.put(key, { sku, delta })
-          writeStock(draft, decision.stock)
-          publishAdjusted(draft, decision.stock)
+          write(draft, decision.stock)
           return decision.stock
         },
       })
@@ -132,17 +130,14 @@ export function createStockStore({ state }: { state: StateStore }) {
         keys: [stockKey(supply.sku)],
         decide(draft) {
           const { stock, isChanged } = decideSupply(draft, source, supply)
-          if (isChanged) {
-            writeStock(draft, stock)
-            publishAdjusted(draft, stock)
-          }
+          if (isChanged) write(draft, stock)
           return stock
         },
       })
     },
 
     /**
-     * Does what `setSupply` does for groups of SKUs, each all or none, with as few events as fit.
+     * Does what `setSupply` does for groups of SKUs, each all or none.
      * Says for each group whether it was refused: `rejected` insufficient_stock. No SKU twice.
      */
     async setSupplies(source: string, groups: Supply[][]): Promise<(AppError | undefined)[]> {
@@ -160,18 +155,8 @@ export function createStockStore({ state }: { state: StateStore }) {
           keys: part.flat().map(({ sku }) => stockKey(sku)),
           decide(draft) {
             const results = part.map((supplies) => decide(draft, supplies))
-            const changed = results.flatMap((result) => (result instanceof AppError ? [] : result.changed))
-            for (const stock of changed) writeStock(draft, stock)
-            const [first] = changed
-            if (first) {
-              const type = 'stock.stock-adjusted.v1' satisfies StockEvent['type']
-              draft.publish({
-                type,
-                data: { levels: changed.map(level) },
-                topic: importsTopic,
-                key: keyPart(first.sku),
-              })
-            }
+            for (const result of results)
+              if (!(result instanceof AppError)) for (const stock of result.changed) write(draft, stock, importsTopic)
             return results.map((result) => (result instanceof AppError ? result : undefined))
           },
         }),

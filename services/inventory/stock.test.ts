@@ -4,6 +4,7 @@ import {
   adjust,
   available,
   emptyStock,
+  isNews,
   release,
   reserve,
   sell,
@@ -22,7 +23,7 @@ const changed = (d: Decision) => {
 }
 
 describe('reserve', () => {
-  test('enough of all: holds all lines and publishes the new levels', () => {
+  test('enough of all: holds all lines', () => {
     const lines = [
       { sku: 'a', quantity: 2 },
       { sku: 'b', quantity: 1 },
@@ -34,16 +35,7 @@ describe('reserve', () => {
         { sku: 'a', reserved: 2, version: 2 },
         { sku: 'b', reserved: 1, version: 2 },
       ],
-      event: {
-        type: 'stock.stock-reserved.v1',
-        data: {
-          ...order,
-          levels: [
-            { sku: 'a', available: 3, version: 2 },
-            { sku: 'b', available: 0, version: 2 },
-          ],
-        },
-      },
+      event: { type: 'stock.stock-reserved.v1', data: order },
     })
   })
 
@@ -92,6 +84,15 @@ test('sell: reserved units become sold, and what is available stays the same', (
     reservation: { status: 'sold' },
     stock: [{ reserved: 0, sold: 2, version: 3 }],
   })
+})
+
+test('others hear of what is available and ordered: not of a sale, nor of a record of nothing', () => {
+  const before = stock('a', 5)
+  const held = changed(reserve(undefined, { ...order, lines: [{ sku: 'a', quantity: 2 }] }, shelf(before)))
+  const sold = changed(sell(held.reservation, shelf(...held.stock)))
+  expect(isNews(before, held.stock[0]!)).toBe(true)
+  expect(isNews(held.stock[0]!, sold.stock[0]!)).toBe(false)
+  expect(isNews(emptyStock('b'), stock('b', 0))).toBe(false)
 })
 
 test('what contradicts the reservation is rejected as impossible, not ignored', () => {

@@ -37,13 +37,10 @@ export type Reservation = z.infer<typeof reservationSchema>
 /** What others hear of a SKU. `ordered`: units reserved and sold so far. */
 export type Level = { sku: string; available: number; ordered: number; version: number }
 
+/** What an order hears. */
 export type StockEvent =
-  | {
-      type: 'stock.stock-reserved.v1' | 'stock.stock-released.v1'
-      data: { orderId: string; userId: string; levels: Level[] }
-    }
+  | { type: 'stock.stock-reserved.v1'; data: { orderId: string; userId: string } }
   | { type: 'stock.stock-rejected.v1'; data: { orderId: string; userId: string; reason: 'out_of_stock'; sku: string } }
-  | { type: 'stock.stock-adjusted.v1'; data: { levels: Level[] } }
 
 export type Rejected<Reason extends string> = { outcome: 'rejected'; reason: Reason }
 
@@ -66,6 +63,9 @@ export const level = (s: Stock): Level => ({
   ordered: s.reserved + s.sold,
   version: s.version,
 })
+/** Whether others hear of a change: selling what was reserved is none to them. */
+export const isNews = (before: Stock, after: Stock): boolean =>
+  available(before) !== available(after) || before.reserved + before.sold !== after.reserved + after.sold
 export const emptyStock = (sku: string): Stock => ({ sku, onHand: 0, reserved: 0, sold: 0, version: 0, supplies: {} })
 
 /**
@@ -96,7 +96,7 @@ export function reserve(
     outcome: 'changed',
     reservation: { orderId, userId, status: 'reserved', lines },
     stock: changed,
-    event: { type: 'stock.stock-reserved.v1', data: { orderId, userId, levels: changed.map(level) } },
+    event: { type: 'stock.stock-reserved.v1', data: { orderId, userId } },
   }
 }
 
@@ -118,21 +118,10 @@ export function release(
   if (known.status === 'sold') return impossible
   if (known.status !== 'reserved') return unchanged
   const changed = move(known.lines, stock, (s, quantity) => ({ ...s, reserved: s.reserved - quantity }))
-  return {
-    outcome: 'changed',
-    reservation: { ...known, status: 'released' },
-    stock: changed,
-    event: {
-      type: 'stock.stock-released.v1',
-      data: { orderId: known.orderId, userId: known.userId, levels: changed.map(level) },
-    },
-  }
+  return { outcome: 'changed', reservation: { ...known, status: 'released' }, stock: changed }
 }
 
-/**
- * Turns the units held for a confirmed order into sold ones. What is available and what is ordered
- * stay the same, so there is no event.
- */
+/** Turns the units held for a confirmed order into sold ones. */
 export function sell(known: Reservation | undefined, stock: ReadonlyMap<string, Stock>): Decision {
   if (known?.status === 'sold') return unchanged
   if (known?.status !== 'reserved') return impossible
@@ -141,11 +130,7 @@ export function sell(known: Reservation | undefined, stock: ReadonlyMap<string, 
     reserved: s.reserved - quantity,
     sold: s.sold + quantity,
   }))
-  return {
-    outcome: 'changed',
-    reservation: { ...known, status: 'sold' },
-    stock: changed,
-  }
+  return { outcome: 'changed', reservation: { ...known, status: 'sold' }, stock: changed }
 }
 
 /**

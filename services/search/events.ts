@@ -13,8 +13,7 @@ const toDeletion = z
 
 const changes: Record<string, z.ZodType<Change[]>> = {
   'products.product-upserted.v1': toChange.transform((change) => [change]),
-  'products.availability-changed.v1': toChange.transform((change) => [change]),
-  'products.products-imported.v1': z.object({ products: z.array(toChange) }).transform(({ products }) => products),
+  'products.products-changed.v1': z.object({ products: z.array(toChange) }).transform(({ products }) => products),
   'products.product-deleted.v1': toDeletion.transform((change) => [change]),
 }
 

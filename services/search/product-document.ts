@@ -4,7 +4,7 @@ import { foldText, textOfHtml } from './folding.ts'
 
 // A product as an event says it, and as the index holds it. No I/O.
 
-/** The data of products.product-upserted.v1 and products.availability-changed.v1. */
+/** The data of products.product-upserted.v1; products.products-changed.v1 has a list of them. */
 export const productEvent = z.object({
   productId: z.string().min(1).max(100),
   version: z.int().min(1),

@@ -220,7 +220,7 @@ async function walk(query: QueryRequest, { back = false } = {}): Promise<string[
 }
 
 async function publish(topic: 'products' | 'product-availability', type: string, data: object): Promise<void> {
-  const { productId } = data as ProductEvent
+  const { productId = 'p-first' } = data as Partial<ProductEvent>
   const event = {
     specversion: '1.0',
     id: randomUUID(),
@@ -234,6 +234,8 @@ async function publish(topic: 'products' | 'product-availability', type: string,
   await producer.send({ topic: service.topic(topic), messages: [{ key: productId, value: JSON.stringify(event) }] })
 }
 const upserted = (product: ProductEvent) => publish('products', 'products.product-upserted.v1', product)
+const restocked = (product: ProductEvent) =>
+  publish('product-availability', 'products.products-changed.v1', { products: [product] })
 const deleted = ({ productId, version }: ProductEvent) =>
   publish('products', 'products.product-deleted.v1', { productId, version: version + 1 })
 
@@ -495,7 +497,7 @@ describe('events', () => {
     await upserted(later)
     const titles = async () => (await search.query(request({ vendors: ['Late'] }))).products.map(shown)
     await poll('it is found', async () => (await titles()).length === 1)
-    await publish('product-availability', 'products.availability-changed.v1', { ...product, version: 6 })
+    await restocked({ ...product, version: 6 })
     await upserted(product)
     await upserted(later)
     await deleted({ ...product, version: 5 })
@@ -506,7 +508,7 @@ describe('events', () => {
     await deleted(later)
     await poll('it is gone', async () => (await titles()).length === 0)
     await upserted(later)
-    await publish('product-availability', 'products.availability-changed.v1', { ...later, version: 8 })
+    await restocked({ ...later, version: 8 })
     await settled(stray({ vendor: 'Later' }))
     expect(await titles()).toEqual([])
     await upserted({ ...later, version: 9, published: false })
