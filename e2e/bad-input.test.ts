@@ -362,7 +362,7 @@ it('no request derived from the OpenAPI document, with valid and odd parts mixed
       if (body !== undefined) headers.push('content-type', mediaType)
       const url = query.length > 0 ? `${target}?${query.join('&')}` : target
       let { status, retryAfter } = await sendRaw(method, url, headers, body)
-      // An index that was started a moment ago, by the tests before, may still be slow, and says so.
+      // An index that was started a moment ago, by earlier tests, may be slow, and says so.
       for (let again = 0; status === 503 && retryAfter !== undefined && again < 5; again++) {
         await sleep(1_000 * Number(retryAfter))
         ;({ status, retryAfter } = await sendRaw(method, url, headers, body))

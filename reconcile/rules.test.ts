@@ -27,7 +27,7 @@ function quiet(): ShopState {
       { orderId: 'o-2', status: 'released', lines: lines() },
       { orderId: 'o-3', status: 'reserved', lines: lines() },
     ],
-    stock: [{ sku: 'pot', onHand: 9, reserved: 1, sold: 1, supplies: { import: 10 } }],
+    stock: [{ sku: 'pot', onHand: 9, reserved: 1, sold: 1, supplies: { import: 10 }, told: { available: 7 } }],
     adjustments: [{ sku: 'pot', delta: -1 }],
     available: new Map([['pot', 7]]),
     payments: [
@@ -124,7 +124,7 @@ describe('finds', () => {
         state.orders[2]!.status = 'PENDING'
         state.reservations.pop()
         state.payments.pop()
-        state.stock[0]!.reserved = 0
+        Object.assign(state.stock[0]!, { reserved: 0, told: { available: 8 } })
         state.available.set('pot', 8)
       },
       ['event_lost'],
@@ -151,7 +151,7 @@ describe('finds', () => {
       'a lost order-cancelled, whose stock stays reserved',
       ({ reservations, stock, available }) => {
         reservations[1]!.status = 'reserved'
-        stock[0]!.reserved = 2
+        Object.assign(stock[0]!, { reserved: 2, told: { available: 6 } })
         available.set('pot', 6)
       },
       ['reservation_unreleased'],
@@ -164,7 +164,7 @@ describe('finds', () => {
     [
       'an oversold piece',
       ({ stock, available }) => {
-        Object.assign(stock[0]!, { onHand: 1, supplies: { import: 2 } })
+        Object.assign(stock[0]!, { onHand: 1, supplies: { import: 2 }, told: { available: 0 } })
         available.set('pot', 0)
       },
       ['oversold'],
@@ -176,7 +176,15 @@ describe('finds', () => {
     ],
     ['a supply that vanished', ({ stock }) => (stock[0]!.supplies = {}), ['stock_miscounted']],
     ['stock that has no record', ({ stock }) => stock.pop(), ['stock_miscounted', 'stock_miscounted']],
-    ['a stale availability', ({ available }) => available.set('pot', 8), ['availability_stale']],
+    ['a lost level', ({ available }) => available.set('pot', 8), ['availability_stale']],
+    [
+      'a level that was never told',
+      ({ stock, available }) => {
+        stock[0]!.told = { available: 8 }
+        available.set('pot', 8)
+      },
+      ['availability_stale'],
+    ],
     [
       'a reservation and a payment of an unknown order',
       ({ orders, due }) => {

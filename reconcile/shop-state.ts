@@ -30,6 +30,8 @@ export const stockSchema = z.object({
   reserved: z.int(),
   sold: z.int(),
   supplies: z.record(z.string(), z.int()),
+  /** What the catalogue was told last. */
+  told: z.object({ available: z.int() }).optional(),
 })
 export type Stock = z.infer<typeof stockSchema>
 

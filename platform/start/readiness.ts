@@ -82,5 +82,6 @@ export function describeState(state: ProcessState, paths: Paths): string {
   const log = join(paths.logs, `${state.name}.log`)
   const tail = existsSync(log) ? readFileSync(log, 'utf8').trimEnd().split('\n').slice(-15).join('\n') : ''
   const { status, is_ready: health, pid, restarts, exit_code: code } = state
-  return `It is ${status}, ${health} (pid ${pid}, restarts: ${restarts}, exit code: ${code}). The end of ${log}:\n${tail}`
+  const facts = `It is ${status}, ${health} (pid ${pid}, restarts: ${restarts}, exit code: ${code}).`
+  return `${facts} The end of ${log}:\n${tail}`
 }

@@ -7,11 +7,11 @@ import { groupsOf } from '#lib/groups.ts'
 import {
   adjust,
   emptyStock,
-  isNews,
   level,
   reservationSchema,
   setSupply,
   stockSchema,
+  toTell,
   type Decision,
   type Rejected,
   type Reservation,
@@ -48,16 +48,17 @@ export type StockStore = ReturnType<typeof createStockStore>
  * Creates the store of stock and reservations. Everything throws `unavailable`, and changes
  * nothing, while the store is unavailable.
  */
-export function createStockStore({ state }: { state: StateStore }) {
+export function createStockStore({ state, now = Date.now }: { state: StateStore; now?: () => number }) {
   const batches = createBatches(state)
   const readStock = (draft: Draft, sku: string) => draft.get(stockKey(sku), stockSchema)
 
-  /** Drafts a SKU's stock, and its level for others if that has changed. */
-  function write(draft: Draft, stock: Stock, topic = levelsTopic): void {
+  /** Drafts a SKU's stock, and tells others of it if they are to hear. */
+  function write(draft: Draft, stock: Stock, { topic = levelsTopic, exact }: { topic?: string; exact: boolean }): void {
     const { sku } = stock
-    if (isNews(readStock(draft, sku) ?? emptyStock(sku), stock))
-      draft.tell({ type: 'stock.levels-changed.v1', topic, list: 'levels', id: keyPart(sku), item: level(stock) })
-    draft.put(stockKey(sku), stock)
+    const told = toTell(stock, now(), { exact })
+    draft.put(stockKey(sku), told ?? stock)
+    if (told)
+      draft.tell({ type: 'stock.levels-changed.v1', topic, list: 'levels', id: keyPart(sku), item: level(told) })
   }
 
   /** Decides what a source has supplied. Throws `rejected` insufficient_stock. */
@@ -90,7 +91,7 @@ export function createStockStore({ state }: { state: StateStore }) {
       if (decision.outcome !== 'changed') return decision
       const { reservation, event } = decision
       draft.put(reservationKey(orderId), reservation)
-      for (const changed of decision.stock) write(draft, changed)
+      for (const changed of decision.stock) write(draft, changed, { exact: false })
       if (event) draft.publish({ ...event, key: orderId })
       return decision
     },
@@ -115,7 +116,7 @@ export function createStockStore({ state }: { state: StateStore }) {
           const decision = adjust(before, delta)
           if (decision.outcome === 'rejected') throw refusal(sku, decision)
           draft.put(key, { sku, delta })
-          write(draft, decision.stock)
+          write(draft, decision.stock, { exact: true })
           return decision.stock
         },
       })
@@ -130,7 +131,7 @@ export function createStockStore({ state }: { state: StateStore }) {
         keys: [stockKey(supply.sku)],
         decide(draft) {
           const { stock, isChanged } = decideSupply(draft, source, supply)
-          if (isChanged) write(draft, stock)
+          if (isChanged) write(draft, stock, { exact: true })
           return stock
         },
       })
@@ -155,8 +156,8 @@ export function createStockStore({ state }: { state: StateStore }) {
           keys: part.flat().map(({ sku }) => stockKey(sku)),
           decide(draft) {
             const results = part.map((supplies) => decide(draft, supplies))
-            for (const result of results)
-              if (!(result instanceof AppError)) for (const stock of result.changed) write(draft, stock, importsTopic)
+            const changed = results.flatMap((result) => (result instanceof AppError ? [] : result.changed))
+            for (const stock of changed) write(draft, stock, { topic: importsTopic, exact: true })
             return results.map((result) => (result instanceof AppError ? result : undefined))
           },
         }),

@@ -4,11 +4,11 @@ import {
   adjust,
   available,
   emptyStock,
-  isNews,
   release,
   reserve,
   sell,
   setSupply,
+  toTell,
   type Decision,
   type Reservation,
   type Stock,
@@ -86,13 +86,59 @@ test('sell: reserved units become sold, and what is available stays the same', (
   })
 })
 
-test('others hear of what is available and ordered: not of a sale, nor of a record of nothing', () => {
-  const before = stock('a', 5)
-  const held = changed(reserve(undefined, { ...order, lines: [{ sku: 'a', quantity: 2 }] }, shelf(before)))
-  const sold = changed(sell(held.reservation, shelf(...held.stock)))
-  expect(isNews(before, held.stock[0]!)).toBe(true)
-  expect(isNews(held.stock[0]!, sold.stock[0]!)).toBe(false)
-  expect(isNews(emptyStock('b'), stock('b', 0))).toBe(false)
+describe('others hear', () => {
+  const at = 1_000_000
+  const known = (available: number, ordered = 0, told = at): Stock => ({
+    ...stock('a', available + ordered),
+    sold: ordered,
+    told: { available, ordered, at: told },
+  })
+  /** Sells `units` a moment after what is known was told. */
+  const sold = (before: Stock, units: number, { later = 1, exact = false } = {}) =>
+    toTell({ ...before, sold: before.sold + units }, before.told!.at + later, { exact })?.told
+
+  test('of each unit while there are few', () => {
+    expect(sold(known(20), 1)).toEqual({ available: 19, ordered: 1, at: at + 1 })
+    expect(sold(known(21), 1)).toMatchObject({ available: 20 })
+    expect(sold(known(500), 490)).toMatchObject({ available: 10 })
+  })
+
+  test('of many when a twentieth has changed, up or down', () => {
+    expect(sold(known(1_000), 50)).toBeUndefined()
+    expect(sold(known(1_000), 51)).toMatchObject({ available: 949 })
+    expect(sold(known(1_000, 200), -51)).toMatchObject({ available: 1_051 })
+  })
+
+  test('of any change a minute after they last heard, and of what a seller does at once', () => {
+    expect(sold(known(1_000), 1, { later: 59_999 })).toBeUndefined()
+    expect(sold(known(1_000), 1, { later: 60_000 })).toMatchObject({ available: 999, ordered: 1 })
+    expect(sold(known(1_000), 1, { exact: true })).toMatchObject({ available: 999 })
+  })
+
+  test('of nothing that they know: a sale of what was reserved, a record of nothing', () => {
+    const held = { ...known(10, 2), sold: 0, reserved: 2 }
+    expect(toTell({ ...held, reserved: 0, sold: 2 }, at + 100_000, { exact: true })).toBeUndefined()
+    expect(toTell(stock('b', 0), at, { exact: true })).toBeUndefined()
+    expect(toTell(stock('b', 1), at, { exact: false })).toMatchObject({ told: { available: 1 } })
+  })
+
+  test('never of a number that is off by more than a twentieth', () => {
+    const step = fc.record({ units: fc.integer({ min: -30, max: 60 }), later: fc.nat(70_000) })
+    fc.assert(
+      fc.property(fc.integer({ min: 0, max: 5_000 }), fc.array(step, { maxLength: 100 }), (onHand, steps) => {
+        let now = at
+        let current = toTell(stock('a', onHand), now, { exact: true }) ?? stock('a', onHand)
+        for (const { units, later } of steps) {
+          now += later
+          const next = { ...current, sold: Math.max(0, Math.min(current.onHand, current.sold + units)) }
+          current = toTell(next, now, { exact: false }) ?? next
+          const left = available(current)
+          const heard = current.told?.available ?? 0
+          expect(Math.abs(left - heard)).toBeLessThanOrEqual(Math.min(left, heard) <= 20 ? 0 : heard / 20)
+        }
+      }),
+    )
+  })
 })
 
 test('what contradicts the reservation is rejected as impossible, not ignored', () => {

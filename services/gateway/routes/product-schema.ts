@@ -19,7 +19,7 @@ export const product = z
         sku: z.string().meta({ examples: ['clay-plant-pot-large'] }),
         options: z.record(z.string(), z.string()).meta({ examples: [{ Size: 'Large' }] }),
         price: moneyOut,
-        available: z.int().meta({ description: 'Units for sale, accurate to within two seconds.', examples: [3] }),
+        available: z.int().meta({ description: 'Units for sale: exact up to 20, else to a twentieth.', examples: [3] }),
       }),
     ),
     available: z.int().meta({ description: 'The sum over its variants.', examples: [3] }),
