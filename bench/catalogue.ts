@@ -60,6 +60,16 @@ export async function benchCatalogue(options: Options): Promise<void> {
     if (!running) closers.push(() => shop.stop())
     const found = await ensureOptionalPart('wrk', progress)
     const loader = found !== undefined && 'path' in found ? found.path : undefined
+    const reportOf = (sizes: Size[]): CatalogueReport => ({
+      date: new Date().toISOString(),
+      quick,
+      seconds: Math.round((Date.now() - began) / 1_000),
+      machine: describeMachine(),
+      versions: describeVersions(),
+      sizes,
+      targets: judgeCatalogue(sizes),
+    })
+    const save = (report: CatalogueReport) => write && writeReport(report)
     const measured: Size[] = []
     let there = 0
     for (const products of sizes) {
@@ -70,25 +80,21 @@ export async function benchCatalogue(options: Options): Promise<void> {
         seed: seeded,
         ...(await measure(shop, { products, ms, loader }, progress, closers)),
       }
-      if (running || products !== sizes.at(-1)) measured.push(size)
-      else {
+      if (running || products !== sizes.at(-1)) {
+        measured.push(size)
+        // A million takes half an hour: what was measured before stays if it is interrupted.
+        save(reportOf(measured))
+      } else {
         await shop.stop()
         const from = Date.now()
         shop = await startOwn(progress, false)
         measured.push({ ...size, startSeconds: (Date.now() - from) / 1_000 })
       }
     }
-    const report: CatalogueReport = {
-      date: new Date().toISOString(),
-      quick,
-      seconds: Math.round((Date.now() - began) / 1_000),
-      machine: describeMachine(),
-      versions: describeVersions(),
-      sizes: measured,
-      targets: judgeCatalogue(measured),
-    }
     await close()
-    writeReport(report, write)
+    const report = reportOf(measured)
+    save(report)
+    console.log(catalogueMarkdown(report))
   } finally {
     await close()
     progress.close()
@@ -100,16 +106,12 @@ export async function benchCatalogue(options: Options): Promise<void> {
 const startOwn = (progress: Progress, fresh: boolean): Promise<Shop> =>
   startOwnShop('bench-catalogue', progress, { fresh })
 
-function writeReport(report: CatalogueReport, write: boolean): void {
-  const markdown = catalogueMarkdown(report)
-  if (write) {
-    const folder = join(root, 'bench', 'results')
-    mkdirSync(folder, { recursive: true })
-    writeFileSync(join(folder, 'catalogue.json'), `${JSON.stringify(report, undefined, 2)}\n`)
-    writeFileSync(join(folder, 'catalogue.md'), markdown)
-    writeFileSync(join(folder, 'catalogue.svg'), plotCatalogue(report))
-  }
-  console.log(markdown)
+function writeReport(report: CatalogueReport): void {
+  const folder = join(root, 'bench', 'results')
+  mkdirSync(folder, { recursive: true })
+  writeFileSync(join(folder, 'catalogue.json'), `${JSON.stringify(report, undefined, 2)}\n`)
+  writeFileSync(join(folder, 'catalogue.md'), catalogueMarkdown(report))
+  writeFileSync(join(folder, 'catalogue.svg'), plotCatalogue(report))
 }
 
 const processesOf = async (shop: Shop) => (await statuses(shop.paths)).filter(({ pid }) => pid > 0)

@@ -24,7 +24,7 @@ describe('an AppError crosses gRPC', () => {
 })
 
 describe('a status without our details', () => {
-  it.each([status.UNAVAILABLE, status.UNKNOWN, status.DEADLINE_EXCEEDED])(
+  it.each([status.UNAVAILABLE, status.UNKNOWN, status.DEADLINE_EXCEEDED, status.INTERNAL])(
     '%s came from in between: unavailable',
     (code) => {
       const error = Object.assign(new Error('x'), { code, details: 'x', metadata: new Metadata() })

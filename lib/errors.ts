@@ -116,6 +116,8 @@ export function fromGrpcError(error: ServiceError, callee: string): AppError {
     // https://github.com/dapr/dapr/blob/v1.18.0/pkg/api/grpc/proxy/handler.go
     case status.UNKNOWN:
     case status.CANCELLED:
+    // A stream that was reset, when a process on the way ended. An INTERNAL of ours has ErrorInfo.
+    case status.INTERNAL:
       return unavailable(`${callee}_unavailable`, `${callee} is not available right now`, error)
     default:
       return new AppError('internal', 'internal', `${callee}: ${error.details}`, { cause: error })

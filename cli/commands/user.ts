@@ -29,7 +29,7 @@ async function user({ email, role, name }: Options): Promise<void> {
   console.log(
     created
       ? `Created the account ${email} (${role}), id ${id}.`
-      : `The account ${email}, id ${id}, is now ${role}; its password is unchanged. Sessions notice within 15 minutes.`,
+      : `The account ${email}, id ${id}, is now ${role}; its password is unchanged. It acts within a minute.`,
   )
   if (created && given === undefined) console.log(`Password: ${password}`)
 }

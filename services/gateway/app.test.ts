@@ -34,6 +34,7 @@ const token = (
     .setSubject('u-1')
     .setIssuer(claims.iss ?? 'sidecart')
     .setAudience(claims.aud ?? 'sidecart')
+    .setIssuedAt()
     .setExpirationTime(claims.exp ?? '5m')
     .sign(claims.key ?? privateKey)
 

@@ -37,7 +37,10 @@ export function createApp({ clients, log, ready, corsOrigins = [], trustProxyHop
   const operations: Operation[] = [users, sessions, categories, productLists, products, orders, refunds, stock].flatMap(
     (routes) => routes(clients),
   )
-  const auth = createAuth({ getJwks: (call) => clients.users.getJwks({}, call) })
+  const auth = createAuth({
+    getJwks: (call) => clients.users.getJwks({}, call),
+    checkSession: (session, call) => clients.users.checkSession(session, call),
+  })
   const rateLimits = createRateLimits(limits, auth)
 
   const app = express()

@@ -1,6 +1,6 @@
 import { exportJWK, generateKeyPair, SignJWT } from 'jose'
-import { expect, test } from 'vitest'
-import { unavailable } from '#lib/errors.ts'
+import { describe, expect, test } from 'vitest'
+import { AppError, unauthenticated, unavailable } from '#lib/errors.ts'
 import { poll } from '../../platform/poll.ts'
 import { createAuth } from './auth.ts'
 
@@ -12,22 +12,35 @@ async function signer(kid: string) {
 
 type Signer = { jwk: { kid: string }; privateKey: Awaited<ReturnType<typeof generateKeyPair>>['privateKey'] }
 
-const sign = ({ jwk, privateKey }: Signer, expires: string | number) =>
+const sign = ({ jwk, privateKey }: Signer, expires: string | number, issuedAt?: number) =>
   new SignJWT({ roles: ['shopper'], sid: 's-1' })
     .setProtectedHeader({ alg: 'ES256', kid: jwk.kid, typ: 'at+jwt' })
     .setSubject('u-1')
     .setIssuer('sidecart')
     .setAudience('sidecart')
+    .setIssuedAt(issuedAt)
     .setExpirationTime(expires)
     .sign(privateKey)
 
 const [old, next] = await Promise.all([signer('k1'), signer('k2')])
 
-/** An auth for which users publishes `published.keys`; `fetched` counts how often. */
+/** An auth for which users publishes `published.keys`; `fetched` and `checked` count how often. */
 function setUp() {
-  const published = { keys: [old.jwk], down: false, fetched: 0, now: 1_000_000 }
+  const published = {
+    keys: [old.jwk],
+    down: false,
+    fetched: 0,
+    now: 1_000_000,
+    session: { roles: ['shopper'] } as { roles: string[] } | AppError,
+    checked: 0,
+  }
   const auth = createAuth({
     now: () => published.now,
+    async checkSession() {
+      published.checked++
+      if (published.session instanceof AppError) throw published.session
+      return published.session
+    },
     async getJwks() {
       published.fetched++
       if (published.down) throw unavailable('users_unavailable', 'users is unavailable')
@@ -107,4 +120,75 @@ test('without any key the error is unavailable, not a bad token', async () => {
   await expect(auth.authenticate(old.header)).rejects.toMatchObject({ kind: 'unavailable' })
   published.down = false
   expect(await auth.authenticate(old.header)).toMatchObject({ id: 'u-1' })
+})
+
+describe('a session', () => {
+  const ended = unauthenticated('session_ended', 'the session has ended')
+  const refused = { kind: 'unauthenticated', code: 'bad_token' }
+  /** An auth that has verified a token at the moment when it was issued. */
+  async function known() {
+    const { published, auth } = setUp()
+    published.now = Date.now()
+    const header = `Bearer ${await sign(old, '15m')}`
+    const roles = async () => (await auth.authenticate(header)).roles
+    expect(await roles()).toEqual(['shopper'])
+    const later = (ms: number) => (published.now += ms)
+    return { published, roles, later }
+  }
+
+  test('of a token that was just issued is not asked about', async () => {
+    const { published, roles, later } = await known()
+    later(19_000)
+    await roles()
+    expect(published.checked).toBe(0)
+  })
+
+  test('is asked about once every 20 s, while its requests go on', async () => {
+    const { published, roles, later } = await known()
+    published.session = { roles: ['seller'] }
+    later(21_000)
+    expect(await Promise.all([roles(), roles(), roles()])).toEqual([['shopper'], ['shopper'], ['shopper']])
+    expect(await roles()).toEqual(['seller'])
+    expect(published.checked).toBe(1)
+  })
+
+  test('that has ended is refused from then on', async () => {
+    const { published, roles, later } = await known()
+    published.session = ended
+    later(21_000)
+    await roles()
+    await expect(roles()).rejects.toMatchObject(refused)
+    later(600_000)
+    await expect(roles()).rejects.toMatchObject(refused)
+    expect(published.checked).toBe(1)
+  })
+
+  test('that nobody has asked about for a minute is asked about first', async () => {
+    const { published, roles, later } = await known()
+    published.session = ended
+    later(61_000)
+    await expect(roles()).rejects.toMatchObject(refused)
+  })
+
+  test('of an older token is asked about first', async () => {
+    const { published, auth } = setUp()
+    published.now = Date.now()
+    published.session = ended
+    const header = `Bearer ${await sign(old, '15m', Math.floor(published.now / 1_000) - 90)}`
+    await expect(auth.authenticate(header)).rejects.toMatchObject(refused)
+  })
+
+  test('counts while users is down, which is asked again every 5 s', async () => {
+    const { published, roles, later } = await known()
+    published.session = unavailable('users_unavailable', 'users is unavailable')
+    later(61_000)
+    expect(await roles()).toEqual(['shopper'])
+    later(4_000)
+    expect(await roles()).toEqual(['shopper'])
+    expect(published.checked).toBe(1)
+    published.session = ended
+    later(2_000)
+    await roles()
+    await expect(roles()).rejects.toMatchObject(refused)
+  })
 })

@@ -10,6 +10,7 @@ const claims = z.object({
   sub: z.string().min(1),
   sid: z.string().min(1),
   exp: z.number(),
+  iat: z.number(),
   roles: z.array(z.string()),
 })
 const jwks = z.object({ keys: z.array(z.looseObject({ kty: z.string() })).min(1) })
@@ -25,22 +26,43 @@ const cooldownMs = 5_000
  */
 const maxVerified = 10_000
 
+/**
+ * How old what is known of a session may be. From `recheckMs` on it is asked about again, from
+ * `maxCheckedMs` on a request waits for the answer: so the end of a session, of an account or of a
+ * role acts within a minute, though a token lives for a quarter of an hour.
+ */
+const recheckMs = 20_000
+const maxCheckedMs = 60_000
+/** While users is down, tokens count by their signatures. */
+const retryCheckMs = 5_000
+/** So that there is time left for what the request is about. */
+const checkTimeoutMs = 500
+
 const badToken = (message: string) => unauthenticated('bad_token', message)
 
-type AuthDeps = { getJwks: (call?: CallOptions) => Promise<{ jwksJson: string }>; now?: () => number }
+type AuthDeps = {
+  getJwks: (call?: CallOptions) => Promise<{ jwksJson: string }>
+  /** Returns the roles of a session's account. Throws `unauthenticated` when it has ended. */
+  checkSession: (session: { userId: string; sessionId: string }, call?: CallOptions) => Promise<{ roles: string[] }>
+  now?: () => number
+}
+
+/** A token that was verified. `user` is undefined once its session has ended. */
+type Verified = { user: User | undefined; expiresAt: number; checkedAt: number; checking?: Promise<void> | undefined }
 
 /**
  * Verifies access tokens with the public keys that users publishes. It fetches the keys once, again
  * when a token names an unknown key (at most every five seconds), and again when they are five
  * minutes old. While users is down, the old keys stay in use. A token is verified once for the keys
- * at hand: later it counts until it expires, or until the keys have been fetched again.
+ * at hand: later it counts until it expires, or until the keys have been fetched again. Meanwhile
+ * users is asked whether its session goes on, and with which roles.
  */
-export function createAuth({ getJwks, now = Date.now }: AuthDeps) {
+export function createAuth({ getJwks, checkSession, now = Date.now }: AuthDeps) {
   let keys: ReturnType<typeof createLocalJWKSet> | undefined
   let fetchedAt = -Infinity
   let triedAt = -Infinity
   let fetching: Promise<void> | undefined
-  const verified = new Map<string, { user: User; expiresAt: number }>()
+  const verified = new Map<string, Verified>()
 
   function refresh(call?: CallOptions): Promise<void> {
     triedAt = now()
@@ -67,7 +89,7 @@ export function createAuth({ getJwks, now = Date.now }: AuthDeps) {
         typ: 'at+jwt',
         issuer: 'sidecart',
         audience: 'sidecart',
-        requiredClaims: ['sub', 'exp'],
+        requiredClaims: ['sub', 'exp', 'iat'],
         clockTolerance: 5,
       })
     try {
@@ -80,10 +102,39 @@ export function createAuth({ getJwks, now = Date.now }: AuthDeps) {
   }
 
   /** Keeps a verified token, in place of the one that has been kept for longest. */
-  function keep(token: string, user: User, expiresAt: number): User {
+  function keep(token: string, entry: Verified): Verified {
     if (verified.size >= maxVerified) verified.delete(verified.keys().next().value!)
-    verified.set(token, { user, expiresAt })
-    return user
+    verified.set(token, entry)
+    return entry
+  }
+
+  /** Asks users about a token's session. Never throws. */
+  function check(entry: Verified, { id: userId, sessionId }: User, call?: CallOptions): Promise<void> {
+    const timeoutMs = Math.min(checkTimeoutMs, call?.timeoutMs ?? Infinity)
+    entry.checking ??= checkSession({ userId, sessionId }, { timeoutMs })
+      .then(
+        ({ roles }) => {
+          entry.user = { id: userId, sessionId, roles }
+          entry.checkedAt = now()
+        },
+        (error: unknown) => {
+          if (error instanceof AppError && error.kind === 'unauthenticated') entry.user = undefined
+          else entry.checkedAt = now() - recheckMs + retryCheckMs
+        },
+      )
+      .finally(() => (entry.checking = undefined))
+    return entry.checking
+  }
+
+  async function userOf(entry: Verified, call?: CallOptions): Promise<User> {
+    const { user } = entry
+    const age = now() - entry.checkedAt
+    if (user && age > recheckMs) {
+      const checked = check(entry, user, age > maxCheckedMs ? call : undefined)
+      if (age > maxCheckedMs) await checked
+    }
+    if (!entry.user) throw badToken('The session has ended')
+    return entry.user
   }
 
   return {
@@ -98,11 +149,12 @@ export function createAuth({ getJwks, now = Date.now }: AuthDeps) {
       if (token === undefined) throw badToken('The Authorization header must be "Bearer" and a JWT')
       if (keys && now() - fetchedAt > maxAgeMs && now() - triedAt > cooldownMs) void refresh().catch(() => {})
       const known = verified.get(token)
-      if (known && now() < known.expiresAt) return known.user
+      if (known && now() < known.expiresAt) return userOf(known, call)
       try {
         const { payload } = await verify(token, call)
-        const { sub, sid, roles, exp } = claims.parse(payload)
-        return keep(token, { id: sub, sessionId: sid, roles }, exp * 1_000)
+        const { sub, sid, roles, exp, iat } = claims.parse(payload)
+        const user = { id: sub, sessionId: sid, roles }
+        return await userOf(keep(token, { user, expiresAt: exp * 1_000, checkedAt: iat * 1_000 }), call)
       } catch (error) {
         if (error instanceof errors.JWTExpired) throw badToken('The access token has expired')
         if (error instanceof errors.JOSEError || error instanceof z.ZodError || error instanceof TypeError)

@@ -97,7 +97,8 @@ export function createIndexClient(deps: { dapr: Pick<Dapr, 'http'>; searched: st
       const header = JSON.stringify({ index: searched, preference: `of ${preference}` })
       const lines = bodies.map((body) => `${header}\n${JSON.stringify(body)}\n`)
       const { body } = await call('POST', '/_msearch', lines.join(''))
-      const { responses } = body as { responses: (SearchResult & Failure)[] }
+      const { responses } = body as { responses?: (SearchResult & Failure)[] }
+      if (!Array.isArray(responses)) throw out(new Error('the response is not that of a search'))
       for (const { error, timed_out: timedOut, _shards: shards } of responses) {
         if (error) throw out(new Error(JSON.stringify(error).slice(0, 1_000)))
         if (timedOut || (shards?.failed ?? 0) > 0) throw out(new Error('a search took too long, or failed in part'))

@@ -111,6 +111,10 @@ export function createUsersHandlers(deps: {
       return { sessions: await sessions.list(userId) }
     },
 
+    async checkSession({ userId, sessionId }) {
+      return { roles: (await sessions.check(userId, sessionId)).roles }
+    },
+
     async endSession({ userId, sessionId }) {
       await sessions.end(userId, sessionId)
       return {}

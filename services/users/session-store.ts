@@ -182,6 +182,17 @@ export function createSessions(deps: {
       })
     },
 
+    /** Returns the account of a session that goes on. Throws `unauthenticated` session_ended. */
+    async check(userId: string, sessionId: string): Promise<Account> {
+      const [session, account] = await Promise.all([
+        state.get(sessionKey(slotOf(userId), sessionId), storedSession),
+        findAccount(userId),
+      ])
+      const goesOn = session?.value.userId === userId && Date.parse(session.value.expiresAt) > now().getTime()
+      if (!goesOn || !account?.active) throw unauthenticated('session_ended', 'the session has ended')
+      return account
+    },
+
     /** Ends one session of an account. Throws `not_found` session_not_found. */
     async end(userId: string, sessionId: string): Promise<void> {
       const slot = slotOf(userId)

@@ -16,7 +16,7 @@ export const problemCodes = {
   bad_cursor: { status: 400, title: 'The cursor is not valid for this list', field: 'cursor' },
   bad_request: { status: 400, title: 'The request is not valid HTTP' },
   unauthenticated: { status: 401, title: 'An access token is required' },
-  bad_token: { status: 401, title: 'The access token is invalid or expired' },
+  bad_token: { status: 401, title: 'The access token is invalid or expired, or its session has ended' },
   bad_credentials: { status: 401, title: 'Wrong email or password' },
   bad_refresh_token: { status: 401, title: 'The refresh token is unknown, expired or used' },
   forbidden: { status: 403, title: 'Your roles do not allow this' },

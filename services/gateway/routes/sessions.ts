@@ -95,7 +95,7 @@ export const sessions = ({ users }: Clients) => [
     tag: 'Accounts',
     access: 'user',
     summary: 'Log out: end a session',
-    description: 'Its refresh token is worth nothing from then on; its access token ends by itself.',
+    description: 'Its refresh token is worth nothing from then on; its access token within a minute.',
     params: z.object({
       sessionId: text(1, 100).meta({
         description: '`current`, or the id of a session of yours.',
