@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto'
 import { setTimeout as delay } from 'node:timers/promises'
 import * as z from 'zod'
 import { AppError, exists, notFound, unavailable } from '#lib/errors.ts'
@@ -10,6 +11,8 @@ import { changeOf, productEvent, type Change } from './product-document.ts'
 /** What all replicas know of the last rebuild. */
 const noteSchema = z.object({
   state: z.enum(['running', 'done', 'failed']),
+  /** The replica that does it. */
+  by: z.string().default(''),
   products: z.int(),
   total: z.int(),
   startedAt: z.int(),
@@ -44,6 +47,7 @@ export type Rebuilds = ReturnType<typeof createRebuilds>
 export function createRebuilds(deps: { index: IndexClient; catalog: CatalogClient; log: Logger }) {
   const { index, catalog, log } = deps
   const closed = new AbortController()
+  const replica = randomUUID()
   let running: Promise<void> | undefined
 
   /** Writes the note of the rebuild that this replica does, and stops it if another took over. */
@@ -136,10 +140,13 @@ export function createRebuilds(deps: { index: IndexClient; catalog: CatalogClien
 
   async function start(): Promise<RebuildProgress> {
     const last = await index.readNote(noteSchema)
-    if (running || (last && isRunning(last.value))) throw exists('rebuild_running', 'a rebuild is running')
+    // A note of its own is left when OpenSearch wrote it and took too long to say so.
+    const isOthers = last && isRunning(last.value) && last.value.by !== replica
+    if (running || isOthers) throw exists('rebuild_running', 'a rebuild is running')
     const now = Date.now()
     const note: Note = {
       state: 'running',
+      by: replica,
       products: 0,
       total: await index.count(),
       startedAt: now,

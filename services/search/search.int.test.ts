@@ -7,6 +7,7 @@ import { pino } from 'pino'
 import { Kafka, logLevel, type Producer } from 'kafkajs'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { Dapr, RpcClient } from '#lib/dapr.ts'
+import { unavailable } from '#lib/errors.ts'
 import { SearchServiceService, type QueryRequest } from '#protos/shop/search/v1/search.ts'
 import { poll } from '../../platform/poll.ts'
 import { startService, type RunningService } from '../../platform/testing/service.ts'
@@ -623,3 +624,27 @@ test('a rebuild under writes loses nothing, and lists answer all the time', asyn
     })
   }
 }, 240_000)
+
+test('a note that was written, though OpenSearch took too long to say so, holds up no first index', async () => {
+  const name = `${searched}_slow`
+  const index = createIndexClient({ dapr: direct, searched: name, log })
+  let isSlow = true
+  const slow: IndexClient = {
+    ...index,
+    async writeNote(value, version) {
+      const written = await index.writeNote(value, version)
+      if (!isSlow) return written
+      isSlow = false
+      throw unavailable('search_unavailable', 'no response in time')
+    },
+  }
+  const none = { scan: async () => ({ products: [], lastId: '' }) }
+  const { progress, close } = createRebuilds({ index: slow, catalog: none, log })
+  try {
+    // Somebody else's note would count for 20 s.
+    await poll('the first index', async () => (await progress()).state === 'done', { timeoutMs: 15_000 })
+  } finally {
+    await close()
+    await fetch(`${openSearch}/${name}-*,rebuild_of_${name}`, { method: 'DELETE' })
+  }
+})
