@@ -13,6 +13,7 @@ import {
   shopper,
   terminal,
   untilAvailable,
+  untilLeft,
   type Answer,
   type Json,
   type Shopper,
@@ -98,7 +99,7 @@ it('a cancellation against the charge: it comes in time and costs nothing, or to
     else expect([answer.status, answer.body.code]).toEqual([422, 'order_confirmed'])
   }
   const confirmed = races.filter(({ order }) => order.status === 'CONFIRMED')
-  await untilAvailable(sku, 100 - confirmed.length)
+  await untilLeft(sku, 100 - confirmed.length)
 }, 180_000)
 
 const cancel = (who: Shopper, orderId: string) =>
@@ -114,7 +115,7 @@ it('the same request 50 times at once is one order, charged once', async () => {
   expect(new Set(answers.map(({ status, body }) => `${status} ${body.id}`)).size).toBe(1)
   expect(await terminal(who, answers[0]!.body.id)).toMatchObject({ status: 'CONFIRMED' })
   expect(await charges(answers[0]!.body.id)).toHaveLength(1)
-  await untilAvailable(sku, 49)
+  await untilLeft(sku, 49)
   const list = await api('/v1/orders?limit=100', { token: who.token })
   expect(list.body.items).toHaveLength(1)
 }, 120_000)

@@ -109,6 +109,13 @@ export async function untilAvailable(sku: string, units: number, timeoutMs = 15_
   await poll(`${units} units of ${sku} available`, async () => (await available(sku)) === units, { timeoutMs, isFatal })
 }
 
+/** Waits until exactly `units` of a SKU are left: above 20, shoppers need not see each one. */
+export async function untilLeft(sku: string, units: number): Promise<void> {
+  const token = await login(inject('adminEmail'), inject('adminPassword'))
+  const left = async () => (await api(`/v1/stock/${encodeURIComponent(sku)}`, { token })).body.available
+  await poll(`${units} units of ${sku} left`, async () => (await left()) === units, { timeoutMs: 15_000, isFatal })
+}
+
 type OrderOptions = { quantity?: number; method?: string; key?: string; headers?: Record<string, string> }
 
 /** A shop with more orders than it can confirm says 503 until it can. */

@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { poll } from '../../platform/poll.ts'
 import { serviceNames } from '../../platform/processes/services.ts'
-import { product, untilAvailable } from '../shop-client.ts'
+import { product, untilLeft } from '../shop-client.ts'
 import { kubectl, kubectlJson } from './kubectl.ts'
 import { chargesByOrder, deadLetters } from './ledgers.ts'
 import { outcomes, startShoppers, type Report } from './shoppers.ts'
@@ -25,7 +25,7 @@ async function expectEveryOrderOnce(report: Report, sold: number): Promise<void>
   expect(ended.map(({ status }) => status)).toEqual(ended.map(() => 'CONFIRMED'))
   const charges = await chargesByOrder()
   expect(report.orders.filter(({ id }) => charges.get(id) !== 1).map(({ id }) => [id, charges.get(id)])).toEqual([])
-  await untilAvailable(sku, units - sold)
+  await untilLeft(sku, units - sold)
   expect(await deadLetters()).toEqual([])
 }
 

@@ -210,9 +210,7 @@ test('the products of a moved subtree follow it, archived ones too, each with it
       if (cursor === '') return ids.toSorted()
     }
   }
-  await poll('they are in the lists of their new ancestor', async () => (await listed(to.id)).length === shown.length, {
-    timeoutMs: 20_000,
-  })
+  await poll('they are in the lists of their new ancestor', async () => (await listed(to.id)).length === shown.length)
   expect(await listed(to.id)).toEqual(shown.toSorted())
   expect(await listed(from.id)).toEqual([])
   const categoryIds = [to.id, branch.id, leaf.id]
