@@ -122,8 +122,8 @@ type Write = { value: unknown; ttlSeconds?: number } | { deleted: true }
 /**
  * Creates a group commit over one state store. Works that arrive while a batch is being committed
  * make the next one, so a batch is one work while there is little to do, and grows with the load:
- * one bulk read, all decisions in the order of arrival, one transaction. At 153 orders/s an order
- * took part in 0.4 transactions (bench/results/orders.md), at the lowest load in 7.
+ * one bulk read, all decisions in the order of arrival, one transaction. At 88 orders/s an order
+ * took part in 0.6 transactions (bench/results/orders.md), at the lowest load in 7.
  *
  * - Another writer in between: everything is read and decided again; twice, and then in halves.
  * - Something in the batch that the store refuses: the batch is taken apart into halves, so only
