@@ -34,20 +34,26 @@ export function recordPorts(paths: Paths, base: number | undefined, edge: boolea
 }
 
 /**
+ * Where test shops are: above the default shop's block, and below the ports that Linux uses for
+ * outgoing connections (ip_local_port_range), one of which may be taken at any moment.
+ */
+const testPorts = { from: 22_000, to: 32_768 }
+
+/**
  * Returns the base of a free block of ports, for tests that run next to any shop and to the tests
  * of another clone. The first block to try depends on the clone and the instance, so it is mostly
  * the same each time.
  * @throws Error when all blocks are taken
  */
 export async function freePortBase(paths: Paths): Promise<number> {
-  const blocks = 60
+  const { from, to } = testPorts
+  const blocks = Math.floor((to - from) / blockSize)
   const first = createHash('sha256').update(paths.state).digest().readUInt32BE() % blocks
   for (let i = 0; i < blocks; i += 1) {
-    // Below the ports that systems use for outgoing connections, above the default shop's block.
-    const base = 22_000 + blockSize * ((first + i) % blocks)
+    const base = from + blockSize * ((first + i) % blocks)
     if ((await takenPorts(createPorts(base))).length === 0) return base
   }
-  throw new Error('no free block of ports between 22000 and 31600')
+  throw new Error(`no free block of ports between ${from} and ${to}`)
 }
 
 /** Returns the ports of a table on which a process already listens. */
