@@ -2,7 +2,6 @@
 // the catalogue, and at what cost.
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { Kafka, logLevel } from 'kafkajs'
 import { ensureDemoLogin } from '../platform/accounts.ts'
@@ -27,6 +26,7 @@ import { startOwnShop } from './own-shop.ts'
 import { watchCpu } from './process-cpu.ts'
 import { serveStaticFile } from './static-file.ts'
 import { wrk } from './wrk.ts'
+import { writeResults } from './write-results.ts'
 
 type Options = { quick?: boolean; running?: boolean; products?: number[]; seed?: number; write?: boolean }
 
@@ -69,7 +69,9 @@ export async function benchCatalogue(options: Options): Promise<void> {
       sizes,
       targets: judgeCatalogue(sizes),
     })
-    const save = (report: CatalogueReport) => write && writeReport(report)
+    const save = (report: CatalogueReport) => {
+      if (write) writeResults('catalogue', report, { markdown: catalogueMarkdown(report), svg: plotCatalogue(report) })
+    }
     const measured: Size[] = []
     let there = 0
     for (const products of sizes) {
@@ -105,14 +107,6 @@ export async function benchCatalogue(options: Options): Promise<void> {
 
 const startOwn = (progress: Progress, fresh: boolean): Promise<Shop> =>
   startOwnShop('bench-catalogue', progress, { fresh })
-
-function writeReport(report: CatalogueReport): void {
-  const folder = join(root, 'bench', 'results')
-  mkdirSync(folder, { recursive: true })
-  writeFileSync(join(folder, 'catalogue.json'), `${JSON.stringify(report, undefined, 2)}\n`)
-  writeFileSync(join(folder, 'catalogue.md'), catalogueMarkdown(report))
-  writeFileSync(join(folder, 'catalogue.svg'), plotCatalogue(report))
-}
 
 const processesOf = async (shop: Shop) => (await statuses(shop.paths)).filter(({ pid }) => pid > 0)
 

@@ -1,9 +1,6 @@
 // `npm run bench -- orders`: how many orders a second become CONFIRMED, how fast, and at what cost.
-import { mkdirSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { ensureDemoLogin } from '../platform/accounts.ts'
-import { root } from '../platform/processes/paths.ts'
 import { createProgress, duration, type Progress } from '../platform/progress.ts'
 import { attachShop, type Shop } from '../platform/start/shop.ts'
 import { currentInstance } from '../platform/supervise/instance.ts'
@@ -21,6 +18,7 @@ import type { OrdersReport } from './orders-result.ts'
 import { watchCpu, watchOthers } from './process-cpu.ts'
 import { createShopApi } from '../platform/testing/shop-api.ts'
 import { countsPerOrder, readCounts } from './sidecar-counts.ts'
+import { writeResults } from './write-results.ts'
 
 type Plan = {
   callers: number[]
@@ -108,13 +106,7 @@ export async function benchOrders({
 
 function writeReport(report: OrdersReport, write: boolean): void {
   const markdown = ordersMarkdown(report)
-  if (write) {
-    const folder = join(root, 'bench', 'results')
-    mkdirSync(folder, { recursive: true })
-    writeFileSync(join(folder, 'orders.json'), `${JSON.stringify(report, undefined, 2)}\n`)
-    writeFileSync(join(folder, 'orders.md'), markdown)
-    writeFileSync(join(folder, 'orders.svg'), plotOrders(report))
-  }
+  if (write) writeResults('orders', report, { markdown, svg: plotOrders(report) })
   console.log(markdown)
 }
 

@@ -1,9 +1,6 @@
 // `npm run bench -- outbox`: measures Dapr's built-in outbox, ours, and the driver with kafkajs
 // alone, on both databases in one run.
-import { mkdirSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { root } from '../platform/processes/paths.ts'
 import { poll } from '../platform/poll.ts'
 import { createProgress, duration, type Progress } from '../platform/progress.ts'
 import { ensureParts } from '../platform/parts/ensure.ts'
@@ -15,6 +12,7 @@ import { judge, outboxMarkdown } from './outbox-report.ts'
 import type { DatabaseName, Latency, Measured, OutboxReport } from './outbox-result.ts'
 import { createSetup, type OutboxSetup } from './outbox-setup.ts'
 import { createChanges, type Change, type Changes, type Contender, type ContenderName } from './contender.ts'
+import { writeResults } from './write-results.ts'
 
 type Plan = {
   latencyMs: { builtin: number; others: number }
@@ -118,12 +116,8 @@ export async function benchOutbox({
 }
 
 function writeReport(report: OutboxReport): void {
-  const folder = join(root, 'bench', 'results')
-  mkdirSync(folder, { recursive: true })
   const markdown = outboxMarkdown(report)
-  writeFileSync(join(folder, 'outbox.json'), `${JSON.stringify(report, undefined, 2)}\n`)
-  writeFileSync(join(folder, 'outbox.md'), markdown)
-  writeFileSync(join(folder, 'outbox.svg'), plotOutbox(report))
+  writeResults('outbox', report, { markdown, svg: plotOutbox(report) })
   console.log(markdown)
 }
 
