@@ -64,6 +64,14 @@ describe.skipIf(!hasEdge)('the edge', () => {
     })
   })
 
+  it('is back within seconds when its master is killed', async () => {
+    const edge = shop.process('edge')
+    const pid = await edge.pid()
+    await edge.kill('SIGKILL')
+    await edge.ready({ not: pid, timeoutMs: 20_000 })
+    expect((await api('/v1/products?limit=2')).status).toBe(200)
+  })
+
   it('a change is seen everywhere within 2 s, however the page is asked for', async () => {
     const token = await login(inject('adminEmail'), inject('adminPassword'))
     const sku = await product(5)

@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process'
-import { existsSync, globSync, readFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { existsSync, globSync, readFileSync, rmSync } from 'node:fs'
+import { join, relative } from 'node:path'
 import { root } from '../../platform/processes/paths.ts'
 import { createProgress, type Progress } from '../../platform/progress.ts'
 import { ensureConformanceSuite } from '../../pluggable/tests/conformance/suite.ts'
@@ -45,15 +45,42 @@ export async function test(
   const failures = checked.flatMap((result) => (result.status === 'rejected' ? [(result.reason as Error).message] : []))
   for (const failure of failures) console.error(failure)
   // One at a time: two cores cannot run the whole shop and the other tests together.
-  const codes = [await run('vitest', ['run', '--project', 'unit', '--project', 'int', '--project', 'chaos'])]
-  if (globSync(join(root, 'e2e', '**', '*.test.ts')).length > 0)
-    codes.push(await run('vitest', ['run', '--project', 'e2e']))
-  // Separately, since they start shops of their own.
-  codes.push(await run('vitest', ['run', '--project', 'tilt']))
-  codes.push(await run('vitest', ['run', '--project', 'docs']))
-  if (cluster) codes.push(await run('vitest', ['run', '--project', 'cluster']))
-  else console.log('Left out: the tests in a real cluster (Linux and root). npm test -- --cluster runs them too.')
-  process.exitCode = failures.length > 0 || codes.some((code) => code !== 0) ? 1 : 0
+  const runs = [['unit', 'int', 'chaos'], ['e2e'], ['tilt'], ['docs']]
+  if (cluster) runs.push(['cluster'])
+  for (const projects of runs) failures.push(...(await runProjects(projects)))
+  if (!cluster)
+    console.log('Left out: the tests in a real cluster (Linux and root). npm test -- --cluster runs them too.')
+  if (failures.length === 0) return
+  // Once more, where it is seen: many pages of other tests may have followed.
+  console.error(`\n${failures.length} failed:\n\n${failures.join('\n\n')}`)
+  process.exitCode = 1
+}
+
+/** What this program reads of Jest's format of results, which vitest writes too. */
+type Results = {
+  testResults: {
+    name: string
+    /** Of a file whose tests could not be run. */
+    message: string
+    assertionResults: { status: string; fullName: string; failureMessages: string[] }[]
+  }[]
+}
+
+/** Runs all tests of some projects. Returns a text for each that failed. */
+async function runProjects(projects: string[]): Promise<string[]> {
+  const file = join(root, '.sidecart', `results-${projects[0]}.json`)
+  rmSync(file, { force: true })
+  const reporters = ['--reporter=default', '--reporter=json', `--outputFile.json=${file}`]
+  const code = await run('vitest', ['run', ...projects.flatMap((project) => ['--project', project]), ...reporters])
+  if (code === 0) return []
+  const results = existsSync(file) ? (JSON.parse(readFileSync(file, 'utf8')) as Results).testResults : []
+  const failed = results.flatMap(({ name, message, assertionResults }) => {
+    const tests = assertionResults.filter(({ status }) => status === 'failed')
+    const texts = tests.map(({ fullName, failureMessages }) => `${fullName}: ${failureMessages.join('\n')}`)
+    if (message !== '') texts.push(message)
+    return texts.map((text) => `${relative(root, name)}: ${text}`)
+  })
+  return failed.length > 0 ? failed : [`The tests of ${projects.join(', ')} ended with code ${code}`]
 }
 
 function check(progress: Progress, title: string, command: string, args: string[]): Promise<void> {

@@ -104,13 +104,20 @@ export function describeEdge(context: Context): Process[] {
 }
 
 /**
- * Ends the workers of a master that was killed: they serve on, and keep its port from the next one.
- * They are in the process group of their master, which is noted for the next start.
+ * Ends the workers of a master that is killed. They would serve on, keep its port from the next
+ * master, and hold its output open, for whose end the supervisor waits before it restarts it. By
+ * setpriv, which only Linux has, the kernel tells this script of the end of its parent.
  */
 const endLeftWorkers = `
-group="$0/process-group"
-[ -f "$group" ] && pkill -KILL -g "$(cat "$group")" -f '^nginx: (worker|cache)'
-ps -o pgid= -p $$ | tr -d ' ' > "$group"
+trap '' TERM INT HUP QUIT
+trap 'pkill -KILL -g 0 -f "^nginx: (worker|cache)"; kill -KILL $!' USR1
+sleep infinity &
+wait`
+
+const startWithWatcher = `
+if command -v setpriv >/dev/null; then
+  setpriv --pdeathsig USR1 sh -c "$0" </dev/null >/dev/null 2>&1 &
+fi
 exec "$@"`
 
 /** Returns the command that runs nginx with the files in a folder, to which it also writes. */
@@ -118,8 +125,8 @@ export function nginxCommand(program: string, folder: string): string[] {
   return [
     'sh',
     '-c',
+    startWithWatcher,
     endLeftWorkers,
-    folder,
     program,
     '-p',
     folder,
