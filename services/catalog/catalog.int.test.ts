@@ -62,12 +62,15 @@ const inputOf = (json: Json): ProductInput => ({
   published: json.published,
 })
 
-async function replace(sent: ProductInput, ifMatch = '') {
-  const { written } = await catalog.replaceProduct({ product: sent, ifMatch })
+const admin = { userId: 'u-admin', isAdmin: true }
+const seller = (userId: string) => ({ userId, isAdmin: false })
+
+async function replace(sent: ProductInput, { ifMatch = '', actor = admin } = {}) {
+  const { written } = await catalog.replaceProduct({ product: sent, ifMatch, ...actor })
   return { ...written!, product: parse(written!.product!.json), etag: written!.product!.etag }
 }
-async function create(sent: ProductInput, o: { idempotencyKey?: string; userId?: string } = {}) {
-  const { written } = await catalog.createProduct({ product: sent, idempotencyKey: '', userId: 'u-1', ...o })
+async function create(sent: ProductInput, o: { idempotencyKey?: string; userId?: string; isAdmin?: boolean } = {}) {
+  const { written } = await catalog.createProduct({ product: sent, idempotencyKey: '', ...admin, ...o })
   return { ...written!, product: parse(written!.product!.json) }
 }
 const noChange = {
@@ -80,6 +83,7 @@ const noChange = {
   variants: [],
   published: undefined,
   ifMatch: '',
+  ...admin,
 }
 type Change = Partial<Parameters<typeof catalog.changeProduct>[0]>
 async function change(idOrHandle: string, o: Change) {
@@ -223,10 +227,10 @@ describe('a product', () => {
   test('that is removed is gone, and its handle and SKUs are free', async () => {
     const sent = product()
     const first = await create(sent)
-    await catalog.deleteProduct({ idOrHandle: sent.handle, ifMatch: '' })
+    await catalog.deleteProduct({ idOrHandle: sent.handle, ifMatch: '', ...admin })
     await expect(find(sent.handle)).rejects.toEqual(code('product_not_found'))
     expect(await catalog.batchGetVariants({ skus: sent.variants.map((v) => v.sku) })).toEqual({ variants: [] })
-    await expect(catalog.deleteProduct({ idOrHandle: sent.handle, ifMatch: '' })).rejects.toEqual(
+    await expect(catalog.deleteProduct({ idOrHandle: sent.handle, ifMatch: '', ...admin })).rejects.toEqual(
       code('product_not_found'),
     )
     await replace(product({ variants: [sent.variants[0]!] }))
@@ -368,13 +372,94 @@ describe('changes at the same time', () => {
     for (const ifMatch of [etag, read.etag, `W/${etag}`, '"x"', 'x']) {
       const refused = { kind: 'rejected', code: 'product_changed' }
       await expect(change(first.id, { title: 'B', ifMatch })).rejects.toMatchObject(refused)
-      await expect(replace(sent, ifMatch)).rejects.toMatchObject(refused)
-      await expect(catalog.deleteProduct({ idOrHandle: first.id, ifMatch })).rejects.toMatchObject(refused)
+      await expect(replace(sent, { ifMatch })).rejects.toMatchObject(refused)
+      await expect(catalog.deleteProduct({ idOrHandle: first.id, ifMatch, ...admin })).rejects.toMatchObject(refused)
     }
     expect((await find(first.id)).title).toBe('A')
     await change(first.id, { title: 'C', ifMatch: `"0.0", W/${next}` })
     await change(first.id, { title: 'D', ifMatch: '*' })
-    await expect(replace(product(), '*')).rejects.toEqual(code('product_changed'))
+    await expect(replace(product(), { ifMatch: '*' })).rejects.toEqual(code('product_changed'))
+  })
+})
+
+describe('sellers', () => {
+  const notOwner = { kind: 'forbidden', code: 'not_owner' }
+  const [one, other] = [seller(`u-${ulid()}`), seller(`u-${ulid()}`)]
+  const remove = (idOrHandle: string, actor: typeof admin) =>
+    catalog.deleteProduct({ idOrHandle, ifMatch: '', ...actor })
+
+  test('change and remove what they created, and nothing of others', async () => {
+    const sent = product()
+    await create(sent, one)
+    for (const attempt of [
+      () => replace({ ...sent, title: 'Mine' }, { actor: other }),
+      () => change(sent.handle, { title: 'Mine', ...other }),
+      () => remove(sent.handle, other),
+    ])
+      await expect(attempt()).rejects.toMatchObject(notOwner)
+    expect((await find(sent.handle)).title).toBe(sent.title)
+    expect((await replace({ ...sent, title: 'A' }, { actor: one })).product.title).toBe('A')
+    expect((await change(sent.handle, { title: 'B', ...one })).product.title).toBe('B')
+    await remove(sent.handle, one)
+    await expect(find(sent.handle)).rejects.toEqual(code('product_not_found'))
+  })
+
+  test("keep what an admin changes; what an admin creates is no seller's", async () => {
+    const sent = product()
+    await replace(sent, { actor: one })
+    await replace({ ...sent, title: 'A' })
+    await change(sent.handle, { title: 'B', ...one })
+    const { handle } = await upsert()
+    await expect(change(handle, { title: 'Mine', ...one })).rejects.toMatchObject(notOwner)
+  })
+
+  test('do not learn of what others have not published, except that its handle is in use', async () => {
+    const sent = product({ published: false })
+    await create(sent, one)
+    const { product: found } = await catalog.getProduct({ idOrHandle: sent.handle })
+    expect(found).toMatchObject({ published: false, sellerId: one.userId })
+    await expect(change(sent.handle, { title: 'Mine', ...other })).rejects.toEqual(code('product_not_found'))
+    await expect(remove(sent.handle, other)).rejects.toEqual(code('product_not_found'))
+    await expect(replace(sent, { actor: other })).rejects.toMatchObject(notOwner)
+    await expect(create(sent, other)).rejects.toEqual(code('handle_taken'))
+  })
+
+  test('in a bulk, the products of others are refused, each for itself', async () => {
+    const [mine, theirs] = [product(), product()]
+    await create(theirs, other)
+    const { results } = await catalog.bulkReplaceProducts({ products: [mine, theirs], ...one })
+    expect(results).toMatchObject([{ outcome: 'created' }, { outcome: 'refused', code: 'not_owner' }])
+    await change(mine.handle, { title: 'B', ...one })
+  })
+
+  test('have the SKUs of their products, published or not, for as long as these have them', async () => {
+    const sent = product({ published: false })
+    const skus = sent.variants.map(({ sku }) => sku)
+    const check = (all: string[], actor: typeof admin) => catalog.checkSkuOwner({ skus: all, ...actor })
+    await expect(check(skus, one)).rejects.toMatchObject(notOwner)
+    await create(sent, one)
+    await check(
+      skus.map((sku) => ` ${sku} `),
+      one,
+    )
+    await check([...skus, 'nobody has it'], admin)
+    await expect(check([...skus, 'nobody has it'], one)).rejects.toMatchObject(notOwner)
+    await expect(check(skus, other)).rejects.toMatchObject(notOwner)
+    await remove(sent.handle, one)
+    await expect(check(skus, one)).rejects.toMatchObject(notOwner)
+  })
+
+  test('nobody is nobody', async () => {
+    const nobody = { userId: '', isAdmin: true }
+    for (const attempt of [
+      () => create(product(), nobody),
+      () => replace(product(), { actor: nobody }),
+      () => change('a', { title: 'B', ...nobody }),
+      () => remove('a', nobody),
+      () => catalog.bulkReplaceProducts({ products: [], ...nobody }),
+      () => catalog.checkSkuOwner({ skus: [], ...nobody }),
+    ])
+      await expect(attempt()).rejects.toMatchObject({ kind: 'invalid', fields: [{ field: 'userId' }] })
   })
 })
 
@@ -383,6 +468,7 @@ describe('a bulk', () => {
     const [good, bad, taken] = [product(), product({ title: '' }), product()]
     const known = await upsert()
     const { results } = await catalog.bulkReplaceProducts({
+      ...admin,
       products: [
         good,
         bad,
@@ -406,10 +492,10 @@ describe('a bulk', () => {
   test('of 1,000 products is written, and writing it again changes nothing', async () => {
     const products = Array.from({ length: 1_000 }, () => product())
     for (const outcome of ['created', 'unchanged']) {
-      const { results } = await catalog.bulkReplaceProducts({ products })
+      const { results } = await catalog.bulkReplaceProducts({ products, ...admin })
       expect(new Set(results.map((each) => each.outcome))).toEqual(new Set([outcome]))
     }
-    await expect(catalog.bulkReplaceProducts({ products: [...products, product()] })).rejects.toMatchObject({
+    await expect(catalog.bulkReplaceProducts({ products: [...products, product()], ...admin })).rejects.toMatchObject({
       fields: [{ field: 'products' }],
     })
   }, 60_000)
@@ -596,7 +682,7 @@ describe('availability', () => {
     await replace({ ...sent, variants: [other] })
     expect(await available((await upsert({ variants: [variant(one.sku)] })).id)).toEqual([2])
     await stockEvent([{ sku: other.sku, available: 9, version: 1 }])
-    await catalog.deleteProduct({ idOrHandle: made.id, ifMatch: '' })
+    await catalog.deleteProduct({ idOrHandle: made.id, ifMatch: '', ...admin })
     await stockEvent([{ sku: other.sku, available: 8, version: 2 }])
     expect(await available((await replace({ ...sent, variants: [other] })).product.id)).toEqual([8])
   })

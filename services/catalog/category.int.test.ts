@@ -39,6 +39,8 @@ async function product(categoryId: string, published = true): Promise<string> {
   const handle = `p-${ulid().toLowerCase()}`
   const { written } = await catalog.replaceProduct({
     ifMatch: '',
+    userId: 'u-admin',
+    isAdmin: true,
     product: {
       handle,
       title: 'Pot',

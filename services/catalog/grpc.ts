@@ -1,4 +1,4 @@
-import { AppError, invalid, toAppError } from '#lib/errors.ts'
+import { AppError, invalid, toAppError, type ErrorKind } from '#lib/errors.ts'
 import type { Handlers } from '#lib/grpc-server.ts'
 import { normaliseSku, skuProblem } from '#lib/text.ts'
 import type {
@@ -13,7 +13,7 @@ import type { CategoryCounts } from './category-counts.ts'
 import { createCategoryHandlers } from './category-grpc.ts'
 import { categoryNotFound, type CategoryStore } from './category-store.ts'
 import { cursorAfter, parseCursor } from './cursor.ts'
-import { creationOf, isProductId, newestKey, type ProductContent } from './product.ts'
+import { creationOf, isProductId, newestKey, type Actor, type ProductContent } from './product.ts'
 import { parseChange, parseProduct } from './product-input.ts'
 import { productEvent, productJson } from './product-json.ts'
 import { asSent, productNotFound, type ProductStore, type Written } from './product-store.ts'
@@ -81,32 +81,36 @@ export function createCatalogHandlers(deps: {
       return { variants: found.map(({ sku, productId, title, price }) => ({ sku, productId, title, price })) }
     },
 
-    async createProduct({ product, idempotencyKey, userId }) {
+    async createProduct({ product, idempotencyKey, userId, isAdmin }) {
+      const actor = parseActor({ userId, isAdmin })
       if (idempotencyKey.length > 255) throw invalid('Idempotency-Key', 'must have at most 255 characters')
       const content = parseInput(product)
       const categoryIds = await categoryIdsOf(content.categoryId)
       const creation = creationOf(userId, idempotencyKey, content)
-      return { written: toWritten(await products.create(content, categoryIds, creation)) }
+      return { written: toWritten(await products.create(content, { categoryIds, actor, creation })) }
     },
 
-    async replaceProduct({ product, ifMatch }) {
+    async replaceProduct({ product, ifMatch, userId, isAdmin }) {
+      const actor = parseActor({ userId, isAdmin })
       const content = parseInput(product)
       const categoryIds = await categoryIdsOf(content.categoryId)
-      return { written: toWritten(await products.replace(content, categoryIds, ifMatch)) }
+      return { written: toWritten(await products.replace(content, { categoryIds, actor, ifMatch })) }
     },
 
-    async changeProduct({ idOrHandle, ifMatch, ...input }) {
+    async changeProduct({ idOrHandle, ifMatch, userId, isAdmin, ...input }) {
+      const actor = parseActor({ userId, isAdmin })
       const change = parseChange(input)
       const categoryIds = change.categoryId === undefined ? undefined : await categoryIdsOf(change.categoryId)
-      return { written: toWritten(await products.change(idOrHandle, change, { categoryIds, ifMatch })) }
+      return { written: toWritten(await products.change(idOrHandle, change, { categoryIds, actor, ifMatch })) }
     },
 
-    async deleteProduct({ idOrHandle, ifMatch }) {
-      await products.remove(idOrHandle, ifMatch)
+    async deleteProduct({ idOrHandle, ifMatch, userId, isAdmin }) {
+      await products.remove(idOrHandle, { actor: parseActor({ userId, isAdmin }), ifMatch })
       return {}
     },
 
-    async bulkReplaceProducts({ products: inputs }) {
+    async bulkReplaceProducts({ products: inputs, userId, isAdmin }) {
+      const actor = parseActor({ userId, isAdmin })
       if (inputs.length > maxBulk) throw invalid('products', `must have at most ${maxBulk} products`)
       const known = new Map<string, Promise<string[]>>()
       const categoryIdsOnce = (id: string) => {
@@ -125,7 +129,8 @@ export function createCatalogHandlers(deps: {
           }
         }),
       )
-      const written = (await products.replaceMany(parsed.filter((each) => 'content' in each))).values()
+      const good = parsed.filter((each) => 'content' in each)
+      const written = (await products.replaceMany(good, actor)).values()
       const results = parsed.map((each): BulkResult => {
         if ('outcome' in each) return each
         const result = written.next().value!
@@ -133,6 +138,12 @@ export function createCatalogHandlers(deps: {
         return { productId: result.product.id, outcome: result.outcome, code: '', errors: [] }
       })
       return { results }
+    },
+
+    async checkSkuOwner({ skus, userId, isAdmin }) {
+      if (skus.length > maxSkus) throw invalid('skus', `must have at most ${maxSkus} SKUs`)
+      await products.checkOwner(skus.map(normaliseSku), parseActor({ userId, isAdmin }))
+      return {}
     },
 
     async scanProducts({ afterId, limit }) {
@@ -149,6 +160,12 @@ export function createCatalogHandlers(deps: {
   }
 }
 
+/** Throws `invalid`: nobody is no admin, and owns nothing. */
+function parseActor(actor: Actor): Actor {
+  if (actor.userId === '') throw invalid('userId', 'is required')
+  return actor
+}
+
 const valid = (skus: string[]) => [...new Set(skus.map(normaliseSku))].filter((sku) => !skuProblem(sku))
 
 const toWritten = ({ product, outcome }: Written): WrittenProduct => ({
@@ -158,10 +175,12 @@ const toWritten = ({ product, outcome }: Written): WrittenProduct => ({
   replayed: outcome === 'replayed',
 })
 
+const refusals = new Set<ErrorKind>(['invalid', 'exists', 'forbidden', 'rejected'])
+
 /** What a bulk says of a product that is not written. Throws what is no fault of the product. */
 function refused(error: unknown): BulkResult {
   const { kind, code, fields, message } = toAppError(error)
-  if (kind !== 'invalid' && kind !== 'exists' && kind !== 'rejected') throw error
+  if (!refusals.has(kind)) throw error
   const errors = fields.length > 0 ? fields : [{ field: 'product', message }]
   return { productId: '', outcome: 'refused', code, errors }
 }

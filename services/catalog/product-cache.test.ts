@@ -2,7 +2,12 @@ import { describe, expect, test, vi } from 'vitest'
 import { createProductCache, type CachedProduct } from './product-cache.ts'
 
 type Read = () => Promise<CachedProduct | undefined>
-const product = (etag: string, size = 1_000): CachedProduct => ({ json: Buffer.alloc(size), etag, published: true })
+const product = (etag: string, size = 1_000): CachedProduct => ({
+  json: Buffer.alloc(size),
+  etag,
+  published: true,
+  sellerId: '',
+})
 
 function cacheOf(options: { maxBytes?: number } = {}) {
   let time = 0

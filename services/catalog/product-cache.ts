@@ -1,5 +1,5 @@
-/** A product as it is sent: its JSON with its ETag. */
-export type CachedProduct = { json: Buffer; etag: string; published: boolean }
+/** A product as it is sent: its JSON with its ETag, and who may see it. */
+export type CachedProduct = { json: Buffer; etag: string; published: boolean; sellerId: string }
 
 export type ProductCache = ReturnType<typeof createProductCache>
 

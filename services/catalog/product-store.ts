@@ -15,12 +15,14 @@ import {
   idsOf,
   listsOf,
   matches,
+  mayChange,
   moveProduct,
   newestKey,
   nextVersion,
   noLevel,
   productIdOf,
   replaceProduct,
+  type Actor,
   type Creation,
   type Level,
   type ProductChange,
@@ -32,11 +34,22 @@ import { productEvent, productJson } from './product-json.ts'
 import { createSharedReads } from './shared-reads.ts'
 import { skuKey } from './sku-key.ts'
 
+/** Products that were stored before there were sellers' own have none. */
+const storedSellerId = z.string().default('')
+
 /** What an order needs to know about a variant, in a document of its own: many take one read. */
-export type PricedSku = { sku: string; productId: string; title: string; price: Money; published: boolean }
+export type PricedSku = {
+  sku: string
+  productId: string
+  sellerId: string
+  title: string
+  price: Money
+  published: boolean
+}
 const pricedSku: z.ZodType<PricedSku> = z.object({
   sku: z.string(),
   productId: z.string(),
+  sellerId: storedSellerId,
   title: z.string(),
   price: moneySchema,
   published: z.boolean(),
@@ -70,6 +83,7 @@ const storedProduct: z.ZodType<StoredProduct> = z.object({
     }),
   ),
   published: z.boolean(),
+  sellerId: storedSellerId,
   categoryIds: z.array(z.string()),
   version: z.number(),
   edition: z.number(),
@@ -103,6 +117,7 @@ const toDocument = (product: StoredProduct) => ({
 const pricedSkuOf = (product: StoredProduct, { sku, price }: { sku: string; price: Money }): PricedSku => ({
   sku,
   productId: product.id,
+  sellerId: product.sellerId,
   title: product.title,
   price,
   published: product.published,
@@ -124,6 +139,9 @@ export const pageQuery = ({ list = everywhere, after, limit }: Page) =>
     sort: { 'value.newest': 1 },
     limit,
   }) as const
+
+/** Who asks, and the If-Match of the request, empty for none. */
+type Condition = { actor: Actor; ifMatch: string }
 
 export type Written = { product: StoredProduct; outcome: 'created' | 'replaced' | 'unchanged' | 'replayed' }
 
@@ -213,6 +231,7 @@ export function createProductStore(deps: {
     content: ProductContent
     /** Its category and all above. */
     categoryIds: string[]
+    actor: Actor
     ifMatch?: string
     create?: { creation: Creation | undefined }
   }
@@ -220,7 +239,7 @@ export function createProductStore(deps: {
   /** Decides about a product that is created or replaced; drafts nothing. */
   function decideReplacement(
     draft: Draft,
-    { content, categoryIds, ifMatch = '', create }: Replacement,
+    { content, categoryIds, actor, ifMatch = '', create }: Replacement,
   ): Written & { before: StoredProduct | undefined } {
     const id = productIdOf(content.handle)
     const before = readProduct(draft, id)
@@ -229,6 +248,7 @@ export function createProductStore(deps: {
       if (decision.outcome === 'replayed') return { before, product: before!, outcome: 'replayed' }
       if (decision.outcome === 'rejected') throw cannotCreate(decision.reason)
     }
+    if (before && !mayChange(actor, before)) throw notOwner()
     if (!matches(ifMatch, before)) throw productChanged()
     const levels = new Map<string, Level>()
     const fields = content.variants.flatMap(({ sku }, i) => {
@@ -243,6 +263,7 @@ export function createProductStore(deps: {
       categoryIds,
       levelOf: (sku) => levels.get(sku) ?? noLevel,
       now: now(),
+      sellerId: actor.isAdmin ? '' : actor.userId,
       creation: create?.creation,
     })
     if (decision.outcome === 'unchanged') return { before, product: before!, outcome: 'unchanged' }
@@ -280,12 +301,18 @@ export function createProductStore(deps: {
     },
   })
 
-  /** Returns the product with this id or handle, as the draft has it. Throws `not_found`. */
-  function existing(draft: Draft, idOrHandle: string): StoredProduct {
+  /**
+   * Returns the product with this id or handle, as the draft has it. Throws `not_found`, also for
+   * one that the user can neither change nor see; `forbidden` not_owner; `rejected`
+   * product_changed.
+   */
+  function existing(draft: Draft, idOrHandle: string, { actor, ifMatch }: Condition): StoredProduct {
     const product = idsOf(idOrHandle)
       .map((id) => readProduct(draft, id))
       .find((each) => each !== undefined)
-    if (!product) throw productNotFound()
+    if (!product || (!product.published && !mayChange(actor, product))) throw productNotFound()
+    if (!mayChange(actor, product)) throw notOwner()
+    if (!matches(ifMatch, product)) throw productChanged()
     return product
   }
   const keysOf = (idOrHandle: string) => idsOf(idOrHandle).map(productKey)
@@ -366,27 +393,44 @@ export function createProductStore(deps: {
       return [...documents.values()].flatMap(({ value }) => ('price' in value && value.published ? [value] : []))
     },
 
+    /** Throws `forbidden` not_owner unless the user may change the products of all these SKUs. */
+    async checkOwner(skus: string[], actor: Actor): Promise<void> {
+      if (actor.isAdmin) return
+      const found = await state.bulkGet([...new Set(skus)].map(skuKey), storedSku)
+      const isOwn = (sku: string) => {
+        const known = found.get(skuKey(sku))?.value
+        return known !== undefined && 'sellerId' in known && mayChange(actor, known)
+      }
+      if (!skus.every(isOwn)) throw notOwner()
+    },
+
     /**
      * Creates a product, or returns the one that the same request has created (`replayed`). Throws
      * `exists` sku_taken or handle_taken, `rejected` idempotency_key_reused. `categoryIds` are its
      * category and all above.
      */
-    create: (content: ProductContent, categoryIds: string[], creation: Creation | undefined): Promise<Written> =>
-      commit(replacement({ content, categoryIds, create: { creation } })),
+    create: (
+      content: ProductContent,
+      { creation, ...wanted }: { categoryIds: string[]; actor: Actor; creation: Creation | undefined },
+    ): Promise<Written> => commit(replacement({ content, ...wanted, create: { creation } })),
 
     /**
      * Creates or replaces the product with the content's handle. Writes nothing if nothing changes.
-     * Throws `exists` sku_taken, `rejected` product_changed.
+     * Throws `exists` sku_taken, `forbidden` not_owner, `rejected` product_changed.
      */
-    replace: (content: ProductContent, categoryIds: string[], ifMatch = ''): Promise<Written> =>
-      commit(replacement({ content, categoryIds, ifMatch })),
+    replace: (content: ProductContent, wanted: Condition & { categoryIds: string[] }): Promise<Written> =>
+      commit(replacement({ content, ...wanted })),
 
     /**
      * Creates or replaces many products, each for itself, and says for each what became of it, or
      * why it was refused. Of two with one handle the later one counts.
      */
-    async replaceMany(wanted: { content: ProductContent; categoryIds: string[] }[]): Promise<(Written | AppError)[]> {
-      const groups = groupsOf(wanted, { ...groupLimits, sizeOf: ({ content }) => sizeOf(content) })
+    async replaceMany(
+      wanted: { content: ProductContent; categoryIds: string[] }[],
+      actor: Actor,
+    ): Promise<(Written | AppError)[]> {
+      const all = wanted.map((each) => ({ ...each, actor }))
+      const groups = groupsOf(all, { ...groupLimits, sizeOf: ({ content }) => sizeOf(content) })
       const results = await Promise.all(groups.map((group) => batches.commit(replacements(group))))
       for (const each of results.flat()) if (!(each instanceof AppError) && isChange(each)) cache.drop(each.product.id)
       return results.flat()
@@ -394,18 +438,18 @@ export function createProductStore(deps: {
 
     /**
      * Changes parts of a product as it is when the change commits. `categoryIds` belong to the
-     * change's category. Throws `not_found`, `rejected` sku_not_found or product_changed.
+     * change's category. Throws `not_found`, `forbidden` not_owner, `rejected` sku_not_found or
+     * product_changed.
      */
     change: (
       idOrHandle: string,
       change: ProductChange,
-      { categoryIds, ifMatch }: { categoryIds: string[] | undefined; ifMatch: string },
+      { categoryIds, ...condition }: Condition & { categoryIds: string[] | undefined },
     ): Promise<Written> =>
       commit({
         keys: keysOf(idOrHandle),
         decide(draft) {
-          const before = existing(draft, idOrHandle)
-          if (!matches(ifMatch, before)) throw productChanged()
+          const before = existing(draft, idOrHandle, condition)
           const decision = changeProduct(before, change, { categoryIds, now: now() })
           if (decision.outcome === 'unchanged') return { product: before, outcome: 'unchanged' }
           save(draft, before, decision.product)
@@ -431,13 +475,12 @@ export function createProductStore(deps: {
       cache.drop(id)
     },
 
-    /** Removes a product. Throws `not_found`, `rejected` product_changed. */
-    async remove(idOrHandle: string, ifMatch: string): Promise<void> {
+    /** Removes a product. Throws `not_found`, `forbidden` not_owner, `rejected` product_changed. */
+    async remove(idOrHandle: string, condition: Condition): Promise<void> {
       const id = await batches.commit({
         keys: keysOf(idOrHandle),
         decide(draft) {
-          const product = existing(draft, idOrHandle)
-          if (!matches(ifMatch, product)) throw productChanged()
+          const product = existing(draft, idOrHandle, condition)
           const { id } = product
           draft.delete(productKey(id))
           for (const { sku, level } of product.variants) releaseSku(draft, sku, level)
@@ -497,6 +540,7 @@ export const asSent = (product: StoredProduct): CachedProduct => ({
   json: productJson(product),
   etag: etagOf(product),
   published: product.published,
+  sellerId: product.sellerId,
 })
 
 const sizeOf = (content: ProductContent) => content.description.length + JSON.stringify(content.attributes).length + 500
@@ -522,5 +566,7 @@ const cannotCreate = (reason: 'handle_taken' | 'idempotency_key_reused') =>
     : rejected('idempotency_key_reused', 'this Idempotency-Key was used for a different product', [
         { field: 'Idempotency-Key', message: 'was used for a different request' },
       ])
+
+const notOwner = () => new AppError('forbidden', 'not_owner', "it is another seller's product")
 
 export const productNotFound = () => notFound('product_not_found', 'unknown product')

@@ -40,7 +40,7 @@ const changed = (decision: Decision) => {
 }
 
 const replace = (before: StoredProduct | undefined, content: ProductContent, categoryIds: string[], now: Date) =>
-  replaceProduct(before, content, { categoryIds, levelOf: () => noLevel, now })
+  replaceProduct(before, content, { categoryIds, levelOf: () => noLevel, now, sellerId: 'u-seller' })
 const stored = changed(replace(undefined, pot, ['c-a', 'c-b'], then))
 
 describe('replaceProduct', () => {

@@ -36,10 +36,15 @@ export type ProductChange = Partial<Omit<ProductContent, 'handle' | 'variants'>>
   variants?: { sku: string; options?: Option[]; price?: Money }[]
 }
 
+/** Who asks for a change. */
+export type Actor = { userId: string; isAdmin: boolean }
+
 /** A product as stored, with what its variants have in stock. */
 export type StoredProduct = Omit<ProductContent, 'variants'> & {
   id: string
   variants: (Variant & { level: Level })[]
+  /** The account of its seller; empty: no seller's, but the shop's own. */
+  sellerId: string
   /** Its category and all above. */
   categoryIds: string[]
   /** Grows with every change, stock included; also when a product is removed and created again. */
@@ -91,6 +96,10 @@ export const idsOf = (idOrHandle: string): string[] => [
   ...(isHandle(idOrHandle) ? [productIdOf(idOrHandle)] : []),
 ]
 
+/** Whether a user may change what is of this seller: sellers their own, admins all. */
+export const mayChange = ({ userId, isAdmin }: Actor, { sellerId }: { sellerId: string }) =>
+  isAdmin || sellerId === userId
+
 /** The lists that show a product, or that it would be in if it were published. */
 export function listsOf({ published, categoryIds }: Pick<StoredProduct, 'published' | 'categoryIds'>): string[] {
   const lists = [everywhere, ...categoryIds]
@@ -126,8 +135,8 @@ export function matches(ifMatch: string, product: StoredProduct | undefined): bo
 
 /**
  * Decides about replacing `before` (undefined: there is no such product). `categoryIds` are its
- * category and all above, `levelOf` tells the stock of a SKU that is new in it, and `creation` is
- * kept with a new product.
+ * category and all above, `levelOf` tells the stock of a SKU that is new in it, and `sellerId` and
+ * `creation` are kept with a new product.
  */
 export function replaceProduct(
   before: StoredProduct | undefined,
@@ -136,8 +145,15 @@ export function replaceProduct(
     categoryIds,
     levelOf,
     now,
+    sellerId,
     creation,
-  }: { categoryIds: string[]; levelOf: (sku: string) => Level; now: Date; creation?: Creation | undefined },
+  }: {
+    categoryIds: string[]
+    levelOf: (sku: string) => Level
+    now: Date
+    sellerId: string
+    creation?: Creation | undefined
+  },
 ): Decision {
   if (before && isDeepStrictEqual(comparable(before), comparable({ ...content, categoryIds }))) return unchanged
   const levels = new Map(before?.variants.map(({ sku, level }) => [sku, level]))
@@ -151,6 +167,7 @@ export function replaceProduct(
         level: levels.get(variant.sku) ?? levelOf(variant.sku),
       })),
       id: productIdOf(content.handle),
+      sellerId: before?.sellerId ?? sellerId,
       categoryIds,
       version,
       edition: version,
@@ -200,6 +217,7 @@ export function changeProduct(
     categoryIds: categoryIds ?? before.categoryIds,
     levelOf: () => noLevel,
     now,
+    sellerId: before.sellerId,
   })
 }
 

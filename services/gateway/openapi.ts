@@ -158,7 +158,7 @@ function codesOf(operation: Operation): ProblemCode[] {
         : operation.access === 'optional'
           ? ['bad_token' as const]
           : ['unauthenticated' as const, 'bad_token' as const]),
-      ...(operation.access === 'staff' ? ['forbidden' as const] : []),
+      ...(operation.access === 'staff' || operation.access === 'admin' ? ['forbidden' as const] : []),
       ...(operation.query ? ['repeated_parameter' as const] : []),
       ...(operation.body || operation.lines
         ? ['bad_json' as const, 'body_too_large' as const, 'unsupported_media_type' as const]

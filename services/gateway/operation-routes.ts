@@ -5,7 +5,7 @@ import { cachingOf } from './http/caching.ts'
 import { methodNotAllowed } from './http/error-handlers.ts'
 import { requestInfo, setRoute } from './http/observability.ts'
 import { createInProgress, replayedHeader } from './http/idempotency.ts'
-import { isStaff, type Answer, type Operation, type User } from './http/operation.ts'
+import { isAdmin, isStaff, type Answer, type Operation, type User } from './http/operation.ts'
 import { checkHeaders, parseBody, parseHeaders, parseLines, parseParams, parseQuery } from './http/request.ts'
 import { limitOf, type RateLimits } from './rate-limits.ts'
 
@@ -107,6 +107,7 @@ async function authenticate({ access }: Operation, auth: Auth, req: Request): Pr
   if (access === 'public' || (access === 'optional' && header === undefined)) return undefined
   const user = await auth.authenticate(header, deadlineIn(budgetMs))
   if (access === 'staff' && !isStaff(user)) throw new AppError('forbidden', 'forbidden', 'For sellers and admins only')
+  if (access === 'admin' && !isAdmin(user)) throw new AppError('forbidden', 'forbidden', 'For admins only')
   return user
 }
 

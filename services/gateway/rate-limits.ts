@@ -22,7 +22,7 @@ export function createRateLimits({ apiPer10s, staffPer10s, authPerMinute }: Limi
 
 /** Which limit counts an operation. */
 export const limitOf = ({ limit, access }: Operation): keyof RateLimits =>
-  limit ?? (access === 'staff' ? 'staff' : 'api')
+  limit ?? (access === 'staff' || access === 'admin' ? 'staff' : 'api')
 
 /** Counts requests by client address in a fixed window and reports it in the RateLimit headers. */
 const limitRequests = (

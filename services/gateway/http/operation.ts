@@ -10,11 +10,17 @@ export type User = { id: string; sessionId: string; roles: string[] }
 export const isStaff = (user: User | undefined) =>
   user !== undefined && user.roles.some((role) => role === 'seller' || role === 'admin')
 
+export const isAdmin = ({ roles }: User) => roles.includes('admin')
+
+/** How a user is named to a service that decides what is theirs. */
+export const actorOf = (user: User) => ({ userId: user.id, isAdmin: isAdmin(user) })
+
 /**
  * Who may call: everyone (`public`); everyone, where a token must be valid if sent, and shows more
- * to sellers and admins (`optional`); every account (`user`); sellers and admins (`staff`).
+ * to sellers and admins (`optional`); every account (`user`); sellers and admins (`staff`);
+ * admins.
  */
-export type Access = 'public' | 'optional' | 'user' | 'staff'
+export type Access = 'public' | 'optional' | 'user' | 'staff' | 'admin'
 
 export type Answer = {
   status: number
@@ -78,7 +84,7 @@ export type OperationSpec<A extends Access, P, Q, H, B, L> = {
     headers: Parsed<H>
     body: Parsed<B>
     lines: L extends Schema ? Line<z.infer<L>>[] : undefined
-    user: A extends 'user' | 'staff' ? User : User | undefined
+    user: A extends 'user' | 'staff' | 'admin' ? User : User | undefined
     /** The caller's address, as far as proxies are trusted. */
     client: string
     /** For every call to a service: the rest of this request's time budget. */

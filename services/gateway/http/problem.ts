@@ -20,6 +20,7 @@ export const problemCodes = {
   bad_credentials: { status: 401, title: 'Wrong email or password' },
   bad_refresh_token: { status: 401, title: 'The refresh token is unknown, expired or used' },
   forbidden: { status: 403, title: 'Your roles do not allow this' },
+  not_owner: { status: 403, title: "It is another seller's product or SKU" },
   route_not_found: { status: 404, title: 'Unknown path' },
   user_not_found: { status: 404, title: 'Unknown account' },
   category_not_found: { status: 404, title: 'Unknown category' },

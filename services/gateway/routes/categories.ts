@@ -122,7 +122,7 @@ export const categories = ({ catalog }: Clients) => [
     method: 'patch',
     path: '/v1/categories/{categoryId}',
     tag: 'Catalogue',
-    access: 'staff',
+    access: 'admin',
     summary: 'Rename a category, or move it with all below it',
     description: 'Its id stays. Its products are in the lists of its new ancestors some seconds later.',
     params: categoryId,

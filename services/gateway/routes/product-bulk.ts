@@ -4,6 +4,7 @@ import type { CallOptions } from '#lib/dapr.ts'
 import type { ProductInput } from '#protos/shop/catalog/v1/catalog.ts'
 import type { Clients } from '../clients.ts'
 import type { Line, LineRefusal } from '../http/body-lines.ts'
+import { actorOf, type User } from '../http/operation.ts'
 
 // Many products with their stock, through the bulk calls of catalog and inventory.
 
@@ -37,7 +38,7 @@ type Part = { line: number; product: ProductLine }[]
  */
 export async function writeProducts(
   { catalog, inventory }: Pick<Clients, 'catalog' | 'inventory'>,
-  { lines, source, call }: { lines: Line<ProductLine>[]; source: string; call: CallOptions },
+  { lines, source, user, call }: { lines: Line<ProductLine>[]; source: string; user: User; call: CallOptions },
 ): Promise<LineAnswer[]> {
   const answers = new Map<number, LineAnswer>()
   const good: Part = []
@@ -86,7 +87,7 @@ export async function writeProducts(
 
   async function writePart(part: Part): Promise<LineAnswer[]> {
     const { results } = await catalog.bulkReplaceProducts(
-      { products: part.map(({ product }) => product) },
+      { products: part.map(({ product }) => product), ...actorOf(user) },
       limitedBy(call),
     )
     const written = part.map(({ line, product }, i): LineAnswer => {

@@ -3,7 +3,7 @@ import { AppError, notFound } from '#lib/errors.ts'
 import type { ProductJson } from '#protos/shop/catalog/v1/catalog.ts'
 import type { Clients } from '../clients.ts'
 import { idempotencyKey } from '../http/idempotency.ts'
-import { isStaff, operation } from '../http/operation.ts'
+import { actorOf, isAdmin, operation, type User } from '../http/operation.ts'
 import { linesMediaType, toLines } from '../http/body-lines.ts'
 import { fieldProblem } from '../http/problem.ts'
 import { characters, list, money, pageOf, sku, text, wholeNumber } from '../http/schemas.ts'
@@ -153,6 +153,9 @@ const productId = z.object({
   productId: text(1, 255).meta({ description: 'The id or the handle.', examples: ['clay-plant-pot'] }),
 })
 
+const seesUnpublished = (user: User | undefined, { sellerId }: ProductJson) =>
+  user !== undefined && (isAdmin(user) || user.id === sellerId)
+
 const answerOf = (product: ProductJson | undefined, rest: { status: number; headers?: Record<string, string> }) => {
   const { json, etag: ETag } = product!
   return { ...rest, body: Buffer.from(json), headers: { ...rest.headers, ETag } }
@@ -166,7 +169,7 @@ export const products = ({ catalog, inventory }: Clients) => [
     tag: 'Catalogue',
     access: 'optional',
     summary: 'A product',
-    description: 'Sellers and admins also get unpublished products.',
+    description: 'Sellers also get their own unpublished products, admins all.',
     params: productId,
     responses: {
       200: { description: 'The product', schema: product, headers: etag },
@@ -175,7 +178,8 @@ export const products = ({ catalog, inventory }: Clients) => [
     problems: ['product_not_found'],
     async handle({ params, user, call }) {
       const { product } = await catalog.getProduct({ idOrHandle: params.productId }, call)
-      if (!product!.published && !isStaff(user)) throw notFound('product_not_found', 'Unknown product')
+      if (!product!.published && !seesUnpublished(user, product!))
+        throw notFound('product_not_found', 'Unknown product')
       return answerOf(product, { status: 200 })
     },
   }),
@@ -207,7 +211,7 @@ export const products = ({ catalog, inventory }: Clients) => [
     tag: 'Catalogue',
     access: 'staff',
     summary: 'Create a product',
-    description: 'Never replaces one: a handle that is in use is a 409.',
+    description: 'Never replaces one: a handle that is in use is a 409. A seller owns what they create.',
     headers: z.object({ 'Idempotency-Key': idempotencyKey('Identifies this product among yours.').optional() }),
     body: creation,
     responses: {
@@ -216,7 +220,7 @@ export const products = ({ catalog, inventory }: Clients) => [
     problems: ['handle_taken', 'sku_taken', 'category_not_found'],
     async handle({ user, headers, body, call }) {
       const { written } = await catalog.createProduct(
-        { product: body, idempotencyKey: headers['Idempotency-Key'] ?? '', userId: user.id },
+        { product: body, idempotencyKey: headers['Idempotency-Key'] ?? '', ...actorOf(user) },
         call,
       )
       const { product, replayed, handle } = written!
@@ -243,8 +247,8 @@ export const products = ({ catalog, inventory }: Clients) => [
     responses: {
       200: { description: 'What became of each line', schema: lineAnswer, mediaType: linesMediaType },
     },
-    async handle({ query, lines, call }) {
-      const answers = await writeProducts({ catalog, inventory }, { lines, source: query.source, call })
+    async handle({ query, lines, user, call }) {
+      const answers = await writeProducts({ catalog, inventory }, { lines, source: query.source, user, call })
       return { status: 200, body: toLines(answers), headers: { 'Content-Type': linesMediaType } }
     },
   }),
@@ -263,11 +267,11 @@ export const products = ({ catalog, inventory }: Clients) => [
       200: { description: 'Replaced', schema: product, headers: etag },
       201: { description: 'Created', schema: product, headers: { Location: 'The path of the product', ...etag } },
     },
-    problems: ['sku_taken', 'category_not_found', 'product_changed'],
-    async handle({ params, headers, body, call }) {
+    problems: ['not_owner', 'sku_taken', 'category_not_found', 'product_changed'],
+    async handle({ params, headers, body, user, call }) {
       const { written } = await unlessChanged(
         catalog.replaceProduct(
-          { product: { ...body, handle: params.productId }, ifMatch: headers['If-Match'] ?? '' },
+          { product: { ...body, handle: params.productId }, ifMatch: headers['If-Match'] ?? '', ...actorOf(user) },
           call,
         ),
       )
@@ -291,11 +295,12 @@ export const products = ({ catalog, inventory }: Clients) => [
     headers: z.object(ifMatch),
     body: change,
     responses: { 200: { description: 'The changed product', schema: product, headers: etag } },
-    problems: ['product_not_found', 'sku_not_found', 'category_not_found', 'product_changed'],
-    async handle({ params, headers, body, call }) {
+    problems: ['product_not_found', 'not_owner', 'sku_not_found', 'category_not_found', 'product_changed'],
+    async handle({ params, headers, body, user, call }) {
       const { written } = await unlessChanged(
         catalog.changeProduct(
           {
+            ...actorOf(user),
             idOrHandle: params.productId,
             ifMatch: headers['If-Match'] ?? '',
             title: body.title,
@@ -329,10 +334,13 @@ export const products = ({ catalog, inventory }: Clients) => [
     params: productId,
     headers: z.object(ifMatch),
     responses: { 204: { description: 'Removed' } },
-    problems: ['product_not_found', 'product_changed'],
-    async handle({ params, headers, call }) {
+    problems: ['product_not_found', 'not_owner', 'product_changed'],
+    async handle({ params, headers, user, call }) {
       await unlessChanged(
-        catalog.deleteProduct({ idOrHandle: params.productId, ifMatch: headers['If-Match'] ?? '' }, call),
+        catalog.deleteProduct(
+          { idOrHandle: params.productId, ifMatch: headers['If-Match'] ?? '', ...actorOf(user) },
+          call,
+        ),
       )
       return { status: 204, body: undefined }
     },

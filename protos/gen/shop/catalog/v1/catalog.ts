@@ -67,6 +67,8 @@ export interface ProductJson {
    */
   etag: string;
   published: boolean;
+  /** The account of its seller; empty: no seller's. */
+  sellerId: string;
 }
 
 export interface Category {
@@ -151,7 +153,10 @@ export interface CreateProductRequest {
    * content returns the product that it created.
    */
   idempotencyKey: string;
+  /** Who asks, here and below; never empty. */
   userId: string;
+  /** Whether that is an admin. */
+  isAdmin: boolean;
 }
 
 export interface ReplaceProductRequest {
@@ -160,6 +165,8 @@ export interface ReplaceProductRequest {
     | undefined;
   /** Empty, "*" (it must exist), or the ETag that it must have. */
   ifMatch: string;
+  userId: string;
+  isAdmin: boolean;
 }
 
 export interface ChangeProductRequest {
@@ -179,6 +186,8 @@ export interface ChangeProductRequest {
     | undefined;
   /** As in ReplaceProductRequest. */
   ifMatch: string;
+  userId: string;
+  isAdmin: boolean;
 }
 
 export interface StringList {
@@ -228,6 +237,8 @@ export interface DeleteProductRequest {
   idOrHandle: string;
   /** As in ReplaceProductRequest. */
   ifMatch: string;
+  userId: string;
+  isAdmin: boolean;
 }
 
 export interface DeleteProductResponse {
@@ -236,6 +247,8 @@ export interface DeleteProductResponse {
 export interface BulkReplaceProductsRequest {
   /** At most 1,000, and 3 MiB together. Two with one handle: the later one counts. */
   products: ProductInput[];
+  userId: string;
+  isAdmin: boolean;
 }
 
 export interface BulkReplaceProductsResponse {
@@ -255,6 +268,16 @@ export interface BulkResult {
 export interface FieldProblem {
   field: string;
   message: string;
+}
+
+export interface CheckSkuOwnerRequest {
+  /** At most 200. */
+  skus: string[];
+  userId: string;
+  isAdmin: boolean;
+}
+
+export interface CheckSkuOwnerResponse {
 }
 
 export interface ScanProductsRequest {
@@ -643,7 +666,7 @@ export const VariantInput_OptionsEntry: MessageFns<VariantInput_OptionsEntry> = 
 };
 
 function createBaseProductJson(): ProductJson {
-  return { json: new Uint8Array(0), etag: "", published: false };
+  return { json: new Uint8Array(0), etag: "", published: false, sellerId: "" };
 }
 
 export const ProductJson: MessageFns<ProductJson> = {
@@ -656,6 +679,9 @@ export const ProductJson: MessageFns<ProductJson> = {
     }
     if (message.published !== false) {
       writer.uint32(24).bool(message.published);
+    }
+    if (message.sellerId !== "") {
+      writer.uint32(34).string(message.sellerId);
     }
     return writer;
   },
@@ -697,6 +723,14 @@ export const ProductJson: MessageFns<ProductJson> = {
             message.published = reader.bool();
             continue;
           }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.sellerId = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -717,6 +751,7 @@ export const ProductJson: MessageFns<ProductJson> = {
     message.json = object.json ?? new Uint8Array(0);
     message.etag = object.etag ?? "";
     message.published = object.published ?? false;
+    message.sellerId = object.sellerId ?? "";
     return message;
   },
 };
@@ -1475,7 +1510,7 @@ export const PricedVariant: MessageFns<PricedVariant> = {
 };
 
 function createBaseCreateProductRequest(): CreateProductRequest {
-  return { product: undefined, idempotencyKey: "", userId: "" };
+  return { product: undefined, idempotencyKey: "", userId: "", isAdmin: false };
 }
 
 export const CreateProductRequest: MessageFns<CreateProductRequest> = {
@@ -1488,6 +1523,9 @@ export const CreateProductRequest: MessageFns<CreateProductRequest> = {
     }
     if (message.userId !== "") {
       writer.uint32(26).string(message.userId);
+    }
+    if (message.isAdmin !== false) {
+      writer.uint32(32).bool(message.isAdmin);
     }
     return writer;
   },
@@ -1529,6 +1567,14 @@ export const CreateProductRequest: MessageFns<CreateProductRequest> = {
             message.userId = reader.string();
             continue;
           }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.isAdmin = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1551,12 +1597,13 @@ export const CreateProductRequest: MessageFns<CreateProductRequest> = {
       : undefined;
     message.idempotencyKey = object.idempotencyKey ?? "";
     message.userId = object.userId ?? "";
+    message.isAdmin = object.isAdmin ?? false;
     return message;
   },
 };
 
 function createBaseReplaceProductRequest(): ReplaceProductRequest {
-  return { product: undefined, ifMatch: "" };
+  return { product: undefined, ifMatch: "", userId: "", isAdmin: false };
 }
 
 export const ReplaceProductRequest: MessageFns<ReplaceProductRequest> = {
@@ -1566,6 +1613,12 @@ export const ReplaceProductRequest: MessageFns<ReplaceProductRequest> = {
     }
     if (message.ifMatch !== "") {
       writer.uint32(18).string(message.ifMatch);
+    }
+    if (message.userId !== "") {
+      writer.uint32(26).string(message.userId);
+    }
+    if (message.isAdmin !== false) {
+      writer.uint32(32).bool(message.isAdmin);
     }
     return writer;
   },
@@ -1599,6 +1652,22 @@ export const ReplaceProductRequest: MessageFns<ReplaceProductRequest> = {
             message.ifMatch = reader.string();
             continue;
           }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.userId = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.isAdmin = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1620,6 +1689,8 @@ export const ReplaceProductRequest: MessageFns<ReplaceProductRequest> = {
       ? ProductInput.fromPartial(object.product)
       : undefined;
     message.ifMatch = object.ifMatch ?? "";
+    message.userId = object.userId ?? "";
+    message.isAdmin = object.isAdmin ?? false;
     return message;
   },
 };
@@ -1636,6 +1707,8 @@ function createBaseChangeProductRequest(): ChangeProductRequest {
     variants: [],
     published: undefined,
     ifMatch: "",
+    userId: "",
+    isAdmin: false,
   };
 }
 
@@ -1670,6 +1743,12 @@ export const ChangeProductRequest: MessageFns<ChangeProductRequest> = {
     }
     if (message.ifMatch !== "") {
       writer.uint32(82).string(message.ifMatch);
+    }
+    if (message.userId !== "") {
+      writer.uint32(90).string(message.userId);
+    }
+    if (message.isAdmin !== false) {
+      writer.uint32(96).bool(message.isAdmin);
     }
     return writer;
   },
@@ -1767,6 +1846,22 @@ export const ChangeProductRequest: MessageFns<ChangeProductRequest> = {
             message.ifMatch = reader.string();
             continue;
           }
+          case 11: {
+            if (tag !== 90) {
+              break;
+            }
+
+            message.userId = reader.string();
+            continue;
+          }
+          case 12: {
+            if (tag !== 96) {
+              break;
+            }
+
+            message.isAdmin = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1796,6 +1891,8 @@ export const ChangeProductRequest: MessageFns<ChangeProductRequest> = {
     message.variants = object.variants?.map((e) => VariantChange.fromPartial(e)) || [];
     message.published = object.published ?? undefined;
     message.ifMatch = object.ifMatch ?? "";
+    message.userId = object.userId ?? "";
+    message.isAdmin = object.isAdmin ?? false;
     return message;
   },
 };
@@ -2334,7 +2431,7 @@ export const WrittenProduct: MessageFns<WrittenProduct> = {
 };
 
 function createBaseDeleteProductRequest(): DeleteProductRequest {
-  return { idOrHandle: "", ifMatch: "" };
+  return { idOrHandle: "", ifMatch: "", userId: "", isAdmin: false };
 }
 
 export const DeleteProductRequest: MessageFns<DeleteProductRequest> = {
@@ -2344,6 +2441,12 @@ export const DeleteProductRequest: MessageFns<DeleteProductRequest> = {
     }
     if (message.ifMatch !== "") {
       writer.uint32(18).string(message.ifMatch);
+    }
+    if (message.userId !== "") {
+      writer.uint32(26).string(message.userId);
+    }
+    if (message.isAdmin !== false) {
+      writer.uint32(32).bool(message.isAdmin);
     }
     return writer;
   },
@@ -2377,6 +2480,22 @@ export const DeleteProductRequest: MessageFns<DeleteProductRequest> = {
             message.ifMatch = reader.string();
             continue;
           }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.userId = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.isAdmin = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2396,6 +2515,8 @@ export const DeleteProductRequest: MessageFns<DeleteProductRequest> = {
     const message = createBaseDeleteProductRequest();
     message.idOrHandle = object.idOrHandle ?? "";
     message.ifMatch = object.ifMatch ?? "";
+    message.userId = object.userId ?? "";
+    message.isAdmin = object.isAdmin ?? false;
     return message;
   },
 };
@@ -2444,13 +2565,19 @@ export const DeleteProductResponse: MessageFns<DeleteProductResponse> = {
 };
 
 function createBaseBulkReplaceProductsRequest(): BulkReplaceProductsRequest {
-  return { products: [] };
+  return { products: [], userId: "", isAdmin: false };
 }
 
 export const BulkReplaceProductsRequest: MessageFns<BulkReplaceProductsRequest> = {
   encode(message: BulkReplaceProductsRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     for (const v of message.products) {
       ProductInput.encode(v!, writer.uint32(10).fork()).join();
+    }
+    if (message.userId !== "") {
+      writer.uint32(18).string(message.userId);
+    }
+    if (message.isAdmin !== false) {
+      writer.uint32(24).bool(message.isAdmin);
     }
     return writer;
   },
@@ -2476,6 +2603,22 @@ export const BulkReplaceProductsRequest: MessageFns<BulkReplaceProductsRequest> 
             message.products.push(ProductInput.decode(reader, reader.uint32()));
             continue;
           }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.userId = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.isAdmin = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2494,6 +2637,8 @@ export const BulkReplaceProductsRequest: MessageFns<BulkReplaceProductsRequest> 
   fromPartial<I extends Exact<DeepPartial<BulkReplaceProductsRequest>, I>>(object: I): BulkReplaceProductsRequest {
     const message = createBaseBulkReplaceProductsRequest();
     message.products = object.products?.map((e) => ProductInput.fromPartial(e)) || [];
+    message.userId = object.userId ?? "";
+    message.isAdmin = object.isAdmin ?? false;
     return message;
   },
 };
@@ -2707,6 +2852,128 @@ export const FieldProblem: MessageFns<FieldProblem> = {
     const message = createBaseFieldProblem();
     message.field = object.field ?? "";
     message.message = object.message ?? "";
+    return message;
+  },
+};
+
+function createBaseCheckSkuOwnerRequest(): CheckSkuOwnerRequest {
+  return { skus: [], userId: "", isAdmin: false };
+}
+
+export const CheckSkuOwnerRequest: MessageFns<CheckSkuOwnerRequest> = {
+  encode(message: CheckSkuOwnerRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.skus) {
+      writer.uint32(10).string(v!);
+    }
+    if (message.userId !== "") {
+      writer.uint32(18).string(message.userId);
+    }
+    if (message.isAdmin !== false) {
+      writer.uint32(24).bool(message.isAdmin);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): CheckSkuOwnerRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseCheckSkuOwnerRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.skus.push(reader.string());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.userId = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.isAdmin = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<CheckSkuOwnerRequest>, I>>(base?: I): CheckSkuOwnerRequest {
+    return CheckSkuOwnerRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<CheckSkuOwnerRequest>, I>>(object: I): CheckSkuOwnerRequest {
+    const message = createBaseCheckSkuOwnerRequest();
+    message.skus = object.skus?.map((e) => e) || [];
+    message.userId = object.userId ?? "";
+    message.isAdmin = object.isAdmin ?? false;
+    return message;
+  },
+};
+
+function createBaseCheckSkuOwnerResponse(): CheckSkuOwnerResponse {
+  return {};
+}
+
+export const CheckSkuOwnerResponse: MessageFns<CheckSkuOwnerResponse> = {
+  encode(_: CheckSkuOwnerResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): CheckSkuOwnerResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseCheckSkuOwnerResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<CheckSkuOwnerResponse>, I>>(base?: I): CheckSkuOwnerResponse {
+    return CheckSkuOwnerResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<CheckSkuOwnerResponse>, I>>(_: I): CheckSkuOwnerResponse {
+    const message = createBaseCheckSkuOwnerResponse();
     return message;
   },
 };
@@ -3446,7 +3713,9 @@ export const CatalogServiceService = {
     responseDeserialize: (value: Buffer): BatchGetVariantsResponse => BatchGetVariantsResponse.decode(value),
   },
   /**
-   * Creates a product. ALREADY_EXISTS handle_taken; sku_taken: another product has one of the SKUs.
+   * Creates a product, which is then the seller's; what an admin creates is no seller's. Here and
+   * below a seller changes products of their own, an admin all: PERMISSION_DENIED not_owner.
+   * ALREADY_EXISTS handle_taken; sku_taken: another product has one of the SKUs.
    * FAILED_PRECONDITION idempotency_key_reused: the key has created a different product.
    * INVALID_ARGUMENT names the field.
    */
@@ -3518,6 +3787,20 @@ export const CatalogServiceService = {
     responseSerialize: (value: BulkReplaceProductsResponse): Buffer =>
       Buffer.from(BulkReplaceProductsResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): BulkReplaceProductsResponse => BulkReplaceProductsResponse.decode(value),
+  },
+  /**
+   * Succeeds if all these SKUs are of products that the user may change. PERMISSION_DENIED
+   * not_owner: one is another seller's, or nobody's and the user is no admin.
+   */
+  checkSkuOwner: {
+    path: "/shop.catalog.v1.CatalogService/CheckSkuOwner" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: CheckSkuOwnerRequest): Buffer => Buffer.from(CheckSkuOwnerRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): CheckSkuOwnerRequest => CheckSkuOwnerRequest.decode(value),
+    responseSerialize: (value: CheckSkuOwnerResponse): Buffer =>
+      Buffer.from(CheckSkuOwnerResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): CheckSkuOwnerResponse => CheckSkuOwnerResponse.decode(value),
   },
   /** Returns a page of all products, published or not, by id: what an index is rebuilt from. */
   scanProducts: {
@@ -3604,7 +3887,9 @@ export interface CatalogServiceServer extends UntypedServiceImplementation {
    */
   batchGetVariants: handleUnaryCall<BatchGetVariantsRequest, BatchGetVariantsResponse>;
   /**
-   * Creates a product. ALREADY_EXISTS handle_taken; sku_taken: another product has one of the SKUs.
+   * Creates a product, which is then the seller's; what an admin creates is no seller's. Here and
+   * below a seller changes products of their own, an admin all: PERMISSION_DENIED not_owner.
+   * ALREADY_EXISTS handle_taken; sku_taken: another product has one of the SKUs.
    * FAILED_PRECONDITION idempotency_key_reused: the key has created a different product.
    * INVALID_ARGUMENT names the field.
    */
@@ -3630,6 +3915,11 @@ export interface CatalogServiceServer extends UntypedServiceImplementation {
    * from being written.
    */
   bulkReplaceProducts: handleUnaryCall<BulkReplaceProductsRequest, BulkReplaceProductsResponse>;
+  /**
+   * Succeeds if all these SKUs are of products that the user may change. PERMISSION_DENIED
+   * not_owner: one is another seller's, or nobody's and the user is no admin.
+   */
+  checkSkuOwner: handleUnaryCall<CheckSkuOwnerRequest, CheckSkuOwnerResponse>;
   /** Returns a page of all products, published or not, by id: what an index is rebuilt from. */
   scanProducts: handleUnaryCall<ScanProductsRequest, ScanProductsResponse>;
   /**
@@ -3724,7 +4014,9 @@ export interface CatalogServiceClient extends Client {
     callback: (error: ServiceError | null, response: BatchGetVariantsResponse) => void,
   ): ClientUnaryCall;
   /**
-   * Creates a product. ALREADY_EXISTS handle_taken; sku_taken: another product has one of the SKUs.
+   * Creates a product, which is then the seller's; what an admin creates is no seller's. Here and
+   * below a seller changes products of their own, an admin all: PERMISSION_DENIED not_owner.
+   * ALREADY_EXISTS handle_taken; sku_taken: another product has one of the SKUs.
    * FAILED_PRECONDITION idempotency_key_reused: the key has created a different product.
    * INVALID_ARGUMENT names the field.
    */
@@ -3819,6 +4111,25 @@ export interface CatalogServiceClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: BulkReplaceProductsResponse) => void,
+  ): ClientUnaryCall;
+  /**
+   * Succeeds if all these SKUs are of products that the user may change. PERMISSION_DENIED
+   * not_owner: one is another seller's, or nobody's and the user is no admin.
+   */
+  checkSkuOwner(
+    request: CheckSkuOwnerRequest,
+    callback: (error: ServiceError | null, response: CheckSkuOwnerResponse) => void,
+  ): ClientUnaryCall;
+  checkSkuOwner(
+    request: CheckSkuOwnerRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: CheckSkuOwnerResponse) => void,
+  ): ClientUnaryCall;
+  checkSkuOwner(
+    request: CheckSkuOwnerRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: CheckSkuOwnerResponse) => void,
   ): ClientUnaryCall;
   /** Returns a page of all products, published or not, by id: what an index is rebuilt from. */
   scanProducts(
