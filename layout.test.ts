@@ -5,7 +5,7 @@ import { existsSync, globSync, readFileSync } from 'node:fs'
 import { dirname, join, relative } from 'node:path'
 import { describe, expect, it, test } from 'vitest'
 import { parse, parseAllDocuments } from 'yaml'
-import { serviceNames, services } from './platform/processes/services.ts'
+import { serviceNames, services, type ServiceName } from './platform/processes/services.ts'
 
 type Import = { file: string; target: string }
 
@@ -147,7 +147,7 @@ describe('YAML', () => {
     scopes?: string[]
     spec?: {
       accessControl?: { policies?: { appId: string; operations: { name: string }[] }[] }
-      metadata?: { secretKeyRef?: { name: string; key: string } }[]
+      metadata?: { name: string; value?: string; secretKeyRef?: { name: string; key: string } }[]
     }
   }
 
@@ -201,10 +201,20 @@ describe('YAML', () => {
     expect(unknown).toEqual([])
   })
 
-  test('the broker is in the scope of every service that subscribes to a topic, and of no other', () => {
+  test('the broker is in the scope of every service that subscribes, for its own topics and dead letters', () => {
     const [kafka] = documents('components/shared/kafka.yaml')
-    const subscribers = serviceNames.filter((name) => services[name].subscribes.length > 0)
-    expect(kafka?.resource.scopes?.toSorted()).toEqual(subscribers.toSorted())
+    const subscribers = serviceNames.filter((name) => services[name].subscribes.length > 0).toSorted()
+    expect(kafka?.resource.scopes?.toSorted()).toEqual(subscribers)
+    // `a=x,y;b=z`, as Dapr reads it.
+    const topicsBy = (setting: string) =>
+      kafka?.resource.spec?.metadata
+        ?.find(({ name }) => name === setting)
+        ?.value?.split(';')
+        .toSorted()
+    const expected = (topicsOf: (name: ServiceName) => string[]) =>
+      subscribers.map((name) => `${name}=${topicsOf(name).toSorted().join(',')}`)
+    expect(topicsBy('subscriptionScopes')).toEqual(expected((name) => services[name].subscribes))
+    expect(topicsBy('publishingScopes')).toEqual(expected((name) => services[name].deadLetterTopics))
   })
 
   const policies = documents('dapr-config/*/access.yaml').flatMap(({ file, resource }) =>
