@@ -1,6 +1,7 @@
 import { spawn } from 'node:child_process'
 import { existsSync, globSync, readFileSync, rmSync } from 'node:fs'
 import { join, relative } from 'node:path'
+import { findPrograms } from '../../platform/cluster/requirements.ts'
 import { root } from '../../platform/processes/paths.ts'
 import { createProgress, type Progress } from '../../platform/progress.ts'
 import { ensureConformanceSuite } from '../../pluggable/tests/conformance/suite.ts'
@@ -20,6 +21,8 @@ export async function test(
   args: string[],
   { keep = false, cluster = false }: { keep?: boolean; cluster?: boolean },
 ): Promise<void> {
+  // Says what the machine lacks before the other tests have taken half an hour.
+  if (cluster) findPrograms()
   const progress = createProgress()
   if (keep) {
     await startServers(dataServers, { instance: 'test', portBase: 'free', progress, detach: true })

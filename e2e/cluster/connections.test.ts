@@ -5,7 +5,13 @@ import { randomUUID } from 'node:crypto'
 import { beforeAll, expect, inject, it } from 'vitest'
 import { api, login, place, product, shopper, terminal, uncached } from '../shop-client.ts'
 import { kubectl, kubectlJson } from './kubectl.ts'
-import { allowedConnections, isIsolated, type Labels, type NetworkPolicy, type Pod } from './network-policies.ts'
+import {
+  allowedConnections,
+  isIsolated,
+  type Labels,
+  type NetworkPolicy,
+  type Pod,
+} from '../../k8s/network-policies.ts'
 import { parseSockets } from './sockets.ts'
 
 type End = Pod | 'outside'
@@ -21,6 +27,8 @@ beforeAll(async () => {
   const { body } = await place(who, await product(10))
   await terminal(who, body.id)
   await api('/v1/categories', { headers: uncached })
+  // A list, which search answers.
+  await api('/v1/products?limit=1', { headers: uncached })
   const token = await login(inject('adminEmail'), inject('adminPassword'))
   const headers = { 'idempotency-key': randomUUID() }
   // Asks for a trace: of a busy shop's requests few have one, and users has a part in few of those.

@@ -15,6 +15,7 @@ import { runningNode, startNode, stopNode, type NodeRecord } from './node.ts'
 import { ensureClusterParts, inPart } from './parts.ts'
 import type { ClusterPaths } from './paths.ts'
 import { waitForWorkloads } from './pods.ts'
+import { findPrograms } from './requirements.ts'
 import { applyServers, applyServices, renderOverlay, shopSecrets } from './shop.ts'
 
 export type Cluster = {
@@ -63,6 +64,8 @@ export async function startCluster(paths: ClusterPaths, options: StartOptions): 
 }
 
 async function startNew(paths: ClusterPaths, { progress, bare = false }: StartOptions): Promise<Cluster> {
+  // Says what the machine lacks now: building the parts takes many minutes.
+  findPrograms()
   await ensureClusterParts(
     ['kubernetes', 'kubectl', 'etcd', 'coredns', 'metrics-server', 'dapr', 'helm', 'pause'],
     progress,

@@ -73,7 +73,7 @@ it('every service is a resource with its label, and the gateway links to the API
 it('an edit of a service is answered by the pod that runs, without a build', async () => {
   await poll('the API answers', async () => (await unknownProduct()) !== undefined)
   const before = await containersOf('catalog')
-  const file = join(copy, 'services/catalog/grpc.ts')
+  const file = join(copy, 'services/catalog/product-store.ts')
   const times: number[] = []
   for (const words of ['no such product', 'never heard of it', 'what product?']) {
     const started = performance.now()
