@@ -33,6 +33,9 @@ type Resource = {
   }
 }
 
+type Generated = { configMapGenerator: [{ files: string[] }] }
+type Source = { configMap: { items?: { path: string }[] } }
+
 const documents = (file: string) => parseAllDocuments(read(file)).map((document) => document.toJS() as Resource)
 const kustomization = parse(read('base/kustomization.yaml')) as {
   namespace: string
@@ -162,6 +165,22 @@ test('every image of the shop has a target in images/Containerfile', () => {
   expect(images.size).toBeGreaterThan(9)
   // A canary's image is another version of the service's.
   expect([...images].filter((name) => !targets.has(name!.replace(/-(canary|blue|green)$/, '')))).toEqual([])
+})
+
+test('the edge and its canary have every file that nginx.conf includes', () => {
+  const conf = readFileSync(join(folder, '..', 'edge', 'nginx.conf'), 'utf8')
+  const included = [...conf.matchAll(/include place\/(\S+);/g)].map(([, file]) => file!)
+  expect(included.length).toBeGreaterThan(4)
+  const { configMapGenerator } = parse(read('components/edge/kustomization.yaml')) as Generated
+  expect(configMapGenerator[0].files.map((file) => file.replace('place/', '')).toSorted()).toEqual(included.toSorted())
+
+  const canary = parse(read('components/canary/edge/kustomization.yaml')) as Generated & {
+    patches: { patch: string }[]
+  }
+  const [volume] = parse(canary.patches[0]!.patch) as [{ value: { projected: { sources: Source[] } } }]
+  const items = volume.value.projected.sources.flatMap(({ configMap }) => configMap.items ?? [])
+  const files = [...items.map(({ path }) => path), ...canary.configMapGenerator[0].files]
+  expect(files.toSorted()).toEqual(included.toSorted())
 })
 
 test('every secret that the overlays for one cluster name is made by k8s/secrets.ts', () => {
