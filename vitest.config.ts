@@ -58,8 +58,8 @@ export default defineConfig({
           name: 'e2e',
           include: ['e2e/**/*.test.ts'],
           exclude: [...elsewhere, 'e2e/{cluster,chaos}/**'],
-          // What the second does at the end comes before what the first does.
-          globalSetup: ['platform/testing/e2e-setup.ts', 'e2e/reconcile-setup.ts'],
+          // What the last one does at the end comes first.
+          globalSetup: ['platform/testing/e2e-setup.ts', 'e2e/reconcile-setup.ts', 'e2e/leaks-setup.ts'],
           // They share one shop: one kills what another needs.
           fileParallelism: false,
           testTimeout: 120_000,

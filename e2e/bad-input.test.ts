@@ -6,6 +6,7 @@ import * as fc from 'fast-check'
 import { beforeAll, describe, expect, inject, it } from 'vitest'
 import type { Ports } from '../platform/processes/ports.ts'
 import { attachShop } from '../platform/start/shop.ts'
+import { cardNumber, passwordMark } from '../platform/testing/leaks.ts'
 import { api, available, login, place, product, shopper, type Json, type Shopper } from './shop-client.ts'
 
 // The rules of the services, tested through the gateway. The gateway's own are tested in
@@ -36,7 +37,7 @@ const refused: [what: string, send: () => ReturnType<typeof api>, status: number
   ],
   [
     'a wrong password',
-    () => api('/v1/sessions', { body: { email: who.email, password: 'x' } }),
+    () => api('/v1/sessions', { body: { email: who.email, password: `${passwordMark}wrong` } }),
     401,
     'bad_credentials',
   ],
@@ -49,14 +50,14 @@ const refused: [what: string, send: () => ReturnType<typeof api>, status: number
   ['a token whose payload was changed', () => api('/v1/users/me', { token: forged(who.token) }), 401, 'bad_token'],
   [
     'an email that is taken, in capitals',
-    () => api('/v1/users', { body: { email: who.email.toUpperCase(), password: 'long enough', name: 'A' } }),
+    () => api('/v1/users', { body: { email: who.email.toUpperCase(), password: `${passwordMark}1`, name: 'A' } }),
     409,
     'email_taken',
     'email',
   ],
   [
     'an invalid email',
-    () => api('/v1/users', { body: { email: 'a@b', password: 'long enough', name: 'A' } }),
+    () => api('/v1/users', { body: { email: 'a@b', password: `${passwordMark}1`, name: 'A' } }),
     400,
     'invalid_field',
     'email',
@@ -142,6 +143,13 @@ const refused: [what: string, send: () => ReturnType<typeof api>, status: number
     422,
     'sku_not_found',
     'lines.1.sku',
+  ],
+  [
+    "a card's number",
+    () => api('/v1/orders', order([{ sku, quantity: 1 }], cardNumber)),
+    400,
+    'invalid_field',
+    'payment.method',
   ],
   [
     'an unknown payment method',

@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { expect, inject, test } from 'vitest'
 import { setRoles } from '../platform/accounts.ts'
 import { attachShop } from '../platform/start/shop.ts'
+import { passwordMark } from '../platform/testing/leaks.ts'
 import { api, login } from './shop-client.ts'
 
 // Object by object: what a seller may do with their own products, others' and the shop's
@@ -10,7 +11,7 @@ import { api, login } from './shop-client.ts'
 const shop = await attachShop(inject('shopInstance'))
 
 async function seller(): Promise<string> {
-  const [email, password] = [`seller-${randomUUID()}@example.com`, randomUUID()]
+  const [email, password] = [`seller-${randomUUID()}@example.com`, passwordMark + randomUUID()]
   await setRoles(shop, { email, password, name: 'Sally Seller', role: 'seller' })
   return login(email, password)
 }

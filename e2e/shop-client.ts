@@ -3,6 +3,7 @@ import { randomUUID } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { inject } from 'vitest'
 import { poll } from '../platform/poll.ts'
+import { passwordMark } from '../platform/testing/leaks.ts'
 
 // oxlint-disable-next-line typescript/no-explicit-any -- responses are asserted on, not typed
 export type Json = Record<string, any>
@@ -52,7 +53,7 @@ export type Shopper = { email: string; token: string }
 /** Registers a new shopper and logs in. */
 export async function shopper(): Promise<Shopper> {
   const email = `shopper-${randomUUID()}@example.com`
-  const password = randomUUID()
+  const password = passwordMark + randomUUID()
   const registered = await retryLater(() => api('/v1/users', { body: { email, password, name: 'Sam Shopper' } }))
   // 409: the account exists, because an earlier response was lost.
   expectStatus('register', registered, [201, 409])
