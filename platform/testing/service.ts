@@ -222,6 +222,8 @@ function writeResources(
     const kafka = parse(readFileSync(join(root, 'components', 'shared', 'kafka.yaml'), 'utf8'))
     kafka.spec.initTimeout = '60s'
     kafka.spec.metadata.push({ name: 'consumerGroup', value: database })
+    for (const item of kafka.spec.metadata)
+      if (item.name.endsWith('Scopes')) item.value = item.value.replace(/(?<=[=,])[^,;]+/g, topic)
     writeFileSync(join(folder, 'resources', 'kafka.yaml'), stringify(kafka))
     const config = join(root, 'dapr-config', name)
     for (const file of readdirSync(config).filter((each) => each.startsWith('subscription-'))) {
