@@ -17,26 +17,34 @@ export default async function setup(project: TestProject): Promise<(() => Promis
     const shop = await attachShop(instance)
     const secrets = secretsIn(shop.secrets, (path) => path !== 'kafkaClusterId')
     const found: string[] = []
-    for await (const { name, text } of everythingTold(shop))
+    const read = { log: 0, trace: 0, event: 0 }
+    for await (const { kind, name, text } of everythingTold(shop)) {
+      read[kind] += text.length
       for (const { what, context } of findLeaks(text, secrets)) found.push(`${what} in ${name}: ${context}`)
+    }
+    for (const [kind, length] of Object.entries(read)) if (length < 1_000) found.push(`there is no ${kind} to read`)
     if (found.length > 0) throw new Error(found.join('\n'))
   }
 }
 
+type Told = { kind: 'log' | 'trace' | 'event'; name: string; text: string }
+
 /** Yields the logs of all processes, the traces of all services, and all events. */
-async function* everythingTold(shop: Shop): AsyncGenerator<{ name: string; text: string }> {
+async function* everythingTold(shop: Shop): AsyncGenerator<Told> {
   const logs = readdirSync(shop.paths.logs)
-  for (const name of logs) yield { name, text: readFileSync(join(shop.paths.logs, name), 'utf8') }
+  for (const name of logs) yield { kind: 'log', name, text: readFileSync(join(shop.paths.logs, name), 'utf8') }
 
   const jaeger = `http://127.0.0.1:${shop.ports.jaegerQuery}`
   const { data: services } = (await (await fetch(`${jaeger}/api/services`)).json()) as { data: string[] }
   for (const service of services) {
     const start = (Date.now() - 3_600_000) * 1_000
     const query = new URLSearchParams({ service, limit: '2000', start: `${start}`, end: `${Date.now() * 1_000}` })
-    yield { name: `traces of ${service}`, text: await (await fetch(`${jaeger}/api/traces?${query}`)).text() }
+    const text = await (await fetch(`${jaeger}/api/traces?${query}`)).text()
+    yield { kind: 'trace', name: `traces of ${service}`, text }
   }
 
-  for await (const { topic, value } of events(shop.urls.kafkaBrokers)) yield { name: `topic ${topic}`, text: value }
+  for await (const { topic, value } of events(shop.urls.kafkaBrokers))
+    yield { kind: 'event', name: `topic ${topic}`, text: value }
 }
 
 /** Yields what all topics hold. */
@@ -58,10 +66,11 @@ async function* events(brokers: string): AsyncGenerator<{ topic: string; value: 
     await consumer.subscribe({ topics, fromBeginning: true })
     await consumer.run({
       autoCommit: false,
-      eachBatch: async ({ batch: { topic, partition, messages, ...batch } }) => {
+      eachBatch: async ({ batch }) => {
+        const { topic, messages } = batch
         values.push({ topic, value: messages.map(({ value }) => String(value)).join('\n') })
-        if (Number(batch.lastOffset()) + 1 >= (missing.get(`${topic} ${partition}`) ?? Infinity))
-          missing.delete(`${topic} ${partition}`)
+        const partition = `${topic} ${batch.partition}`
+        if (Number(batch.lastOffset()) + 1 >= (missing.get(partition) ?? Infinity)) missing.delete(partition)
       },
     })
     await poll('all topics are read', () => missing.size === 0)

@@ -33,7 +33,7 @@ const later = await import('./later.ts')
 
 test('every service and every pluggable component has an image', () => {
   const components = globSync('pluggable/*/main.ts', { cwd: root }).map((file) => file.split('/')[1]!)
-  expect(names.toSorted()).toEqual([...serviceNames, ...components, 'payment-sandbox', 'setup'].toSorted())
+  expect(names.toSorted()).toEqual([...serviceNames, ...components, 'mailbox', 'payment-sandbox', 'setup'].toSorted())
 })
 
 test('an unknown name is refused with those that there are', () => {

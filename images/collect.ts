@@ -35,6 +35,7 @@ export function programs(root: string): Record<string, string> {
   return {
     ...Object.fromEntries(found.map((file) => [basename(dirname(file)), file])),
     'payment-sandbox': 'examples/payment-provider/main.ts',
+    mailbox: 'examples/mailbox/main.ts',
     setup: 'platform/start/setup.ts',
   }
 }

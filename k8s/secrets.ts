@@ -3,8 +3,8 @@
 //   npx node k8s/secrets.ts | kubectl apply -f -     for k8s/overlays/local and test
 //   npx node k8s/secrets.ts --entries FOLDER         for a secret manager, a JSON file for each
 // The second takes the servers' administrators from MONGODB_URI, MYSQL_URL, KAFKA_BROKERS,
-// KAFKA_USERNAME and KAFKA_PASSWORD, and the payment provider's key from PROVIDER_API_KEY
-// (docs/deploying.md).
+// KAFKA_USERNAME and KAFKA_PASSWORD, and the keys of the providers of payments and mail from
+// PROVIDER_API_KEY and MAIL_API_KEY (docs/deploying.md).
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { stringify } from 'yaml'
@@ -29,9 +29,11 @@ if (entries === undefined) {
     KAFKA_USERNAME: text,
     KAFKA_PASSWORD: text,
     PROVIDER_API_KEY: text,
+    MAIL_API_KEY: text,
   })
   const secrets = loadSecrets(join(folder, 'production-secrets.json'))
   secrets.services.payments.named['provider-api-key'] = env.PROVIDER_API_KEY
+  secrets.services.users.named['mail-api-key'] = env.MAIL_API_KEY
   const servers = {
     mongodbUri: env.MONGODB_URI,
     mysqlUrl: env.MYSQL_URL,

@@ -62,6 +62,7 @@ function printAddresses({ ports }: Shop, login: DemoLogin, jaeger: Status | unde
     ['API', `${api}/v1`],
     ['API docs', `${api}/docs`],
     ['Edge', describeEdge(ports)],
+    ['Mailbox', `http://127.0.0.1:${ports.mailbox}`],
     ['Jaeger', describeJaeger(jaegerAddress(ports), jaeger)],
     [
       'Metrics',

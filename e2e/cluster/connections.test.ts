@@ -27,6 +27,7 @@ beforeAll(async () => {
   const { body } = await place(who, await product(10))
   await terminal(who, body.id)
   await api('/v1/categories', { headers: uncached })
+  await api('/v1/password-resets', { body: { email: inject('shopperEmail') } })
   // A list, which search answers.
   await api('/v1/products?limit=1', { headers: uncached })
   const token = await login(inject('adminEmail'), inject('adminPassword'))

@@ -32,6 +32,8 @@ export type Ports = {
   sentryHealth: number
   sentryMetrics: number
   paymentSandbox: number
+  /** Its page too. */
+  mailbox: number
   services: Record<ServiceName, ServicePorts>
 }
 
@@ -87,6 +89,7 @@ export function createPorts(base?: number, { edge = true }: { edge?: boolean } =
     paymentSandbox: from + 12,
     opensearch: from + 13,
     opensearchTransport: from + 14,
+    mailbox: from + 15,
     services,
   }
 }

@@ -29,6 +29,7 @@ export function describeProcesses(context: Context, only?: ServerName[]): Proces
     setUpServers(context, ['mongodb', 'mysql', 'kafka']),
     ...(context.jaegerIsMissing ? [buildJaeger(context)] : []),
     paymentSandbox(context),
+    mailbox(context),
     ...services.map((process) =>
       process.name === 'gateway' && edge.length > 0 ? behindEdge(process, context) : process,
     ),
@@ -81,19 +82,43 @@ function task({ paths }: Context, own: Partial<Process> & { name: string; comman
 
 function paymentSandbox(context: Context): Process {
   const { ports, paths, secrets } = context
-  return {
+  return standIn(context, {
     name: 'payment-sandbox',
-    kind: 'server',
-    command: nodeCommand(context, 'examples/payment-provider/main.ts'),
+    program: 'examples/payment-provider/main.ts',
+    port: ports.paymentSandbox,
     env: {
-      ...programEnv(context),
-      PORT: String(ports.paymentSandbox),
       PROVIDER_API_KEY: secrets.services.payments.named['provider-api-key'] ?? '',
       DATA_FILE: join(paths.data, 'payment-sandbox', 'ledger.db'),
     },
-    cwd: paths.root,
-    ports: [ports.paymentSandbox],
-    health: { tcp: ports.paymentSandbox },
+  })
+}
+
+function mailbox(context: Context): Process {
+  const { ports, paths, secrets } = context
+  return standIn(context, {
+    name: 'mailbox',
+    program: 'examples/mailbox/main.ts',
+    port: ports.mailbox,
+    env: {
+      MAIL_API_KEY: secrets.services.users.named['mail-api-key'] ?? '',
+      DATA_FILE: join(paths.data, 'mailbox', 'mails.db'),
+    },
+  })
+}
+
+/** A program of examples/ in place of a service outside the shop. */
+function standIn(
+  context: Context,
+  { name, program, port, env }: { name: string; program: string; port: number; env: Record<string, string> },
+): Process {
+  return {
+    name,
+    kind: 'server',
+    command: nodeCommand(context, program),
+    env: { ...programEnv(context), PORT: String(port), ...env },
+    cwd: context.paths.root,
+    ports: [port],
+    health: { tcp: port },
     waitsFor: {},
     stopsBefore: ['jaeger'],
     stopSeconds: 5,

@@ -13,7 +13,14 @@ test('a service has the databases, components and topics that its YAML names', (
 })
 
 test('the topics are those that stores publish to by themselves, and those that are subscribed to', () => {
-  const named = ['payment-requests', 'product-availability', 'product-imports', 'stock-imports', 'stock-levels']
+  const named = [
+    'password-resets',
+    'payment-requests',
+    'product-availability',
+    'product-imports',
+    'stock-imports',
+    'stock-levels',
+  ]
   expect(topics.toSorted()).toEqual(
     ['categories', 'orders', 'payments', 'products', 'stock', 'users', ...named].toSorted(),
   )

@@ -20,7 +20,7 @@ export type HttpEndpoint = {
   /** Variable that holds its address; without it, that of the process named `server`. */
   addressVariable: string
   /** What the shop runs itself where the variable is missing. */
-  server: 'paymentSandbox' | 'opensearch'
+  server: 'mailbox' | 'opensearch' | 'paymentSandbox'
   /** The secret that its sidecar sends as a bearer token. */
   bearerSecret?: string
 }
@@ -37,7 +37,12 @@ const serviceLines = {
       'AUTH_RATE_LIMIT_PER_MIN',
     ],
   },
-  users: { protocol: 'grpc', secrets: ['jwt-encryption-key'] },
+  users: {
+    protocol: 'grpc',
+    settings: ['MAIL_FROM', 'PASSWORD_RESET_URL'],
+    secrets: ['jwt-encryption-key', 'mail-api-key'],
+    httpEndpoints: [{ name: 'mail', addressVariable: 'MAIL_URL', server: 'mailbox', bearerSecret: 'mail-api-key' }],
+  },
   catalog: { protocol: 'grpc' },
   inventory: { protocol: 'grpc' },
   orders: { protocol: 'grpc', settings: ['STOCK_TIMEOUT_S', 'PAYMENT_TIMEOUT_S', 'ORDERS_MAX_WAIT_MS'] },

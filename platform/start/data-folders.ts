@@ -14,6 +14,7 @@ export async function createDataFolders(context: Context, progress: Progress): P
   mkdirSync(paths.data, { recursive: true, mode: 0o700 })
   mkdirSync(join(paths.data, 'mongodb'), { recursive: true })
   mkdirSync(join(paths.data, 'payment-sandbox'), { recursive: true })
+  mkdirSync(join(paths.data, 'mailbox'), { recursive: true })
   mkdirSync(mysqlTemporary(paths), { recursive: true })
   const log = join(paths.logs, 'prepare.log')
   const created: Promise<void>[] = []

@@ -191,6 +191,7 @@ function linksOf({ name, kind, ports: [first] }: Process, ports: Ports): TiltPro
   const at = (port: number | undefined, path = '') => `http://127.0.0.1:${port}${path}`
   const service = serviceNames.find((each) => name === each || name === `${each}-dapr`)
   if (name === 'jaeger') return [{ url: at(ports.jaegerQuery, '/search'), name: 'Jaeger' }]
+  if (name === 'mailbox') return [{ url: at(ports.mailbox), name: 'Mailbox' }]
   if (kind === 'component') return [{ url: at(first, '/metrics'), name: 'metrics' }]
   if (service === undefined) return []
   const own = ports.services[service]

@@ -4,6 +4,7 @@ import { hashName } from '#lib/hash-name.ts'
 import { textProblem } from '#lib/text.ts'
 import type { User, UsersServiceService } from '#protos/shop/users/v1/users.ts'
 import type { GuessLimits } from './guesses.ts'
+import { badResetToken, type PasswordResets } from './password-resets.ts'
 import type { Passwords } from './password.ts'
 import type { Sessions } from './session-store.ts'
 import type { SigningKeys } from './signing-key-store.ts'
@@ -27,10 +28,11 @@ export function createUsersHandlers(deps: {
   sessions: Sessions
   guesses: GuessLimits
   keys: SigningKeys
+  resets: PasswordResets
   now: () => Date
   newId: () => string
 }): Handlers<typeof UsersServiceService> {
-  const { store, passwords, sessions, guesses, keys, now, newId } = deps
+  const { store, passwords, sessions, guesses, keys, resets, now, newId } = deps
 
   async function create(input: NewAccount, roles: Role[], registrationKey?: string): Promise<Account> {
     // Spares the work of hashing; the store's own check is the one that counts.
@@ -128,9 +130,7 @@ export function createUsersHandlers(deps: {
     async changePassword({ userId, currentPassword, newPassword, sessionId, client }) {
       const account = await store.find(userId)
       if (!account) throw userNotFound()
-      const password = normalisePassword(newPassword)
-      const problem = textProblem(password, passwordRule)
-      if (problem) throw invalid('newPassword', problem)
+      const password = parseNewPassword(newPassword)
       if (!(await guesses.attempt(account.email, client, () => isPassword(currentPassword, account, client))))
         throw rejected('wrong_password', 'that is not the current password', [
           { field: 'currentPassword', message: 'is not the current password' },
@@ -138,6 +138,26 @@ export function createUsersHandlers(deps: {
       const passwordHash = await passwords.hash(password)
       await store.update(userId, (current) => ({ ...current, passwordHash }))
       await sessions.endAll(userId, sessionId)
+      return {}
+    },
+
+    async requestPasswordReset({ email: text }) {
+      const email = normaliseEmail(text)
+      if (email === undefined) throw invalid('email', 'must be an email address')
+      await resets.request(email)
+      return {}
+    },
+
+    async resetPassword({ token, newPassword }) {
+      const password = parseNewPassword(newPassword)
+      const account = await resets.redeem(token)
+      const passwordHash = await passwords.hash(password)
+      await store.update(account.id, (current) => {
+        // Another request may have used the token by now.
+        if (current.passwordHash !== account.passwordHash) throw badResetToken()
+        return { ...current, passwordHash }
+      })
+      await sessions.endAll(account.id, '')
       return {}
     },
 
@@ -182,6 +202,14 @@ export function createUsersHandlers(deps: {
       return { jwksJson: JSON.stringify(await keys.jwks()) }
     },
   }
+}
+
+/** Checks and normalises a new password. Throws `invalid` naming `newPassword`. */
+function parseNewPassword(text: string): string {
+  const password = normalisePassword(text)
+  const problem = textProblem(password, passwordRule)
+  if (problem) throw invalid('newPassword', problem)
+  return password
 }
 
 const toMessage = ({ id, email, name, roles, active, createdAt }: Account): User => ({

@@ -100,4 +100,47 @@ export const users = ({ users }: Clients) => [
       return { status: 204, body: undefined }
     },
   }),
+  operation({
+    id: 'requestPasswordReset',
+    method: 'post',
+    path: '/v1/password-resets',
+    tag: 'Accounts',
+    access: 'public',
+    limit: 'logIn',
+    summary: 'Ask for a new password',
+    description:
+      'Sends a mail with a token to the address, if there is an account; the response is the same if there is none. ' +
+      'The token works once, for an hour.',
+    body: z.strictObject({ email }).meta({ id: 'PasswordResetRequest' }),
+    responses: { 202: { description: 'A mail is on its way, if there is an account' } },
+    problems: ['too_many_resets'],
+    async handle({ body, call }) {
+      await users.requestPasswordReset(body, call)
+      return { status: 202, body: undefined }
+    },
+  }),
+  operation({
+    id: 'resetPassword',
+    method: 'post',
+    path: '/v1/password-resets:redeem',
+    tag: 'Accounts',
+    access: 'public',
+    limit: 'logIn',
+    summary: 'Set a new password by the token of a mail',
+    description: 'Ends all sessions of the account, and makes all its other tokens worthless.',
+    body: z
+      .strictObject({
+        token: characters(1, 100).meta({
+          examples: ['0a3.dGhpcyBpcyBhIHRva2VuIQ.c2lnbmVkIGJ5IHVzZXJzLCBnb29kIGZvciBhbiBob3Vy'],
+        }),
+        newPassword: password,
+      })
+      .meta({ id: 'PasswordReset' }),
+    responses: { 204: { description: 'Changed' } },
+    problems: ['bad_reset_token', 'too_many_logins'],
+    async handle({ body, call }) {
+      await users.resetPassword(body, call)
+      return { status: 204, body: undefined }
+    },
+  }),
 ]
