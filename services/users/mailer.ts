@@ -12,7 +12,10 @@ export type Mailer = ReturnType<typeof createMailer>
 
 /**
  * Creates the client of the mail provider, an HTTP API like Resend's
- * (https://resend.com/docs/api-reference/emails/send-email).
+ * (https://resend.com/docs/api-reference/emails/send-email). Not Dapr's bindings.smtp: its calls write
+ * their addresses to one struct
+ * (https://github.com/dapr/components-contrib/blob/v1.18.0/bindings/smtp/smtp.go), so one at the same
+ * time may get another's mail.
  */
 export function createMailer({ dapr, from }: { dapr: Pick<Dapr, 'http'>; from: string }) {
   return {
