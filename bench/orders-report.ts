@@ -145,7 +145,7 @@ function costs({ cpu, counts, hops, idle }: OrdersReport): string {
 
 /** What a process is, by its name; undefined if it is not the shop's own. */
 function groupOf(name: string): string | undefined {
-  if (['payment-sandbox', 'jaeger', 'sentry'].includes(name)) return undefined
+  if (['jaeger', 'mailbox', 'payment-sandbox', 'sentry'].includes(name)) return undefined
   if (['kafka', 'mysql', 'mongodb'].includes(name)) return name
   if (name.endsWith('-dapr')) return 'sidecars'
   if (/-(outbox|bindings)-/.test(name)) return 'components'

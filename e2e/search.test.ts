@@ -9,13 +9,16 @@ import { api, login, uncached, type Answer, type Json } from './shop-client.ts'
 let shop: Shop
 let token: string
 let isStopped = false
+let isFrozen = false
 beforeAll(async () => {
   shop = await attachShop(inject('shopInstance'))
   token = await login(inject('adminEmail'), inject('adminPassword'))
 })
 afterEach(async () => {
   if (isStopped) await shop.process('opensearch').start()
+  if (isFrozen) await shop.process('opensearch').kill('SIGCONT')
   isStopped = false
+  isFrozen = false
 })
 
 const get = (path: string) => api(path, { headers: uncached })
@@ -86,6 +89,32 @@ test('a category that does not exist is named', async () => {
 })
 
 describe('without OpenSearch', () => {
+  test('that is frozen, lists go on and words are refused, both in time', async () => {
+    isFrozen = true
+    await shop.process('opensearch').kill('SIGSTOP')
+    const seen: { path: string; status: number; degraded: boolean; ms: number }[] = []
+    const ask = async (path: string) => {
+      const began = performance.now()
+      const { status, body } = await get(path)
+      seen.push({ path, status, degraded: body.degraded === true, ms: performance.now() - began })
+    }
+    const ends = performance.now() + 8_000
+    const readers = ['/v1/products?limit=1', '/v1/products?limit=2', '/v1/products?q=thing'].map(async (path) => {
+      while (performance.now() < ends) await ask(path)
+    })
+    await Promise.all(readers)
+    const isWords = ({ path }: { path: string }) => path.includes('q=')
+    expect(seen.filter((one) => !isWords(one) && (one.status !== 200 || !one.degraded))).toEqual([])
+    expect(seen.filter((one) => isWords(one) && one.status !== 503)).toEqual([])
+    expect(seen.filter(({ ms }) => ms > 3_000)).toEqual([])
+    // The breaker is open most of the time, so hardly any has waited.
+    expect(seen.filter(({ ms }) => ms < 1_000).length).toBeGreaterThan(seen.length / 2)
+
+    await shop.process('opensearch').kill('SIGCONT')
+    isFrozen = false
+    await poll('search is back', async () => (await get('/v1/products?q=thing')).status === 200)
+  })
+
   test('lists go on under load, without a single 5xx; what needs search says when to ask again', async () => {
     const product = await create()
     await timeUntil('/v1/products?limit=1', ([first]) => first?.id === product.id)

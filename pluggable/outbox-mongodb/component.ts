@@ -10,7 +10,7 @@ import { deleteExpired } from './expiry.ts'
 import { parseMongodbSettings, type MongodbSettings } from './metadata.ts'
 import { openSessions } from './open-sessions.ts'
 import { createMongodbRelaySource } from './relay-source.ts'
-import { collectionsOf, migrate } from './schema.ts'
+import { collectionsOf, migrate, replaceFormerIndex } from './schema.ts'
 import { createMongodbStore } from './store.ts'
 
 /** Returns how far the server's clock is ahead of ours, to within half a round trip. */
@@ -47,6 +47,7 @@ export function defineMongodbComponent(metrics: OutboxMetrics): ComponentDefinit
         await client.close().catch(() => {})
         throw explain(error)
       }
+      replaceFormerIndex(collections).catch((err: unknown) => log.warn({ err }, 'the former index stays'))
       const metered = metrics.forComponent(component, source.backlog)
       const relay = startConfiguredRelay(settings, source, { component, metrics: metered, tracing, log })
       const sweeper = startSweeper(async (limit) => {

@@ -49,6 +49,17 @@ export const collectionsOf = (db: Db, name: string): Collections => ({
 const newestVersion = 2
 
 /**
+ * By which a server deletes expired documents. It holds only those that expire: in the index that
+ * Dapr's state.mongodb creates, `formerIndex`, each of the others has an entry for null.
+ */
+const expiryIndex = {
+  name: 'expiry',
+  expireAfterSeconds: 0,
+  partialFilterExpression: { _ttl: { $gt: new Date(0) } },
+}
+const formerIndex = '_ttl_1'
+
+/**
  * Creates the collections and indexes; a transaction should not create collections. Every step may
  * run twice, and in several components at the same time. Throws INVALID_SETTING if the schema is
  * newer than this program.
@@ -67,8 +78,7 @@ export async function migrate(db: Db, collections: Collections): Promise<void> {
       if (!(error instanceof MongoServerError && error.codeName === 'NamespaceExists')) throw error
     })
   }
-  // The index that Dapr's state.mongodb creates; a server that expires documents by it does so.
-  await collections.state.createIndex({ _ttl: 1 }, { expireAfterSeconds: 0 })
+  await collections.state.createIndex({ _ttl: 1 }, expiryIndex)
   await collections.outbox.createIndex({ position: 1 }, { name: 'position' })
   await collections.lease.updateOne(
     { _id: 'relay' },
@@ -76,4 +86,18 @@ export async function migrate(db: Db, collections: Collections): Promise<void> {
     { upsert: true },
   )
   await collections.version.updateOne({ _id: 'schema' }, { $set: { version: newestVersion } }, { upsert: true })
+}
+
+/**
+ * Replaces the index of an earlier version. A large collection takes its time, so nobody waits for
+ * it; one that is interrupted begins again at the next start.
+ */
+export async function replaceFormerIndex({ state }: Collections): Promise<void> {
+  const indexes = await state.indexes()
+  if (!indexes.some(({ name }) => name === formerIndex)) return
+  await state.createIndex({ _ttl: 1 }, expiryIndex)
+  // Another component may have done so.
+  await state.dropIndex(formerIndex).catch((error: unknown) => {
+    if (!(error instanceof MongoServerError && error.codeName === 'IndexNotFound')) throw error
+  })
 }
