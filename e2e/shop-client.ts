@@ -3,6 +3,7 @@ import { randomUUID } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { inject } from 'vitest'
 import { poll } from '../platform/poll.ts'
+import { createContract, type Contract } from '../platform/testing/contract.ts'
 import { passwordMark } from '../platform/testing/leaks.ts'
 
 // oxlint-disable-next-line typescript/no-explicit-any -- responses are asserted on, not typed
@@ -15,10 +16,22 @@ export const uncached = { cookie: 'uncached=1' }
 
 type RequestOptions = { method?: string; token?: string; body?: unknown; headers?: Record<string, string> }
 
-/** Sends a request: POST if it has a body, otherwise GET, unless `method` says so. */
-export async function api(path: string, { method, token, body, headers }: RequestOptions = {}): Promise<Answer> {
+let contract: Contract | undefined
+/** Returns what all responses are held against; undefined while the gateway is out. */
+async function fetchContract(): Promise<Contract | undefined> {
+  const response = await fetch(`${inject('shopApi')}/openapi.json`)
+  if (response.ok) contract ??= createContract((await response.json()) as Json)
+  return contract
+}
+
+/**
+ * Sends a request: POST if it has a body, otherwise GET, unless `method` says so.
+ * @throws Error when the response is none that the OpenAPI document has for this operation
+ */
+export async function api(path: string, { body, token, headers, ...options }: RequestOptions = {}): Promise<Answer> {
+  const { method = body === undefined ? 'GET' : 'POST' } = options
   const response = await fetch(`${inject('shopApi')}${path}`, {
-    method: method ?? (body === undefined ? 'GET' : 'POST'),
+    method,
     headers: {
       ...(body === undefined ? {} : { 'content-type': 'application/json' }),
       ...(token === undefined ? {} : { authorization: `Bearer ${token}` }),
@@ -27,7 +40,11 @@ export async function api(path: string, { method, token, body, headers }: Reques
     body: body === undefined ? undefined : JSON.stringify(body),
   })
   const text = await response.text()
-  return { status: response.status, headers: response.headers, body: text === '' ? {} : JSON.parse(text) }
+  const answer = { status: response.status, headers: response.headers, body: text === '' ? {} : JSON.parse(text) }
+  const problemOf = contract ?? (await fetchContract())
+  const problem = problemOf?.(method, path, answer.status, answer.body)
+  if (problem !== undefined) throw new Error(problem)
+  return answer
 }
 
 // The gateway never goes down: a request without a response is a failure, not a reason to retry.
