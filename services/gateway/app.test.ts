@@ -482,7 +482,7 @@ describe('a valid request', () => {
   test('gets 503 with Retry-After within 3 s while the sidecar is down', async () => {
     const started = performance.now()
     const got = await raw(order([line]))
-    expect(got).toMatchObject({ status: 503, headers: { 'retry-after': '1' }, json: { code: 'orders_unavailable' } })
+    expect(got).toMatchObject({ status: 503, headers: { 'retry-after': '1' }, json: { code: 'unavailable' } })
     expect(got.text).not.toMatch(/127\.0\.0\.1|ECONN|UNAVAILABLE/)
     expect(performance.now() - started).toBeLessThan(3_000)
   })
@@ -582,7 +582,7 @@ describe('products in bulk', () => {
 
 test('a path with a colon is one path, and a parameter that takes many may be repeated', async () => {
   const get = (path: string) => raw({ path }).then(({ status, json }) => [status, json['code'] ?? ''])
-  expect(await get('/v1/products:batch?sku=a&sku=b')).toEqual([503, 'catalog_unavailable'])
+  expect(await get('/v1/products:batch?sku=a&sku=b')).toEqual([503, 'unavailable'])
   expect(await get('/v1/products:batch')).toEqual([400, 'invalid_field'])
   expect(await get(`/v1/products:batch?${'sku=a&'.repeat(101)}`)).toEqual([400, 'invalid_field'])
   expect(await get('/v1/productsbatch?sku=a')).toEqual([404, 'route_not_found'])

@@ -163,7 +163,7 @@ function codesOf(operation: Operation): ProblemCode[] {
       ...(operation.body || operation.lines
         ? ['bad_json' as const, 'body_too_large' as const, 'unsupported_media_type' as const]
         : []),
-      ...(operation.method === 'get' ? [] : ['conflict' as const]),
+      ...(operation.method === 'get' ? [] : ['conflict' as const, 'commit_unknown' as const]),
       ...(takesKey(operation) ? ['request_in_progress' as const, 'idempotency_key_reused' as const] : []),
       ...(operation.problems ?? []),
     ]),

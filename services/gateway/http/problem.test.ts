@@ -1,4 +1,5 @@
-import { readFileSync } from 'node:fs'
+import { globSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { status } from '@grpc/grpc-js'
 import { expect, test } from 'vitest'
 import { AppError, errorKinds, invalid, notFound, unavailable, type ErrorKind } from '#lib/errors.ts'
@@ -12,13 +13,35 @@ test.each(Object.keys(errorKinds) as ErrorKind[])(
     const { body } = problemOf(new AppError(kind, 'some_code', 'text'), at)
     expect(body).toMatchObject({
       status: errorKinds[kind].http,
-      code: 'some_code',
+      code: expect.toSatisfy((code: string) => code in problemCodes),
       instance: '/v1/orders',
       traceId: 'abc',
     })
     expect(problemSchema.safeParse(body).success).toBe(true)
   },
 )
+
+test('a code that is not in the table becomes the general one of its status', () => {
+  const codeOf = (error: AppError) => problemOf(error, at).body.code
+  expect(codeOf(unavailable('search_unavailable', 'y'))).toBe('search_unavailable')
+  expect(codeOf(unavailable('store_unavailable', 'y'))).toBe('unavailable')
+  expect(codeOf(new AppError('conflict', 'etag_mismatch', 'y'))).toBe('conflict')
+  expect(codeOf(new AppError('unauthenticated', 'session_ended', 'y'))).toBe('unauthenticated')
+})
+
+test('every business rule of a service has its code in the table', () => {
+  const services = join(import.meta.dirname, '..', '..')
+  const files = globSync('*/*.ts', { cwd: services, exclude: ['**/*.test.ts'] })
+  const text = files.map((file) => readFileSync(join(services, file), 'utf8')).join('\n')
+  const named = text.matchAll(
+    /(?:\b(?:rejected|exists|notFound)\(|AppError\(\s*'(?:rejected|exists|not_found|exhausted)',)\s*'(\w+)'/g,
+  )
+  const codes = new Set([...named].map(([, code]) => code!))
+  expect(codes.size).toBeGreaterThan(25)
+  // Of RPCs that no REST operation calls.
+  const operators = ['rebuild_not_found', 'rebuild_running']
+  expect([...codes].filter((code) => !(code in problemCodes)).toSorted()).toEqual(operators)
+})
 
 test('internal errors and outages leak no internals', () => {
   const secrets = [

@@ -1,4 +1,3 @@
-import { STATUS_CODES } from 'node:http'
 import * as z from 'zod'
 import { AppError, errorKinds, toAppError, type FieldError } from '#lib/errors.ts'
 
@@ -156,35 +155,31 @@ export type Problem = { body: z.infer<typeof problemSchema>; headers: Record<str
 
 /**
  * Turns any error into a response; nothing else does. Internal errors and outages get fixed texts,
- * whatever their messages say, so that no internals leak.
+ * whatever their messages say, so that no internals leak. A code that is not in the table, as which
+ * service or store is out, becomes the general one of its status.
  */
 export function problemOf(error: unknown, { path, traceId }: { path: string; traceId?: string | undefined }): Problem {
   const e = error instanceof HttpError ? error : toAppError(error)
-  const known = (problemCodes as Record<string, { status: number; title: string; field?: string }>)[e.code]
   const status = e instanceof HttpError ? problemCodes[e.code].status : errorKinds[e.kind].http
+  const isListed = (problemCodes as Record<string, { status: number }>)[e.code]?.status === status
+  const code = isListed ? (e.code as ProblemCode) : generalCode(status)
+  const known: { title: string; field?: string } = problemCodes[code]
   const detail = status >= 500 ? fixedDetails[status as keyof typeof fixedDetails] : e.message
   const fields =
-    status >= 500
-      ? []
-      : e.fields.length > 0 || !known?.field
-        ? e.fields
-        : [{ field: known.field, message: known.title }]
+    status >= 500 ? [] : e.fields.length > 0 || !known.field ? e.fields : [{ field: known.field, message: known.title }]
   return {
     body: {
-      type: `/docs#problem-${known ? e.code : fallbackCode(status)}`,
-      title:
-        known?.status === status
-          ? known.title
-          : (problemCodes[fallbackCode(status)]?.title ?? STATUS_CODES[status] ?? 'Error'),
+      type: `/docs#problem-${code}`,
+      title: known.title,
       status,
       detail,
       instance: path,
-      code: e.code,
+      code,
       ...(traceId ? { traceId } : {}),
       ...(fields.length > 0 ? { errors: fields } : {}),
     },
     headers: {
-      ...challenge(status, e.code),
+      ...challenge(status, code),
       ...(status === 503 || (status === 429 && e instanceof AppError) ? { 'Retry-After': retryAfter(e) } : {}),
       ...(e instanceof HttpError ? e.headers : {}),
     },
@@ -199,8 +194,8 @@ const fixedDetails = {
   504: 'The request took too long; retry in a moment',
 }
 
-/** The code whose title and description stand in for a code that is not listed. */
-function fallbackCode(status: number): ProblemCode {
+/** The code in place of one that is not listed. */
+function generalCode(status: number): ProblemCode {
   switch (status) {
     case 400:
       return 'invalid_field'
