@@ -73,7 +73,9 @@ function jaegerConfig({ ports }: Context): string {
   return stringify({
     service: {
       extensions: ['jaeger_storage', 'jaeger_query'],
-      pipelines: { traces: { receivers: ['otlp'], processors: ['batch'], exporters: ['jaeger_storage_exporter'] } },
+      pipelines: {
+        traces: { receivers: ['otlp'], processors: ['attributes', 'batch'], exporters: ['jaeger_storage_exporter'] },
+      },
       telemetry: {
         resource: { 'service.name': 'jaeger' },
         logs: { level: 'warn' },
@@ -93,8 +95,13 @@ function jaegerConfig({ ports }: Context): string {
       jaeger_storage: { backends: { memory: { memory: { max_traces: 20_000 } } } },
     },
     receivers: { otlp: { protocols: { grpc: { endpoint: `127.0.0.1:${ports.otlp}` } } } },
-    // Short, so that a trace can be read as soon as its order is confirmed.
-    processors: { batch: { timeout: '200ms' } },
+    processors: {
+      // daprd makes an attribute of each header that begins with "dapr-", and of this one too if
+      // the request is refused: it may then be the token of another service.
+      attributes: { actions: [{ key: 'dapr-api-token', action: 'delete' }] },
+      // Short, so that a trace can be read as soon as its order is confirmed.
+      batch: { timeout: '200ms' },
+    },
     exporters: { jaeger_storage_exporter: { trace_storage: 'memory' } },
   })
 }
