@@ -10,7 +10,7 @@ import { attachShop, type Shop } from '../platform/start/shop.ts'
 import { findLeaks, secretsIn } from '../platform/testing/leaks.ts'
 
 export default async function setup(project: TestProject): Promise<(() => Promise<void>) | undefined> {
-  // A cluster has its own: e2e/cluster/isolation.test.ts.
+  // A cluster's logs, traces and topics are not read from here.
   if (process.env['SHOP_CLUSTER']) return undefined
   const instance = project.getProvidedContext().shopInstance
   return async () => {
@@ -43,12 +43,12 @@ async function* everythingTold(shop: Shop): AsyncGenerator<Told> {
     yield { kind: 'trace', name: `traces of ${service}`, text }
   }
 
-  for await (const { topic, value } of events(shop.urls.kafkaBrokers))
+  for (const { topic, value } of await readTopics(shop.urls.kafkaBrokers))
     yield { kind: 'event', name: `topic ${topic}`, text: value }
 }
 
-/** Yields what all topics hold. */
-async function* events(brokers: string): AsyncGenerator<{ topic: string; value: string }> {
+/** Returns what all topics hold, a batch of events at a time. */
+async function readTopics(brokers: string): Promise<{ topic: string; value: string }[]> {
   const kafka = new Kafka({ brokers: brokers.split(','), logLevel: logLevel.NOTHING })
   const admin = kafka.admin()
   await admin.connect()
@@ -74,8 +74,8 @@ async function* events(brokers: string): AsyncGenerator<{ topic: string; value: 
       },
     })
     await poll('all topics are read', () => missing.size === 0)
+    return values
   } finally {
     await consumer.disconnect()
   }
-  yield* values
 }

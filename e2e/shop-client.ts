@@ -28,8 +28,8 @@ async function fetchContract(): Promise<Contract | undefined> {
  * Sends a request: POST if it has a body, otherwise GET, unless `method` says so.
  * @throws Error when the response is none that the OpenAPI document has for this operation
  */
-export async function api(path: string, { body, token, headers, ...options }: RequestOptions = {}): Promise<Answer> {
-  const { method = body === undefined ? 'GET' : 'POST' } = options
+export async function api(path: string, options: RequestOptions = {}): Promise<Answer> {
+  const { token, body, headers, method = body === undefined ? 'GET' : 'POST' } = options
   const response = await fetch(`${inject('shopApi')}${path}`, {
     method,
     headers: {

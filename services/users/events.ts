@@ -16,7 +16,7 @@ const requested = z.object({ requestId: z.string() })
  * - Retried: everything while the store or the provider is not available.
  * - Moved to the dead-letter topic: what the provider refuses, since its address may be wrong.
  */
-export function consumeRequests(deps: {
+export function consumeResetRequests(deps: {
   resets: PasswordResets
   mailer: Mailer
   page: string

@@ -26,10 +26,10 @@ function newAccount(): Account {
 
 const periodMs = 4_000
 const rotations = 4
-/** A set has the next key too: who asks once in a period has each key before its first use. */
+/** A set includes the next key, so one that is younger than a period has every key in use. */
 const cachedMs = 0.9 * periodMs
 
-test('signing keys rotate under load, and who caches them refuses no token', async () => {
+test('signing keys rotate under load, and a verifier that caches them accepts every token', async () => {
   const state = service.dapr.state('users-store')
   const encryptionKey = randomBytes(32)
   const now = () => new Date()

@@ -4,7 +4,7 @@ import { parseEnv } from '#lib/config.ts'
 import { implement } from '#lib/grpc-server.ts'
 import { runService } from '#lib/run-service.ts'
 import { UsersServiceService } from '#protos/shop/users/v1/users.ts'
-import { consumeRequests } from './events.ts'
+import { consumeResetRequests } from './events.ts'
 import { createUsersHandlers } from './grpc.ts'
 import { createGuessLimits } from './guesses.ts'
 import { createMailer } from './mailer.ts'
@@ -39,6 +39,6 @@ await runService('users', ({ dapr, log }) => {
   const deps = { store, sessions, keys, passwords: createPasswords(), guesses, resets }
   return [
     implement(UsersServiceService, createUsersHandlers({ ...deps, now, newId: ulid })),
-    consumeRequests({ resets, mailer, page: config.PASSWORD_RESET_URL, log }),
+    consumeResetRequests({ resets, mailer, page: config.PASSWORD_RESET_URL, log }),
   ]
 })

@@ -155,8 +155,8 @@ export type Problem = { body: z.infer<typeof problemSchema>; headers: Record<str
 
 /**
  * Turns any error into a response; nothing else does. Internal errors and outages get fixed texts,
- * whatever their messages say, so that no internals leak. A code that is not in the table, as which
- * service or store is out, becomes the general one of its status.
+ * whatever their messages say, so that no internals leak. A code that is not in the table (it says,
+ * for example, which store is out) becomes the general one of its status.
  */
 export function problemOf(error: unknown, { path, traceId }: { path: string; traceId?: string | undefined }): Problem {
   const e = error instanceof HttpError ? error : toAppError(error)
